@@ -1,0 +1,302 @@
+//! The whole edge of the engine on one page: what goes in, what comes out, what can be asked.
+//!
+//! `handle(now, Input)` then `poll()` until it answers `Output::Wake`: that is the contract of every machine here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::protocol::member::{Codes, MemberId};
+
+/// Microseconds since an origin that the caller chose; it only ever moves forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    pub const ZERO: Time = Time(0);
+
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Milliseconds, wrapped: what travels in a PING.
+    pub const fn as_millis32(self) -> u32 {
+        (self.0 / 1000) as u32
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+
+    fn add(self, d: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Zero when `rhs` is later.
+impl Sub for Time {
+    type Output = Duration;
+
+    fn sub(self, rhs: Time) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(rhs.0))
+    }
+}
+
+/// What the room is told.
+pub enum Input<'a> {
+    /// A datagram arrived on our socket.
+    Datagram {
+        from: SocketAddr,
+        bytes: &'a [u8],
+    },
+    /// News of the connection to the signaling server.
+    Signal(SignalIn<'a>),
+    /// The addresses of our socket, port included. Told at start and whenever they change.
+    LocalAddrs(&'a [SocketAddr]),
+    /// A frame from the microphone.
+    Voice(VoiceFrame),
+    Command(Command),
+    /// Time has passed; nothing else happened.
+    Tick,
+}
+
+pub enum SignalIn<'a> {
+    /// Connected and sealed. `server` is the address that was reached.
+    Up { server: SocketAddr },
+    /// One message, opened and taken out of its frame.
+    Frame(&'a [u8]),
+    /// Not reachable, refused, or broken off.
+    Down,
+}
+
+/// What the user wants.
+pub enum Command {
+    Say(String),
+    Mute(bool),
+    Deafen(bool),
+    /// Leave the room; `Event::Ended(Ended::Left)` follows when the others know or after half a second.
+    Leave,
+}
+
+/// What the room wants done.
+#[derive(Debug)]
+pub enum Output {
+    Transmit {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Signal(SignalOut),
+    /// A friend's frame, for the jitter buffer.
+    Voice {
+        from: MemberId,
+        frame: VoiceFrame,
+    },
+    Event(Event),
+    /// Nothing more to do before `at` unless something arrives; `why` names the timer for the curious.
+    Wake(Wake),
+}
+
+#[derive(Debug)]
+pub enum SignalOut {
+    /// Connect (again); answer with `SignalIn::Up` or `Down`.
+    Dial,
+    Frame(Vec<u8>),
+    Hang,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake {
+    pub at: Time,
+    pub why: &'static str,
+}
+
+/// One frame of speech, encoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VoiceFrame {
+    /// Counts frame intervals, sent or not: sequence number and timestamp in one. Wraps.
+    pub time: u32,
+    pub len: FrameLen,
+    /// The last one before silence.
+    pub last_of_talk: bool,
+    pub opus: Vec<u8>,
+}
+
+impl fmt::Debug for VoiceFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VoiceFrame({}, {} bytes)", self.time, self.opus.len())
+    }
+}
+
+/// Frame durations that the protocol knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FrameLen {
+    Ms10,
+    Ms20,
+    Ms40,
+    Ms60,
+}
+
+impl FrameLen {
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Ms10 => 10,
+            Self::Ms20 => 20,
+            Self::Ms40 => 40,
+            Self::Ms60 => 60,
+        })
+    }
+}
+
+/// The step of the connection ladder that carries a friend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rung {
+    Direct,
+    /// Through a friend who forwards what it cannot open.
+    Host(MemberId),
+    Relay,
+    /// Through signaling: carries handshakes and chat until a real path opens; never voice.
+    Mail,
+}
+
+/// What happened, for people and programs.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Event {
+    /// We are in a room; these codes let others in. Said again when they change.
+    Invite(Codes),
+    /// We are in the room (after `create`, or after admission).
+    Entered {
+        me: MemberId,
+    },
+    Joined {
+        id: MemberId,
+        name: String,
+    },
+    /// A friend's first path, and every change of it.
+    Moved {
+        id: MemberId,
+        rung: Rung,
+    },
+    /// Nothing heard from a friend; we keep trying.
+    Reconnecting {
+        id: MemberId,
+    },
+    Back {
+        id: MemberId,
+    },
+    Left {
+        id: MemberId,
+        why: Parting,
+    },
+    Said {
+        from: MemberId,
+        text: String,
+    },
+    /// A line of ours that this friend never got; `text` as it was said.
+    Undelivered {
+        to: MemberId,
+        text: String,
+    },
+    Muted {
+        id: MemberId,
+        muted: bool,
+    },
+    /// Somebody tried wrong words.
+    WrongCode {
+        tries: u32,
+    },
+    /// Too many wrong words: this code admits nobody any more.
+    Locked,
+    /// Signaling is lost (calls go on, nobody can join) or back.
+    Signaling {
+        up: bool,
+    },
+    Ended(Ended),
+}
+
+/// Chat text, names and codes do not print by accident.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invite(_) => write!(f, "Invite"),
+            Self::Entered { me } => write!(f, "Entered({me:?})"),
+            Self::Joined { id, .. } => write!(f, "Joined({id:?})"),
+            Self::Moved { id, rung } => write!(f, "Moved({id:?}, {rung:?})"),
+            Self::Reconnecting { id } => write!(f, "Reconnecting({id:?})"),
+            Self::Back { id } => write!(f, "Back({id:?})"),
+            Self::Left { id, why } => write!(f, "Left({id:?}, {why:?})"),
+            Self::Said { from, text } => write!(f, "Said({from:?}, {} bytes)", text.len()),
+            Self::Undelivered { to, text } => write!(f, "Undelivered({to:?}, {} bytes)", text.len()),
+            Self::Muted { id, muted } => write!(f, "Muted({id:?}, {muted})"),
+            Self::WrongCode { tries } => write!(f, "WrongCode({tries})"),
+            Self::Locked => write!(f, "Locked"),
+            Self::Signaling { up } => write!(f, "Signaling({up})"),
+            Self::Ended(ended) => write!(f, "Ended({ended:?})"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    Left,
+    /// Silent for longer than we keep trying.
+    TimedOut,
+    Kicked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// We asked for it.
+    Left,
+    Failed(Error),
+}
+
+/// A friend, as one asks at any moment.
+#[derive(Clone)]
+pub struct PeerView {
+    pub id: MemberId,
+    /// Sanitised and unique in the room.
+    pub name: String,
+    pub state: PeerState,
+    /// What carries us to them.
+    pub rung: Option<Rung>,
+    pub rtt: Option<Duration>,
+    /// Variation of the round trip (RFC 6298's RTTVAR).
+    pub rtt_var: Option<Duration>,
+    /// Share of their packets that did not reach us, 0.0 to 1.0, over the last seconds.
+    pub loss_in: f32,
+    /// Share of ours that did not reach them, as they report.
+    pub loss_out: f32,
+    pub muted: bool,
+    pub deafened: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    Connecting,
+    Live,
+    Reconnecting,
+}
+
+/// How a room treats the ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathPolicy {
+    /// Every rung, the best that works.
+    #[default]
+    Auto,
+    /// Only direct paths; no relay is used.
+    Direct,
+    /// Only relays: none of our addresses reaches another member.
+    Relay,
+}
+
+#[derive(Clone)]
+pub struct Config {
+    pub name: String,
+    pub paths: PathPolicy,
+}

@@ -1,0 +1,289 @@
+//! Who a member is: the record that a doorkeeper vouches for, and the welcome that a joiner gets.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use sha2::{Digest, Sha256};
+
+use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
+use crate::crypto::keys::PublicKey;
+
+/// The room's identity, random, known to members only.
+pub type RoomId = [u8; 16];
+
+/// First 8 bytes of SHA-256("vc1 member" || room id || static key).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub [u8; 8]);
+
+impl MemberId {
+    pub fn of(room: &RoomId, key: &PublicKey) -> Self {
+        let digest =
+            Sha256::new().chain_update(b"vc1 member").chain_update(room).chain_update(key.0).finalize();
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
+        Self(id)
+    }
+
+    /// A number for programs that want one (events, audio).
+    pub fn as_u64(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.as_u64())
+    }
+}
+
+impl Wire for MemberId {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self(r.array()?))
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.extend_from_slice(&self.0);
+    }
+}
+
+/// A member's place at the signaling server and the relays of its room, below `MAX_MEMBERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u8);
+
+impl Slot {
+    pub fn new(n: u8) -> Option<Self> {
+        (usize::from(n) < MAX_MEMBERS).then_some(Self(n))
+    }
+
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub fn bit(self) -> u16 {
+        1 << self.0
+    }
+
+    pub fn all() -> impl Iterator<Item = Slot> {
+        (0..MAX_MEMBERS as u8).map(Slot)
+    }
+}
+
+impl Wire for Slot {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Slot::new(r.u8()?).ok_or(Malformed)
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.push(self.0);
+    }
+}
+
+/// How an address was learnt, in ICE's words (RFC 8445).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An address of an interface.
+    Host,
+    /// As a server saw the packets of this socket.
+    ServerReflexive,
+    /// Mapped by the router on request (PCP, NAT-PMP, UPnP-IGD).
+    PortMapped,
+}
+
+/// An address where a member may be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Candidate {
+    pub kind: Kind,
+    pub addr: SocketAddr,
+}
+
+impl Wire for Candidate {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let kind = match r.u8()? {
+            0 => Kind::Host,
+            1 => Kind::ServerReflexive,
+            2 => Kind::PortMapped,
+            _ => return Err(Malformed),
+        };
+        Ok(Self { kind, addr: SocketAddr::read(r)? })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.push(match self.kind {
+            Kind::Host => 0,
+            Kind::ServerReflexive => 1,
+            Kind::PortMapped => 2,
+        });
+        self.addr.write(w);
+    }
+}
+
+/// What a joiner says of itself, sealed under the code (A2), and what members tell each other of a third.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    pub key: PublicKey,
+    /// Sanitised by every reader; at most `MAX_NAME` bytes on the wire.
+    pub name: String,
+    pub relay_only: bool,
+    pub candidates: Vec<Candidate>,
+}
+
+impl Wire for Record {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let key = PublicKey(r.array()?);
+        let name = r.short_text(MAX_NAME)?.to_owned();
+        let relay_only = flag(r.u8()?)?;
+        let candidates = r.list(MAX_CANDIDATES)?;
+        Ok(Self { key, name, relay_only, candidates })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.extend_from_slice(&self.key.0);
+        write_short_text(w, &self.name);
+        w.push(u8::from(self.relay_only));
+        write_list(w, &self.candidates);
+    }
+}
+
+/// A record with the place that the server gave its owner.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seated {
+    pub slot: Slot,
+    pub record: Record,
+}
+
+impl Wire for Seated {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self { slot: Slot::read(r)?, record: Record::read(r)? })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        self.slot.write(w);
+        self.record.write(w);
+    }
+}
+
+/// The secrets of both invite forms, shared among members so that any of them can answer the door.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Codes {
+    /// The three words, joined by "-", with the number of the room in front of them.
+    pub spoken: Option<(u32, String)>,
+    /// Link form: its nameplate and its 128-bit secret.
+    pub link: Option<([u8; 10], [u8; 16])>,
+}
+
+impl Wire for Codes {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let spoken = match flag(r.u8()?)? {
+            false => None,
+            true => Some((r.u32()?, r.short_text(MAX_WORDS)?.to_owned())),
+        };
+        let link = match flag(r.u8()?)? {
+            false => None,
+            true => Some((r.array()?, r.array()?)),
+        };
+        Ok(Self { spoken, link })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.push(u8::from(self.spoken.is_some()));
+        if let Some((number, words)) = &self.spoken {
+            w.extend_from_slice(&number.to_be_bytes());
+            write_short_text(w, words);
+        }
+        w.push(u8::from(self.link.is_some()));
+        if let Some((nameplate, secret)) = &self.link {
+            w.extend_from_slice(nameplate);
+            w.extend_from_slice(secret);
+        }
+    }
+}
+
+/// What the doorkeeper gives a joiner that proved the code (B2). `members` includes the doorkeeper itself, first.
+#[derive(Clone)]
+pub struct Welcome {
+    pub room: RoomId,
+    /// The room secret R: source of the gate key and of every pair's psk.
+    pub secret: [u8; 32],
+    pub creator: MemberId,
+    pub codes: Codes,
+    pub members: Vec<Seated>,
+    /// Members that are gone for good; their keys are never taken again.
+    pub gone: Vec<MemberId>,
+}
+
+impl Wire for Welcome {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            room: r.array()?,
+            secret: r.array()?,
+            creator: MemberId::read(r)?,
+            codes: Codes::read(r)?,
+            members: r.list(MAX_MEMBERS)?,
+            gone: r.list(MAX_GONE)?,
+        })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        w.extend_from_slice(&self.room);
+        w.extend_from_slice(&self.secret);
+        self.creator.write(w);
+        self.codes.write(w);
+        write_list(w, &self.members);
+        write_list(w, &self.gone);
+    }
+}
+
+fn flag(byte: u8) -> Result<bool> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+/// Friends, not conferences; a slot mask fits in 16 bits.
+pub const MAX_MEMBERS: usize = 16;
+/// Bounds what one member can make others probe.
+pub const MAX_CANDIDATES: usize = 8;
+/// Bytes of a name on the wire: 24 columns of most scripts.
+pub const MAX_NAME: usize = 64;
+/// Three words of at most eight letters and their dashes.
+const MAX_WORDS: usize = 32;
+/// Tombstones carried to a joiner: 16 seats used several times over in one evening.
+pub const MAX_GONE: usize = 64;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_welcome_survives_its_encoding_and_fits_one_mail() {
+        let record = Record {
+            key: PublicKey([7; 32]),
+            name: "n".repeat(MAX_NAME),
+            relay_only: true,
+            candidates: vec![
+                Candidate { kind: Kind::ServerReflexive, addr: "192.0.2.1:9".parse().unwrap() };
+                MAX_CANDIDATES
+            ],
+        };
+        let welcome = Welcome {
+            room: [1; 16],
+            secret: [2; 32],
+            creator: MemberId([3; 8]),
+            codes: Codes { spoken: Some((48213, "tiger-lamp-ocean".into())), link: Some(([1; 10], [2; 16])) },
+            members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
+            gone: vec![MemberId([9; 8]); MAX_GONE],
+        };
+        let bytes = welcome.encode();
+        assert!(bytes.len() + 64 <= super::super::signal::MAX_BLOB, "{}", bytes.len());
+        assert_eq!(Welcome::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn a_slot_beyond_the_room_is_malformed() {
+        assert_eq!(Slot::decode(&[16]), Err(Malformed));
+        assert_eq!(Slot::decode(&[15]).unwrap().bit(), 0x8000);
+    }
+}

@@ -1,0 +1,8 @@
+//! Bytes to types and back (docs/PROTOCOL.md). No state, no keys, no decisions.
+
+pub mod codec;
+pub mod control;
+pub mod member;
+pub mod packet;
+pub mod signal;
+pub mod text;
