@@ -17,5 +17,6 @@ pub mod error;
 pub mod io;
 pub mod net;
 pub mod protocol;
+pub mod room;
 
 pub use error::Error;

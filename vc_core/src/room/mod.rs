@@ -1,0 +1,3 @@
+//! The room: all of us.
+
+pub mod code;
