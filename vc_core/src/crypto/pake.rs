@@ -44,7 +44,7 @@ pub enum Refused {
 pub struct Joiner {
     a1: Vec<u8>,
     sid: [u8; 32],
-    generator_run: Share,
+    share: Share,
     kem: Box<DecapsulationKey>,
 }
 
@@ -58,7 +58,7 @@ impl Joiner {
         let kem = Box::new(kem_key(&Secret::random(rng)));
         let ek = kem.encapsulation_key().to_bytes();
         let a1 = [&[VERSION, VERSION][..], &nonce, &share.public, &ek].concat();
-        (Joiner { a1: a1.clone(), sid, generator_run: share, kem }, a1)
+        (Joiner { a1: a1.clone(), sid, share, kem }, a1)
     }
 
     /// Reads B1.
@@ -70,8 +70,8 @@ impl Joiner {
         let b = B1::parse(b1).ok_or(Refused::Malformed)?;
         let a = A1::parse(&self.a1).ok_or(Refused::Malformed)?;
         let ss = Secret::new(self.kem.decapsulate(&Ciphertext::from(*b.ct)).into());
-        let k = self.generator_run.shared(b.share).ok_or(Refused::Malformed)?;
-        let isk = isk(&self.sid, &k, (&self.generator_run.public, &a.ad()), (b.share, &b.ad()));
+        let k = self.share.shared(b.share).ok_or(Refused::Malformed)?;
+        let isk = isk(&self.sid, &k, (&self.share.public, &a.ad()), (b.share, &b.ad()));
         Ok(JoinerKeys(Keys::derive(&isk, &ss, &self.a1, b1)))
     }
 }
@@ -315,3 +315,223 @@ const DSI_ISK: &[u8] = b"CPaceRistretto255_ISK";
 const SHA512_BLOCK: usize = 128;
 /// All of HMAC-SHA256: a confirmation is sent once a run, so there is nothing to gain by cutting it.
 const CONFIRM: usize = 32;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::vectors::read;
+    use proptest::prelude::{any, prop, prop_assert, proptest};
+    use rand_core::SeedableRng;
+
+    const PRS: &[u8] = b"tiger-lamp-ocean";
+    const CTX: Context = Context { nameplate: b"48213", room_nonce: [5; 16] };
+
+    fn rng(seed: u8) -> Rng {
+        Rng::from_seed([seed; 32])
+    }
+
+    fn scalar(bytes: &[u8]) -> Scalar {
+        Scalar::from_canonical_bytes(bytes.try_into().unwrap()).unwrap()
+    }
+
+    fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        bytes.try_into().unwrap()
+    }
+
+    /// What each side ends up with, where `spoil` may change message 0 to 3 (A1, B1, A2, B2) on its way.
+    fn run(
+        joiner_prs: &[u8],
+        door_prs: &[u8],
+        spoil: impl Fn(usize, &mut Vec<u8>),
+    ) -> Result<(Vec<u8>, Vec<u8>), Refused> {
+        let carry = |n, mut message| {
+            spoil(n, &mut message);
+            message
+        };
+        let (joiner, a1) = Joiner::start(joiner_prs, &CTX, &mut rng(1));
+        let (door, b1) = answer(door_prs, &CTX, &carry(0, a1), &mut rng(2))?;
+        let (knock, a2) = joiner.read(&carry(1, b1))?.seal(b"record");
+        let (admitted, record) = door.open(&carry(2, a2))?;
+        let welcome = knock.open(&carry(3, admitted.seal(b"welcome")))?;
+        Ok((record, welcome))
+    }
+
+    #[test]
+    fn the_draft_vectors_hold() {
+        let v = read(include_str!("../../tests/vectors/cpace.txt"));
+        let g = generator(&v["prs"], &v["ci"], &v["sid"]);
+        assert_eq!(g.compress().as_bytes()[..], v["generator"]);
+
+        let a = Share::with(&scalar(&v["ya"]), &g);
+        let b = Share::with(&scalar(&v["yb"]), &g);
+        assert_eq!((&a.public[..], &b.public[..]), (&v["Ya"][..], &v["Yb"][..]));
+
+        for k in [a.shared(&b.public).unwrap(), b.shared(&a.public).unwrap()] {
+            assert_eq!(k.as_bytes()[..], v["k"]);
+            let isk = isk(&v["sid"], &k, (&a.public, &v["ada"]), (&b.public, &v["adb"]));
+            assert_eq!(isk.as_bytes()[..], v["isk"]);
+        }
+    }
+
+    #[test]
+    fn the_drafts_valid_point_multiplies_and_its_invalid_ones_are_refused() {
+        let v = read(include_str!("../../tests/vectors/cpace.txt"));
+        let share = Share { scalar: Secret::new(array(&v["valid_s"])), public: [0; 32] };
+        assert_eq!(share.shared(&array(&v["valid_x"])).unwrap().as_bytes()[..], v["valid_product"]);
+        assert!(share.shared(&array(&v["invalid_y1"])).is_none());
+        assert!(share.shared(&array(&v["invalid_y2"])).is_none());
+    }
+
+    #[test]
+    fn the_wycheproof_keys_and_ciphertexts_hold() {
+        let v = read(include_str!("../../tests/vectors/mlkem768.txt"));
+        let key = kem_key(&Secret::new(array(&v["seed"])));
+        assert_eq!(key.encapsulation_key().to_bytes()[..], v["ek"]);
+        let shared = key.decapsulate(&Ciphertext::from(array::<1088>(&v["c"])));
+        assert_eq!(shared[..], v["k"]);
+
+        let key = EncapsulationKey::new(&array::<1184>(&v["encaps_ek"]).into()).unwrap();
+        let (ct, shared) = key.encapsulate_deterministic(&array::<32>(&v["encaps_m"]).into());
+        assert_eq!((&ct[..], &shared[..]), (&v["encaps_c"][..], &v["encaps_k"][..]));
+    }
+
+    #[test]
+    fn an_encapsulation_key_with_a_coefficient_above_the_modulus_is_refused() {
+        let (_, mut a1) = Joiner::start(PRS, &CTX, &mut rng(1));
+        a1[50..53].fill(0xff);
+        assert_eq!(answer(PRS, &CTX, &a1, &mut rng(2)).err(), Some(Refused::Malformed));
+    }
+
+    #[test]
+    fn one_code_opens_the_door_and_both_messages_arrive() {
+        assert!(run(PRS, PRS, |_, _| ()) == Ok((b"record".to_vec(), b"welcome".to_vec())));
+    }
+
+    #[test]
+    fn another_code_is_refused_by_the_door_and_by_the_joiner() {
+        assert_eq!(run(b"tiger-lamp-oceans", PRS, |_, _| ()), Err(Refused::WrongCode));
+
+        let (joiner, a1) = Joiner::start(b"guess", &CTX, &mut rng(1));
+        let (door, b1) = answer(PRS, &CTX, &a1, &mut rng(2)).unwrap();
+        let (knock, _) = joiner.read(&b1).unwrap().seal(b"");
+        let eager = Admitted(door.0.door).seal(b"sent without a proof");
+        assert_eq!(knock.open(&eager), Err(Refused::WrongCode));
+    }
+
+    #[test]
+    fn another_nameplate_or_room_is_another_code() {
+        for other in [
+            Context { nameplate: b"48214", ..CTX },
+            Context { nameplate: b"48213\0A=joiner,B=door", ..CTX },
+            Context { room_nonce: [6; 16], ..CTX },
+        ] {
+            let (joiner, a1) = Joiner::start(PRS, &other, &mut rng(1));
+            let (door, b1) = answer(PRS, &CTX, &a1, &mut rng(2)).unwrap();
+            let (_, a2) = joiner.read(&b1).unwrap().seal(b"");
+            assert_eq!(door.open(&a2).err(), Some(Refused::WrongCode));
+        }
+    }
+
+    #[test]
+    fn the_identity_is_refused_by_both() {
+        let identity = |at: usize| move |message: &mut Vec<u8>| message[at..at + 32].fill(0);
+        let spoil = |n: usize, at: usize| {
+            let zero = identity(at);
+            move |i, message: &mut Vec<u8>| {
+                if i == n {
+                    zero(message)
+                }
+            }
+        };
+        assert_eq!(run(PRS, PRS, spoil(0, 18)), Err(Refused::Malformed));
+        assert_eq!(run(PRS, PRS, spoil(1, 1)), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn versions_without_ours_are_named() {
+        let version = |n: usize, bytes: &'static [u8]| {
+            move |i, message: &mut Vec<u8>| {
+                if i == n {
+                    message[..bytes.len()].copy_from_slice(bytes)
+                }
+            }
+        };
+        assert_eq!(run(PRS, PRS, version(0, &[2, 9])), Err(Refused::Version { min: 2, max: 9 }));
+        assert_eq!(run(PRS, PRS, version(0, &[0, 0])), Err(Refused::Version { min: 0, max: 0 }));
+        assert_eq!(run(PRS, PRS, version(0, &[2, 1])), Err(Refused::Malformed));
+        assert_eq!(run(PRS, PRS, version(1, &[2])), Err(Refused::Version { min: 2, max: 2 }));
+    }
+
+    #[test]
+    fn a_range_widened_on_its_way_does_not_confirm() {
+        let widen = |n, message: &mut Vec<u8>| {
+            if n == 0 {
+                message[1] = 7
+            }
+        };
+        assert_eq!(run(PRS, PRS, widen), Err(Refused::WrongCode));
+    }
+
+    #[test]
+    fn every_other_length_is_refused() {
+        for (n, len) in [(0, 1_234), (1, 1_121), (2, 32 + 6 + 16), (3, 32 + 7 + 16)] {
+            for wrong in [0, 1, len - 1, len + 1] {
+                let resize = |i, message: &mut Vec<u8>| {
+                    if i == n {
+                        assert_eq!(message.len(), len);
+                        message.resize(wrong, 0);
+                    }
+                };
+                assert_eq!(run(PRS, PRS, resize), Err(Refused::Malformed), "message {n} of {wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seeds_give_the_same_bytes() {
+        let messages = || {
+            let (joiner, a1) = Joiner::start(PRS, &CTX, &mut rng(1));
+            let (door, b1) = answer(PRS, &CTX, &a1, &mut rng(2)).unwrap();
+            let (_, a2) = joiner.read(&b1).unwrap().seal(b"record");
+            (a1, b1, door.open(&a2).unwrap().0.seal(b"welcome"), a2)
+        };
+        assert!(messages() == messages());
+    }
+
+    #[test]
+    fn lengths_of_128_and_more_take_two_bytes() {
+        let mut out = Vec::new();
+        lv(&mut out, &[7; 128]);
+        assert_eq!(out[..3], [0x80, 0x01, 7]);
+        assert_eq!(out.len(), 130);
+    }
+
+    proptest! {
+        #[test]
+        fn no_flipped_bit_in_any_message_passes(n in 0usize..4, at in any::<prop::sample::Index>(), bit in 0u32..8) {
+            let flip = |i, message: &mut Vec<u8>| {
+                if i == n {
+                    let at = at.index(message.len());
+                    message[at] ^= 1 << bit;
+                }
+            };
+            prop_assert!(run(PRS, PRS, flip).is_err());
+        }
+
+        #[test]
+        fn junk_is_refused_without_a_panic(junk in prop::collection::vec(any::<u8>(), 0..1_300), fit in any::<bool>()) {
+            let mut a1 = junk;
+            if fit {
+                a1.resize(1_234, 0);
+                a1[..2].copy_from_slice(&[1, 1]);
+            }
+            let _ = answer(PRS, &CTX, &a1, &mut rng(2));
+            let (joiner, _) = Joiner::start(PRS, &CTX, &mut rng(1));
+            a1.truncate(1_121);
+            if let Ok(keys) = joiner.read(&a1) {
+                prop_assert!(keys.seal(b"").0.open(&a1).is_err());
+            }
+        }
+    }
+}

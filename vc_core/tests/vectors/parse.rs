@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 /// Lines of `name = hex`; `#` starts a comment line.
-pub fn read(text: &'static str) -> BTreeMap<&'static str, Vec<u8>> {
+pub(super) fn read(text: &'static str) -> BTreeMap<&'static str, Vec<u8>> {
     text.lines()
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .map(|line| {
