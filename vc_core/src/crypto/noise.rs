@@ -497,11 +497,9 @@ mod tests {
     fn packets_pass_the_boundary_of_the_low_half() {
         let ((mut sealer, _), (_, mut opener)) = Two::new().sessions();
         let edge = 1 << 32;
+        opener.window.mark(edge - 4);
         for counter in [edge - 3, edge - 1, edge + 2, edge - 2, edge] {
             let mut packet = b"headhello".to_vec();
-            if opener.window.check(0) {
-                opener.window.mark(edge - 4);
-            }
             sealer.seal(Counter(counter), &mut packet, 4);
             let low = Counter(counter).low();
             assert_eq!(opener.open(low, &mut packet.clone(), 4), Ok(&b"hello"[..]));
