@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod error;
 pub mod io;
 pub mod net;
+pub mod peer;
 pub mod protocol;
 pub mod room;
 

@@ -1,0 +1,379 @@
+//! All paths to one peer: which are asked, which one carries, when to climb and when to fall.
+//!
+//! Either side chooses its own sending path; there is no nomination. A path carries only after a RESPONSE proved it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::path::{Path, Probes, Watch};
+use crate::io::Time;
+
+#[derive(Default)]
+pub struct Ladder {
+    paths: BTreeMap<Path, Tried>,
+    carrying: Option<Carrying>,
+    /// Voice flows since; `None` in a quiet call.
+    hot: Option<Hot>,
+}
+
+struct Tried {
+    probes: Probes,
+    /// Answers in a row by which it was clearly better than the carrying path.
+    wins: u32,
+}
+
+struct Carrying {
+    path: Path,
+    /// The path before, still used until then, so that nothing is lost while the packets on it arrive.
+    overlap: Option<(Path, Time)>,
+}
+
+#[derive(Clone, Copy)]
+struct Hot {
+    since: Time,
+    last: Time,
+}
+
+impl Ladder {
+    /// A path that may work.
+    pub fn offer(&mut self, now: Time, path: Path) {
+        if self.paths.contains_key(&path) {
+            return;
+        }
+        if self.paths.len() >= MAX_PATHS {
+            let carrying = self.carrying();
+            let silent = |p: &Path, t: &Tried| t.probes.answered().is_none() && Some(*p) != carrying;
+            let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
+            self.paths.remove(&silent);
+        }
+        self.paths.insert(path, Tried { probes: Probes::new(now), wins: 0 });
+    }
+
+    /// A path that cannot work any more.
+    pub fn withdraw(&mut self, path: &Path) {
+        self.paths.remove(path);
+        if self.carrying() == Some(*path) {
+            self.carrying = None;
+        }
+    }
+
+    /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
+    pub fn restart(&mut self, now: Time) {
+        for tried in self.paths.values_mut() {
+            tried.probes.restart(now);
+            tried.wins = 0;
+        }
+    }
+
+    /// Voice was sent to this peer or came from it.
+    pub fn media(&mut self, now: Time) {
+        self.hot = Some(match self.hot {
+            Some(hot) if now - hot.last < COOL => Hot { last: now, ..hot },
+            _ => Hot { since: now, last: now },
+        });
+    }
+
+    /// Challenges to send now.
+    pub fn probe(&mut self, now: Time, mut token: impl FnMut() -> [u8; 8]) -> Vec<(Path, [u8; 8])> {
+        let due: Vec<Path> = self
+            .paths
+            .iter()
+            .filter(|(path, tried)| tried.probes.due(self.watch(now, path)).is_some_and(|at| at <= now))
+            .map(|(path, _)| *path)
+            .collect();
+        let mut sent = Vec::with_capacity(due.len());
+        for path in due {
+            if let Some(tried) = self.paths.get_mut(&path) {
+                let token = token();
+                tried.probes.ask(now, token);
+                sent.push((path, token));
+            }
+        }
+        sent
+    }
+
+    /// A response came. Returns the new carrying path if that changes it.
+    pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
+        let path = self.paths.iter_mut().find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
+        let better = self.clearly_better(&path);
+        let tried = self.paths.get_mut(&path)?;
+        tried.wins = if better { tried.wins + 1 } else { 0 };
+        let wins = tried.wins;
+        let take = match self.carrying() {
+            None => true,
+            Some(carrying) => {
+                carrying != path && (wins >= WINS || self.silence(now, &carrying) >= self.dead_after(now))
+            }
+        };
+        take.then(|| self.carry(now, path))
+    }
+
+    /// Gives up what went silent. Returns the new carrying path if there is a better one now.
+    pub fn settle(&mut self, now: Time) -> Option<Path> {
+        if let Some(Carrying { overlap: overlap @ Some(_), .. }) = &mut self.carrying
+            && overlap.is_some_and(|(_, until)| until <= now)
+        {
+            *overlap = None;
+        }
+        let carrying = self.carrying()?;
+        if self.silence(now, &carrying) < self.dead_after(now) {
+            return None;
+        }
+        let next = self.spare(now)?;
+        if let Some(tried) = self.paths.get_mut(&carrying) {
+            tried.probes.give_up(now);
+            tried.wins = 0;
+        }
+        Some(self.carry(now, next))
+    }
+
+    pub fn carrying(&self) -> Option<Path> {
+        self.carrying.as_ref().map(|carrying| carrying.path)
+    }
+
+    /// Where a packet goes: the carrying path, and a second one while moving or in doubt.
+    pub fn routes(&self, now: Time) -> impl Iterator<Item = Path> {
+        let first = self.carrying();
+        let second = self.carrying.as_ref().and_then(|carrying| match carrying.overlap {
+            Some((before, until)) if now < until => Some(before),
+            _ if self.suspect(now) => self.spare(now),
+            _ => None,
+        });
+        first.into_iter().chain(second)
+    }
+
+    /// Round trip and its variation on the carrying path.
+    pub fn rtt(&self) -> Option<(Duration, Duration)> {
+        let probes = &self.paths.get(&self.carrying()?)?.probes;
+        Some((probes.srtt()?, probes.var()))
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.keys()
+    }
+
+    /// Whether some path other than mail answers.
+    pub fn reachable(&self) -> bool {
+        self.paths.iter().any(|(path, tried)| path.carries_voice() && tried.probes.answered().is_some())
+    }
+
+    /// When `probe` or `settle` has something to do.
+    pub fn wake(&self, now: Time) -> Option<Time> {
+        let probes = self.paths.iter().filter_map(|(path, tried)| tried.probes.due(self.watch(now, path))).min();
+        let doubt = self.carrying().and_then(|path| {
+            let silent_since = self.silent_since(&path)?;
+            let marks = [self.suspect_after(now), self.dead_after(now)];
+            marks.into_iter().map(|mark| silent_since + mark).find(|at| *at > now)
+        });
+        let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(_, until)| until);
+        let cool = self.hot.map(|hot| hot.last + COOL).filter(|at| *at > now);
+        [probes, doubt, overlap, cool].into_iter().flatten().min()
+    }
+
+    fn carry(&mut self, now: Time, path: Path) -> Path {
+        let overlap = self.carrying().map(|before| (before, now + OVERLAP));
+        self.carrying = Some(Carrying { path, overlap });
+        for tried in self.paths.values_mut() {
+            tried.wins = 0;
+        }
+        path
+    }
+
+    fn is_hot(&self, now: Time) -> bool {
+        self.hot.is_some_and(|hot| now - hot.last < COOL)
+    }
+
+    fn watch(&self, now: Time, path: &Path) -> Watch {
+        let suspect = self.suspect(now);
+        if !path.carries_voice() {
+            let needed = self.carrying().is_none_or(|carrying| carrying == *path) || suspect;
+            return if needed { Watch::Spare } else { Watch::Asleep };
+        }
+        if suspect && self.paths.get(path).is_some_and(|tried| tried.probes.answered().is_some()) {
+            return Watch::Alarm;
+        }
+        match (self.carrying() == Some(*path), self.is_hot(now)) {
+            (true, true) => Watch::Hot,
+            (true, false) => Watch::Idle,
+            (false, true) => Watch::Spare,
+            (false, false) => Watch::IdleSpare,
+        }
+    }
+
+    /// The time from which a path's silence counts: its last answer, or the moment from which it is asked often.
+    fn silent_since(&self, path: &Path) -> Option<Time> {
+        let answered = self.paths.get(path)?.probes.answered()?;
+        Some(self.hot.map_or(answered, |hot| answered.max(hot.since)))
+    }
+
+    fn silence(&self, now: Time, path: &Path) -> Duration {
+        self.silent_since(path).map_or(Duration::MAX, |since| now - since)
+    }
+
+    fn suspect(&self, now: Time) -> bool {
+        self.carrying().is_some_and(|path| self.silence(now, &path) >= self.suspect_after(now))
+    }
+
+    fn suspect_after(&self, now: Time) -> Duration {
+        let (rtt, var) = self.rtt().unwrap_or_default();
+        match self.is_hot(now) {
+            true => SUSPECT_HOT.max(rtt + 4 * var + SUSPECT_SLACK),
+            false => SUSPECT_IDLE,
+        }
+    }
+
+    fn dead_after(&self, now: Time) -> Duration {
+        match self.is_hot(now) {
+            true => DEAD_HOT.max(self.suspect_after(now) * 2),
+            false => DEAD_IDLE,
+        }
+    }
+
+    /// The best path besides the carrying one that answered lately.
+    fn spare(&self, now: Time) -> Option<Path> {
+        let limit = if self.is_hot(now) { SPARE_HOT } else { DEAD_IDLE };
+        let carrying = self.carrying();
+        self.paths
+            .iter()
+            .filter(|(path, _)| Some(**path) != carrying)
+            .filter(|(_, tried)| tried.probes.answered().is_some_and(|at| now - at < limit))
+            .min_by_key(|(path, tried)| score(path, tried))
+            .map(|(path, _)| *path)
+    }
+
+    fn clearly_better(&self, path: &Path) -> bool {
+        let (Some(new), Some(carrying)) = (self.paths.get(path), self.carrying()) else { return false };
+        let Some(old) = self.paths.get(&carrying) else { return true };
+        let (new_score, old_score) = (score(path, new), score(&carrying, old));
+        let margin = MARGIN.max(old_score.mul_f32(MARGIN_SHARE));
+        new_score + margin < old_score
+    }
+}
+
+fn score(path: &Path, tried: &Tried) -> Duration {
+    tried.probes.srtt().unwrap_or(Duration::from_secs(5)) + path.penalty()
+}
+
+/// A peer's eight candidates, three relays, mail, and a few addresses that its packets really come from.
+const MAX_PATHS: usize = 16;
+/// Voice within this time keeps a path closely watched; longer than a pause in a conversation.
+const COOL: Duration = Duration::from_secs(5);
+/// Both paths carry while packets on the old one are still under way.
+const OVERLAP: Duration = Duration::from_millis(200);
+/// Two probes of a hot path may be lost before it is doubted.
+const SUSPECT_HOT: Duration = Duration::from_millis(1_100);
+/// On top of the round trip: one probe interval and scheduling noise.
+const SUSPECT_SLACK: Duration = Duration::from_millis(600);
+/// Two idle probes lost.
+const SUSPECT_IDLE: Duration = Duration::from_secs(12);
+/// A dozen alarm probes unanswered.
+const DEAD_HOT: Duration = Duration::from_millis(2_500);
+const DEAD_IDLE: Duration = Duration::from_secs(25);
+/// A spare is asked every two seconds: three probes may be lost.
+const SPARE_HOT: Duration = Duration::from_millis(6_500);
+/// Less is not worth a change (ears notice 10 ms of jitter buffer, not 5).
+const MARGIN: Duration = Duration::from_millis(10);
+const MARGIN_SHARE: f32 = 0.15;
+/// Answers in a row that must agree before a move.
+const WINS: u32 = 3;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::protocol::member::Slot;
+
+    const RELAY_RTT: u64 = 50;
+
+    fn direct() -> Path {
+        Path::Direct("192.0.2.1:4000".parse().unwrap())
+    }
+
+    fn relay() -> Path {
+        Path::Via { relay: "198.51.100.1:47700".parse().unwrap(), slot: Slot::new(1).unwrap() }
+    }
+
+    /// Runs the ladder for `ms` milliseconds; `rtt` tells how each path answers.
+    fn run(ladder: &mut Ladder, from: u64, ms: u64, talk: bool, rtt: impl Fn(&Path) -> Option<u64>) -> Vec<(u64, Path)> {
+        let mut flying: Vec<(u64, [u8; 8])> = Vec::new();
+        let mut moves = Vec::new();
+        let mut count = from;
+        for t in from..from + ms {
+            let now = Time::from_micros(t * 1_000);
+            if talk && t % 20 == 0 {
+                ladder.media(now);
+            }
+            for (_, token) in flying.extract_if(.., |(at, _)| *at == t) {
+                moves.extend(ladder.answer(now, token).map(|path| (t, path)));
+            }
+            moves.extend(ladder.settle(now).map(|path| (t, path)));
+            let sent = ladder.probe(now, || {
+                count += 1;
+                (count << 20 | t).to_be_bytes()
+            });
+            flying.extend(sent.into_iter().filter_map(|(path, token)| Some((t + rtt(&path)?, token))));
+        }
+        moves
+    }
+
+    #[test]
+    fn the_first_path_to_answer_carries_and_a_better_one_takes_over() {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, relay());
+        let moves = run(&mut ladder, 0, 1_000, true, |_| Some(RELAY_RTT));
+        assert_eq!(moves.len(), 1);
+        ladder.offer(Time::from_micros(1_000_000), direct());
+        let moves =
+            run(&mut ladder, 1_000, 2_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
+        assert_eq!(moves.len(), 1);
+        assert!(moves[0].1 == direct() && moves[0].0 < 1_800, "{}", moves[0].0);
+    }
+
+    #[test]
+    fn equal_paths_never_flap() {
+        let mut ladder = Ladder::default();
+        let other = Path::Direct("192.0.2.2:4000".parse().unwrap());
+        ladder.offer(Time::ZERO, direct());
+        ladder.offer(Time::ZERO, other);
+        let moves = run(&mut ladder, 0, 60_000, true, |path| Some(if *path == other { 25 } else { 30 }));
+        assert_eq!(moves.len(), 1);
+    }
+
+    #[test]
+    fn a_silent_cut_while_talking_doubles_within_a_second_and_moves_within_three() {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, direct());
+        ladder.offer(Time::ZERO, relay());
+        run(&mut ladder, 0, 5_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
+        assert!(ladder.carrying() == Some(direct()));
+        let only_relay = |path: &Path| (*path == relay()).then_some(RELAY_RTT);
+        run(&mut ladder, 5_000, 1_200, true, only_relay);
+        assert!(ladder.routes(Time::from_micros(6_200_000)).any(|path| path == relay()));
+        let moves = run(&mut ladder, 6_200, 2_000, true, only_relay);
+        assert!(moves.iter().any(|(at, path)| *path == relay() && *at <= 8_000));
+    }
+
+    #[test]
+    fn talk_after_a_long_pause_does_not_condemn_a_path_that_was_asked_seldom() {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, direct());
+        ladder.offer(Time::ZERO, relay());
+        let both = |path: &Path| Some(if *path == direct() { 30 } else { RELAY_RTT });
+        run(&mut ladder, 0, 40_000, false, both);
+        let moves = run(&mut ladder, 40_000, 5_000, true, both);
+        assert!(moves.is_empty() && ladder.carrying() == Some(direct()));
+        assert_eq!(ladder.routes(Time::from_micros(45_000_000)).count(), 1);
+    }
+
+    #[test]
+    fn the_table_of_paths_is_bounded_and_keeps_what_works() {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, direct());
+        run(&mut ladder, 0, 500, false, |_| Some(10));
+        for port in 2_000..2_500 {
+            ladder.offer(Time::from_micros(500_000), Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()));
+        }
+        assert_eq!(ladder.paths().count(), MAX_PATHS);
+        assert!(ladder.carrying() == Some(direct()));
+    }
+}

@@ -1,0 +1,221 @@
+//! One way to reach a peer, and what its probes tell: is it alive in both directions, and how far is it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::io::{Rung, Time};
+use crate::protocol::member::Slot;
+
+/// One way to a peer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Path {
+    Direct(SocketAddr),
+    Via {
+        relay: SocketAddr,
+        slot: Slot,
+    },
+    /// Through signaling: for handshakes and text while nothing else works.
+    Mail(Slot),
+}
+
+impl Path {
+    pub fn rung(&self) -> Rung {
+        match self {
+            Self::Direct(_) => Rung::Direct,
+            Self::Via { .. } => Rung::Relay,
+            Self::Mail(_) => Rung::Mail,
+        }
+    }
+
+    pub fn carries_voice(&self) -> bool {
+        !matches!(self, Self::Mail(_))
+    }
+
+    /// Added to the round trip when paths are compared.
+    pub fn penalty(&self) -> Duration {
+        match self {
+            Self::Direct(_) => Duration::ZERO,
+            // A third party sees when we talk and pays for it: only a clearly shorter trip makes up for that.
+            Self::Via { .. } => Duration::from_millis(30),
+            Self::Mail(_) => Duration::from_secs(10),
+        }
+    }
+}
+
+/// How closely a path is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// It carries, and voice flows.
+    Hot,
+    /// It carries, nobody talks.
+    Idle,
+    /// Spare, while voice flows elsewhere.
+    Spare,
+    /// Spare in a quiet call.
+    IdleSpare,
+    /// The carrying path is in doubt: every path is asked at once.
+    Alarm,
+    /// Not needed as long as something better works.
+    Asleep,
+}
+
+/// Probes of one path: CHALLENGE out, RESPONSE back.
+#[derive(Default)]
+pub struct Probes {
+    /// Start of the current round of first tries.
+    round: Option<Time>,
+    tries: u32,
+    asked: Option<Time>,
+    waiting: Vec<([u8; 8], Time)>,
+    answered: Option<Time>,
+    /// Answers in a row since the path was last given up.
+    streak: u32,
+    srtt: Option<Duration>,
+    var: Duration,
+}
+
+impl Probes {
+    pub fn new(now: Time) -> Self {
+        Self { round: Some(now), ..Self::default() }
+    }
+
+    /// First tries begin anew: the network may have changed.
+    pub fn restart(&mut self, now: Time) {
+        self.round = Some(now);
+        self.tries = 0;
+        self.asked = None;
+        self.streak = 0;
+    }
+
+    /// When to ask next.
+    pub fn due(&self, watch: Watch) -> Option<Time> {
+        if watch == Watch::Asleep {
+            return None;
+        }
+        let Some(asked) = self.asked else { return self.round };
+        if watch == Watch::Alarm {
+            return Some(asked + ALARM);
+        }
+        if self.answered.is_none() || self.streak == 0 {
+            return Some(match FIRST_TRIES_MS.get(self.tries as usize) {
+                Some(ms) => self.round.unwrap_or(asked) + Duration::from_millis(*ms),
+                None if self.tries < SLOW_AFTER => asked + RETRY,
+                None => asked + RETRY_SLOW,
+            });
+        }
+        if self.streak < SETTLED {
+            return Some(asked + FIRST_SAMPLES);
+        }
+        Some(asked + every(watch))
+    }
+
+    /// A challenge with this token leaves now.
+    pub fn ask(&mut self, now: Time, token: [u8; 8]) {
+        self.asked = Some(now);
+        self.tries = self.tries.saturating_add(1);
+        self.waiting.retain(|(_, at)| now - *at < FORGET);
+        if self.waiting.len() == MAX_WAITING {
+            self.waiting.remove(0);
+        }
+        self.waiting.push((token, now));
+    }
+
+    /// The response to one of our challenges came, by whatever path. True if the token was ours.
+    pub fn answer(&mut self, now: Time, token: [u8; 8]) -> bool {
+        let Some(at) = self.waiting.iter().position(|(ours, _)| *ours == token) else { return false };
+        let (_, asked) = self.waiting.remove(at);
+        let rtt = now - asked;
+        // RFC 6298, with alpha 1/8 and beta 1/4.
+        match self.srtt {
+            None => (self.srtt, self.var) = (Some(rtt), rtt / 2),
+            Some(srtt) => {
+                self.var = (self.var * 3 + srtt.abs_diff(rtt)) / 4;
+                self.srtt = Some((srtt * 7 + rtt) / 8);
+            }
+        }
+        self.answered = Some(now);
+        self.streak = self.streak.saturating_add(1);
+        true
+    }
+
+    /// It stopped answering: back to first tries, slowly.
+    pub fn give_up(&mut self, now: Time) {
+        self.streak = 0;
+        self.round = Some(now);
+        self.tries = FIRST_TRIES_MS.len() as u32;
+        self.srtt = None;
+    }
+
+    pub fn answered(&self) -> Option<Time> {
+        self.answered.filter(|_| self.streak > 0)
+    }
+
+    pub fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub fn var(&self) -> Duration {
+        self.var
+    }
+}
+
+fn every(watch: Watch) -> Duration {
+    match watch {
+        Watch::Hot => Duration::from_millis(500),
+        Watch::Spare => Duration::from_secs(2),
+        // The shortest NAT lifetime on record is 15 s: two probes may be lost.
+        Watch::Idle => Duration::from_secs(5),
+        Watch::IdleSpare => Duration::from_secs(6),
+        Watch::Alarm | Watch::Asleep => ALARM,
+    }
+}
+
+/// Both sides ask at these times after they learn of a path; the holes that punching needs are open together.
+const FIRST_TRIES_MS: [u64; 7] = [0, 100, 300, 700, 1_500, 3_000, 5_000];
+const RETRY: Duration = Duration::from_secs(30);
+const RETRY_SLOW: Duration = Duration::from_secs(60);
+/// Five minutes of `RETRY` behind the first tries.
+const SLOW_AFTER: u32 = 17;
+/// In doubt, an answer within a few of these decides.
+const ALARM: Duration = Duration::from_millis(100);
+/// A new path shows its quality quickly.
+const FIRST_SAMPLES: Duration = Duration::from_millis(100);
+/// Answers after which a path's round trip is known well enough to move to it.
+const SETTLED: u32 = 3;
+/// A response later than this tells nothing of the path as it is now.
+const FORGET: Duration = Duration::from_secs(5);
+/// Alarm probes of `FORGET`, bounded.
+const MAX_WAITING: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Time {
+        Time::from_micros(n * 1_000)
+    }
+
+    #[test]
+    fn a_silent_path_is_asked_often_then_seldom() {
+        let mut probes = Probes::new(ms(0));
+        let mut times = Vec::new();
+        for n in 0..20u8 {
+            let at = probes.due(Watch::Hot).unwrap_or_default();
+            times.push((at - Time::ZERO).as_millis());
+            probes.ask(at, [n; 8]);
+        }
+        assert_eq!(times[..8], [0, 100, 300, 700, 1_500, 3_000, 5_000, 35_000]);
+        assert_eq!(times[19] - times[18], 60_000);
+    }
+
+    #[test]
+    fn only_our_own_token_counts_and_only_once() {
+        let mut probes = Probes::new(ms(0));
+        probes.ask(ms(0), [1; 8]);
+        assert!(!probes.answer(ms(10), [2; 8]));
+        assert!(probes.answer(ms(40), [1; 8]));
+        assert!(!probes.answer(ms(41), [1; 8]));
+        assert_eq!(probes.srtt(), Some(Duration::from_millis(40)));
+        assert_eq!(probes.due(Watch::Hot), Some(ms(100)));
+    }
+}

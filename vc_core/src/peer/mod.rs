@@ -1,0 +1,6 @@
+//! One friend: its handshake, its sessions, its message streams, its paths.
+
+pub mod handshake;
+pub mod machine;
+pub mod session;
+pub mod stream;
