@@ -1,1 +1,11 @@
-//! 
+//! The relay: forwards sealed packets between the members of a room that cannot meet. It sees slots, addresses, sizes
+//! and times; it holds no key to any content and logs no address (docs/PROTOCOL.md, "Relay").
+//!
+//! All decisions are [`vc_core::net::forward::Forwarder`]'s; [`server::serve`] is the edge with the socket.
+
+#![forbid(unsafe_code)]
+
+pub mod key_file;
+pub mod server;
+
+pub use server::{Stats, serve, serve_with};

@@ -1,1 +1,62 @@
-fn main() {}
+//! `voicechat-signaling`: a meeting place of one's own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use signaling::{Config, Limits, RelayInfo};
+use tokio::net::TcpListener;
+use vc_core::crypto::keys::StaticKey;
+use vc_core::crypto::ticket::RelayKey;
+use vc_core::room::code::base32;
+
+/// Introduces friends to each other. It sees room numbers and addresses, never words, names, keys or content.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Address and TCP port to listen on
+    #[arg(long, default_value = "0.0.0.0:47700")]
+    listen: SocketAddr,
+    /// This server's key; made if the file does not exist
+    #[arg(long)]
+    key_file: PathBuf,
+    /// A relay's address for clients; 0.0.0.0:PORT means the host that this server is reached at
+    #[arg(long, requires = "relay_key_file")]
+    relay: Option<SocketAddr>,
+    /// The key shared with that relay
+    #[arg(long, requires = "relay")]
+    relay_key_file: Option<PathBuf>,
+    /// Another place that tells clients their public address (any relay does); given up to twice
+    #[arg(long)]
+    probe: Vec<SocketAddr>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+#[allow(clippy::print_stdout)]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let key = StaticKey::from_bytes(*load(&args.key_file)?.as_bytes());
+    let relays = match (args.relay, &args.relay_key_file) {
+        (Some(addr), Some(path)) => {
+            let key = load(path)?;
+            vec![RelayInfo { addr, id: relay::key_file::relay_id(&key), key: RelayKey::new(key) }]
+        }
+        _ => Vec::new(),
+    };
+    let probes = args.relay.into_iter().chain(args.probe).collect();
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("The system gives no random bytes.")?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("TCP {} cannot be opened; is it in use?", args.listen))?;
+    println!("Friends reach this server at {}#{}", listener.local_addr()?, base32(&key.public().0));
+    let config = Config { key, relays, probes, limits: Limits::default(), seed };
+    signaling::serve(listener, config, relay::server::stop_signal()).await?;
+    Ok(())
+}
+
+fn load(path: &std::path::Path) -> anyhow::Result<vc_core::crypto::keys::Secret<32>> {
+    relay::key_file::load_or_create(path)
+        .with_context(|| format!("The key file {} cannot be used.", path.display()))
+}

@@ -1,0 +1,250 @@
+//! One room: who has which slot, who waits at the door.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use vc_core::io::Time;
+use vc_core::protocol::member::{MAX_MEMBERS, Slot};
+
+use crate::room::ConnId;
+
+/// The room's name inside the server and in proofs; admissions are bound to it.
+pub(crate) type Nonce = [u8; 16];
+
+pub(crate) struct Room {
+    seats: [Seat; MAX_MEMBERS],
+    pub(crate) visitors: BTreeMap<u32, Visitor>,
+    pub(crate) spoken: Option<u32>,
+    pub(crate) link: Option<[u8; 10]>,
+    /// Expiry of the proof that told us the nameplates; `u32::MAX` when we gave them out ourselves. A later proof
+    /// knows better.
+    pub(crate) plates_from: u32,
+    /// The latest expiry in any proof of this room. A new owner's proofs come after all of a former owner's.
+    newest: u32,
+}
+
+/// `from`: the earliest expiry in a proof of the present owner; what is earlier is a former owner's.
+#[derive(Clone, Copy)]
+enum Seat {
+    Free,
+    /// In a room restored from a proof: its owner may yet return.
+    Perhaps {
+        since: Time,
+    },
+    Away {
+        since: Time,
+        from: u32,
+    },
+    Here {
+        conn: ConnId,
+        from: u32,
+    },
+}
+
+pub(crate) struct Visitor {
+    pub(crate) conn: ConnId,
+    pub(crate) door: Slot,
+    pub(crate) since: Time,
+    /// What it may still mail.
+    pub(crate) bytes: usize,
+}
+
+/// Why a returning member does not get its seat.
+pub(crate) struct NotYours;
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Self::of([Seat::Free; MAX_MEMBERS], u32::MAX)
+    }
+
+    /// After a restart: any slot may have an owner.
+    pub(crate) fn restored(now: Time, plates_from: u32) -> Self {
+        Self::of([Seat::Perhaps { since: now }; MAX_MEMBERS], plates_from)
+    }
+
+    /// Seats a newcomer. The lowest free slot; one that may have an owner only if there is no other, and then the
+    /// highest, since rooms fill from below.
+    pub(crate) fn seat(&mut self, conn: ConnId, wall: u32) -> Option<Slot> {
+        let free = |slot: &Slot| matches!(self.get(*slot), Seat::Free);
+        let perhaps = |slot: &Slot| matches!(self.get(*slot), Seat::Perhaps { .. });
+        let slot = Slot::all().find(free).or_else(|| Slot::all().filter(perhaps).last())?;
+        let from = wall.saturating_add(PROOF_LIFE).max(self.newest.saturating_add(1));
+        self.newest = from;
+        self.put(slot, Seat::Here { conn, from });
+        Some(slot)
+    }
+
+    /// Seats an owner again, on a new connection; returns the one it had until now.
+    pub(crate) fn reseat(
+        &mut self,
+        slot: Slot,
+        conn: ConnId,
+        expiry: u32,
+    ) -> Result<Option<ConnId>, NotYours> {
+        let (from, old) = match self.get(slot) {
+            Seat::Free => return Err(NotYours),
+            Seat::Perhaps { .. } => (0, None),
+            Seat::Away { from, .. } => (from, None),
+            Seat::Here { conn, from } => (from, Some(conn)),
+        };
+        if expiry < from {
+            return Err(NotYours);
+        }
+        self.newest = self.newest.max(expiry);
+        self.put(slot, Seat::Here { conn, from: expiry });
+        Ok(old)
+    }
+
+    /// The expiry for a fresh proof of this seat.
+    pub(crate) fn proof_expiry(&mut self, slot: Slot, wall: u32) -> u32 {
+        let from = match self.get(slot) {
+            Seat::Free | Seat::Perhaps { .. } => 0,
+            Seat::Away { from, .. } | Seat::Here { from, .. } => from,
+        };
+        let expiry = wall.saturating_add(PROOF_LIFE).max(from);
+        self.newest = self.newest.max(expiry);
+        expiry
+    }
+
+    pub(crate) fn away(&mut self, now: Time, slot: Slot) {
+        if let Seat::Here { from, .. } = self.get(slot) {
+            self.put(slot, Seat::Away { since: now, from });
+        }
+    }
+
+    pub(crate) fn free(&mut self, slot: Slot) {
+        self.put(slot, Seat::Free);
+    }
+
+    /// Frees the seats whose owners did not come back.
+    pub(crate) fn expire(&mut self, now: Time) {
+        for seat in &mut self.seats {
+            match *seat {
+                Seat::Perhaps { since } | Seat::Away { since, .. } if now - since >= SEAT_KEPT => {
+                    *seat = Seat::Free
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Visitors whose time at the door is over.
+    pub(crate) fn overdue(&self, now: Time) -> impl Iterator<Item = ConnId> {
+        self.visitors.values().filter(move |v| now - v.since >= ADMISSION).map(|v| v.conn)
+    }
+
+    pub(crate) fn conn(&self, slot: Slot) -> Option<ConnId> {
+        match self.get(slot) {
+            Seat::Here { conn, .. } => Some(conn),
+            Seat::Free | Seat::Perhaps { .. } | Seat::Away { .. } => None,
+        }
+    }
+
+    pub(crate) fn here(&self) -> impl Iterator<Item = (Slot, ConnId)> {
+        Slot::all().filter_map(|slot| Some((slot, self.conn(slot)?)))
+    }
+
+    /// Who answers the door: the creator, else the lowest connected slot.
+    pub(crate) fn door(&self) -> Option<(Slot, ConnId)> {
+        self.here().next()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        !self.seats.iter().any(|seat| matches!(seat, Seat::Free | Seat::Perhaps { .. }))
+    }
+
+    /// Nobody is here and nobody can come back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.seats.iter().all(|seat| matches!(seat, Seat::Free))
+    }
+
+    fn of(seats: [Seat; MAX_MEMBERS], plates_from: u32) -> Self {
+        Self { seats, visitors: BTreeMap::new(), spoken: None, link: None, plates_from, newest: 0 }
+    }
+
+    fn get(&self, slot: Slot) -> Seat {
+        self.seats.get(slot.index()).copied().unwrap_or(Seat::Free)
+    }
+
+    fn put(&mut self, slot: Slot, seat: Seat) {
+        if let Some(place) = self.seats.get_mut(slot.index()) {
+            *place = seat;
+        }
+    }
+}
+
+/// Seconds: an evening and the next morning.
+const PROOF_LIFE: u32 = 24 * 3_600;
+/// A member's friends give it up after a minute; this also outlasts a router that restarts.
+const SEAT_KEPT: Duration = Duration::from_secs(600);
+/// Two round trips with the doorkeeper, and a doorkeeper on a very bad line.
+const ADMISSION: Duration = Duration::from_secs(20);
+/// First and second message of an admission with the longest record are below 2 KiB. More would let someone who knows
+/// only the number fill the doorkeeper's queue.
+pub(crate) const VISITOR_BYTES: usize = 4_096;
+/// A whole room may arrive at once.
+pub(crate) const MAX_VISITORS: usize = 16;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const WALL: u32 = 1_000;
+
+    fn slot(n: u8) -> Slot {
+        Slot::new(n).unwrap()
+    }
+
+    fn at(secs: u64) -> Time {
+        Time::ZERO + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn slots_fill_from_below_and_a_freed_one_is_next() {
+        let mut room = Room::new();
+        for n in 0..16 {
+            assert!(room.seat(u64::from(n), WALL) == Some(slot(n)));
+        }
+        assert!(room.is_full() && room.seat(99, WALL).is_none());
+        room.free(slot(3));
+        assert!(room.seat(99, WALL) == Some(slot(3)));
+        assert!(room.door() == Some((slot(0), 0)));
+    }
+
+    #[test]
+    fn a_former_owner_does_not_get_the_seat_of_a_new_one() {
+        let mut room = Room::new();
+        room.seat(1, WALL);
+        let old = room.proof_expiry(slot(0), WALL);
+        room.free(slot(0));
+        assert!(room.reseat(slot(0), 2, old).is_err(), "left is left");
+        room.seat(3, WALL);
+        assert!(room.reseat(slot(0), 2, old).is_err());
+        let new = room.proof_expiry(slot(0), WALL);
+        assert!(matches!(room.reseat(slot(0), 4, new), Ok(Some(3))));
+    }
+
+    #[test]
+    fn a_seat_is_kept_ten_minutes_for_an_owner_that_is_away() {
+        let mut room = Room::new();
+        room.seat(1, WALL);
+        let proof = room.proof_expiry(slot(0), WALL);
+        room.away(at(0), slot(0));
+        room.expire(at(599));
+        assert!(matches!(room.reseat(slot(0), 2, proof), Ok(None)));
+        room.away(at(600), slot(0));
+        room.expire(at(1_200));
+        assert!(room.is_over() && room.reseat(slot(0), 2, proof).is_err());
+    }
+
+    #[test]
+    fn in_a_restored_room_newcomers_keep_away_from_slots_that_owners_may_want() {
+        let mut room = Room::restored(at(0), WALL);
+        assert!(matches!(room.reseat(slot(2), 1, WALL + 5), Ok(None)));
+        assert!(room.seat(2, WALL) == Some(slot(15)));
+        assert!(matches!(room.reseat(slot(0), 3, WALL + 5), Ok(None)));
+        room.expire(at(600));
+        assert!(room.seat(4, WALL) == Some(slot(1)));
+    }
+}

@@ -1,0 +1,255 @@
+//! The TCP edge: accepts, frames, seals, times; decides nothing.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rand_core::{RngCore, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout};
+use vc_core::crypto::keys::{Rng, StaticKey};
+use vc_core::io::Time;
+use vc_core::protocol::codec::Wire as _;
+use vc_core::protocol::signal::ToClient;
+
+use crate::config::Config;
+use crate::line::Line;
+use crate::room::{ConnId, Counters, Input, Output, Rooms};
+
+/// Serves until `shutdown` is ready. Fails only if the listener does for good.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<Counters> {
+    let (news, mut events) = mpsc::channel(EVENTS);
+    let mut edge = Edge::new(config, news);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(edge.rooms.counters().clone()),
+            Some(event) = events.recv() => edge.event(event),
+            accepted = listener.accept(), if edge.tasks.len() < edge.max_tasks => match accepted {
+                Ok((stream, from)) => edge.accepted(stream, from.ip()),
+                // Out of descriptors, or the connection died in the queue: the listener itself is sound.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = edge.tasks.join_next() => {}
+            _ = tick.tick() => edge.tell(Input::Tick),
+        }
+        edge.act();
+    }
+}
+
+struct Edge {
+    rooms: Rooms,
+    key: Arc<StaticKey>,
+    rng: Rng,
+    start: Instant,
+    wires: BTreeMap<ConnId, Wire>,
+    next: ConnId,
+    news: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+    max_tasks: usize,
+}
+
+/// Towards one connection's task. Dropped: the task sends what is queued and closes.
+struct Wire {
+    out: mpsc::UnboundedSender<Vec<u8>>,
+    queued: Arc<AtomicUsize>,
+    task: AbortHandle,
+}
+
+enum Event {
+    Frame(ConnId, Vec<u8>),
+    Gone(ConnId),
+}
+
+impl Edge {
+    fn new(config: Config, news: mpsc::Sender<Event>) -> Self {
+        let mut rng = Rng::from_seed(config.seed);
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        Self {
+            key: Arc::new(config.key.clone()),
+            max_tasks: config.limits.connections.saturating_add(CLOSING),
+            rooms: Rooms::new(Config { seed, ..config }),
+            rng,
+            start: Instant::now(),
+            wires: BTreeMap::new(),
+            next: 0,
+            news,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn tell(&mut self, input: Input<'_>) {
+        let now = Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.rooms.handle(now, u32::try_from(wall.as_secs()).unwrap_or(u32::MAX), input);
+    }
+
+    fn accepted(&mut self, stream: TcpStream, from: std::net::IpAddr) {
+        let conn = self.next;
+        self.next += 1;
+        self.tell(Input::Opened { conn, from });
+        let (out, outbox) = mpsc::unbounded_channel();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let line = Line::new(self.key.clone(), Rng::from_seed(seed));
+        let carrier = Carrier { conn, line, outbox, queued: queued.clone(), news: self.news.clone() };
+        let task = self.tasks.spawn(carrier.carry(stream));
+        self.wires.insert(conn, Wire { out, queued, task });
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Frame(conn, bytes) => self.tell(Input::Frame { conn, bytes: &bytes }),
+            Event::Gone(conn) => {
+                self.wires.remove(&conn);
+                self.tell(Input::Closed { conn });
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(output) = self.rooms.poll() {
+            match output {
+                Output::Say { conn, message } => self.say(conn, &message),
+                Output::Close { conn } => drop(self.wires.remove(&conn)),
+            }
+        }
+    }
+
+    /// Mail that finds the queue half full is lost, so that nobody can have another thrown out by writing to it.
+    fn say(&mut self, conn: ConnId, message: &ToClient) {
+        let Some(wire) = self.wires.get(&conn) else { return };
+        let room = if matches!(message, ToClient::Mail { .. }) { QUEUE / 2 } else { QUEUE };
+        let bytes = message.encode();
+        let queued = wire.queued.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        if queued <= room {
+            // The task may be gone; then its `Gone` is on the way.
+            let _ = wire.out.send(bytes);
+            return;
+        }
+        wire.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+        if room == QUEUE {
+            wire.task.abort();
+            self.wires.remove(&conn);
+            self.tell(Input::Closed { conn });
+        }
+    }
+}
+
+/// One connection's task: owns the socket and the seal.
+struct Carrier {
+    conn: ConnId,
+    line: Line,
+    outbox: mpsc::UnboundedReceiver<Vec<u8>>,
+    queued: Arc<AtomicUsize>,
+    news: mpsc::Sender<Event>,
+}
+
+impl Carrier {
+    async fn carry(mut self, mut stream: TcpStream) {
+        // Small messages that somebody waits for.
+        let _ = stream.set_nodelay(true);
+        if self.exchange(&mut stream).await.is_err() {
+            let _ = self.news.send(Event::Gone(self.conn)).await;
+        }
+    }
+
+    /// `Ok`: the server closed. `Err`: the client did, or broke the rules of the line.
+    async fn exchange(&mut self, stream: &mut TcpStream) -> Result<(), Broken> {
+        let (mut incoming, mut outgoing) = stream.split();
+        let mut chunk = vec![0; CHUNK];
+        let mut pending = Pending::default();
+        loop {
+            tokio::select! {
+                read = incoming.read(&mut chunk) => {
+                    let len = read.ok().filter(|n| *n > 0).ok_or(Broken)?;
+                    let fed = self.line.feed(chunk.get(..len).unwrap_or_default()).map_err(|_| Broken)?;
+                    pending.push(&fed.answer, 0);
+                    for message in fed.messages {
+                        self.news.send(Event::Frame(self.conn, message)).await.map_err(|_| Broken)?;
+                    }
+                }
+                written = outgoing.write(pending.bytes()), if !pending.is_empty() => {
+                    let sent = pending.sent(written.ok().filter(|n| *n > 0).ok_or(Broken)?);
+                    self.queued.fetch_sub(sent, Ordering::Relaxed);
+                }
+                message = self.outbox.recv() => match message {
+                    Some(message) => pending.push(&self.line.seal(&message).unwrap_or_default(), message.len()),
+                    None => break,
+                },
+            }
+        }
+        // The last word must not be lost: a socket closed with unread bytes resets what it has sent.
+        let goodbye = async {
+            outgoing.write_all(pending.bytes()).await?;
+            outgoing.shutdown().await?;
+            while incoming.read(&mut chunk).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+        Ok(())
+    }
+}
+
+struct Broken;
+
+/// Sealed bytes on their way into the socket, and how much of the queue's account they stand for.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    written: usize,
+    charged: usize,
+}
+
+impl Pending {
+    fn push(&mut self, frame: &[u8], charged: usize) {
+        self.bytes.extend_from_slice(frame);
+        self.charged += charged;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.written >= self.bytes.len()
+    }
+
+    /// Returns what may be taken off the account: it empties only with the buffer.
+    fn sent(&mut self, n: usize) -> usize {
+        self.written += n;
+        if !self.is_empty() {
+            return 0;
+        }
+        self.bytes.clear();
+        self.written = 0;
+        std::mem::take(&mut self.charged)
+    }
+}
+
+/// Per connection: a welcome for each of ten friends.
+const QUEUE: usize = 64 << 10;
+/// Reads at most two of the largest frames at once.
+const CHUNK: usize = 16 << 10;
+/// All connections share this queue to the rooms; a full one slows the readers, not the rooms.
+const EVENTS: usize = 256;
+const TICK: Duration = Duration::from_secs(1);
+/// Time for the descriptors of closing connections to come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections beyond the limit that are being told so.
+const CLOSING: usize = 256;
