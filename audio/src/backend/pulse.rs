@@ -1,0 +1,405 @@
+//! PulseAudio and PipeWire (through its PulseAudio door) by the native protocol: one connection and one reading
+//! thread per direction. The server converts rates and channels, so both streams are 48 kHz mono 16 bit.
+
+use std::ffi::{CStr, CString};
+use std::io::{BufReader, Cursor, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{JoinHandle, Thread};
+
+use pulseaudio::protocol::{
+    self, ChannelMap, Command, CommandReply, CorkStreamParams, DESCRIPTOR_SIZE, Descriptor,
+    DescriptorFlags, PlaybackStreamParams, ProtocolError, RecordStreamParams, SampleFormat, SampleSpec,
+    stream::{BufferAttr, StreamFlags},
+};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::{Native, RING};
+use super::pulse_socket::{self, Socket};
+use crate::device::{Device, Devices, choose};
+use crate::error::{Direction, Error};
+use crate::spec::{FrameLen, RATE};
+
+/// A running recording stream.
+pub(crate) struct Mic {
+    stream: Stream,
+    ring: Consumer<f32>,
+}
+
+/// A running playback stream.
+pub(crate) struct Speaker {
+    stream: Stream,
+    message: Vec<u8>,
+}
+
+/// What a reading thread and its owner share.
+#[derive(Default)]
+struct Link {
+    lost: AtomicBool,
+    /// Bytes the server wants to be sent.
+    wanted: AtomicU32,
+}
+
+struct Stream {
+    direction: Direction,
+    channel: u32,
+    version: u16,
+    socket: Socket,
+    link: Arc<Link>,
+    reader: Option<JoinHandle<()>>,
+    resting: bool,
+}
+
+/// A connection that has introduced itself and on which questions are answered in turn.
+struct Session {
+    socket: BufReader<Socket>,
+    version: u16,
+    next: u32,
+}
+
+impl Native for Mic {
+    fn open(name: Option<&str>, frame: FrameLen, worker: Thread) -> Result<Mic, Error> {
+        let mut session = Session::open()?;
+        let source = session.choose(name, Direction::Input)?;
+        let params = RecordStreamParams {
+            sample_spec: SPEC,
+            channel_map: ChannelMap::mono(),
+            source_name: Some(source),
+            buffer_attr: BufferAttr {
+                max_length: u32::MAX,
+                fragment_size: (frame.samples() * BYTES) as u32,
+                ..BufferAttr::default()
+            },
+            flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+            ..RecordStreamParams::default()
+        };
+        let reply: protocol::CreateRecordStreamReply =
+            session.ask(Command::CreateRecordStream(params)).map_err(|e| refused(Direction::Input, &e))?;
+        let (samples, ring) = RingBuffer::new(RING);
+        let sink = Recording { samples, heard: 0, piece: frame.samples(), carry: None };
+        Ok(Mic { stream: Stream::start(session, reply.channel, Direction::Input, 0, sink, worker)?, ring })
+    }
+
+    fn is_lost(&self) -> bool {
+        self.stream.link.lost.load(Ordering::Acquire)
+    }
+
+    fn rest(&mut self, rest: bool) {
+        self.stream.rest(rest);
+    }
+}
+
+impl Mic {
+    /// Appends what was recorded since the last call, at 48 kHz.
+    pub(crate) fn read(&mut self, out: &mut Vec<f32>) {
+        if let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) {
+            let (a, b) = chunk.as_slices();
+            out.extend_from_slice(a);
+            out.extend_from_slice(b);
+            chunk.commit_all();
+        }
+    }
+}
+
+impl Native for Speaker {
+    fn open(name: Option<&str>, frame: FrameLen, worker: Thread) -> Result<Speaker, Error> {
+        let mut session = Session::open()?;
+        let sink = session.choose(name, Direction::Output)?;
+        let piece = (frame.samples() * BYTES) as u32;
+        let params = PlaybackStreamParams {
+            sample_spec: SPEC,
+            channel_map: ChannelMap::mono(),
+            sink_name: Some(sink),
+            buffer_attr: BufferAttr {
+                max_length: u32::MAX,
+                target_length: piece + PIECE_MS_10,
+                minimum_request_length: piece,
+                // Plays on after an underrun instead of waiting to fill up.
+                pre_buffering: 0,
+                ..BufferAttr::default()
+            },
+            flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+            ..PlaybackStreamParams::default()
+        };
+        let reply: protocol::CreatePlaybackStreamReply =
+            session.ask(Command::CreatePlaybackStream(params)).map_err(|e| refused(Direction::Output, &e))?;
+        let wanted = reply.requested_bytes;
+        let stream = Stream::start(session, reply.channel, Direction::Output, wanted, Playing, worker)?;
+        Ok(Speaker { stream, message: Vec::new() })
+    }
+
+    fn is_lost(&self) -> bool {
+        self.stream.link.lost.load(Ordering::Acquire)
+    }
+
+    fn rest(&mut self, rest: bool) {
+        self.stream.rest(rest);
+    }
+}
+
+impl Speaker {
+    /// Samples the device wants now.
+    pub(crate) fn wanted(&self) -> usize {
+        self.stream.link.wanted.load(Ordering::Acquire) as usize / BYTES
+    }
+
+    pub(crate) fn write(&mut self, pcm: &[f32]) {
+        let bytes = pcm.len() * BYTES;
+        let head = Descriptor {
+            length: bytes as u32,
+            channel: self.stream.channel,
+            offset: 0,
+            flags: DescriptorFlags::empty(),
+        };
+        let mut encoded = [0; DESCRIPTOR_SIZE];
+        protocol::encode_descriptor(&mut encoded, &head);
+        self.message.clear();
+        self.message.extend_from_slice(&encoded);
+        self.message.extend(pcm.iter().flat_map(|sample| ((sample * 32767.0) as i16).to_le_bytes()));
+        let link = &self.stream.link;
+        let _ = link.wanted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| {
+            Some(wanted.saturating_sub(bytes as u32))
+        });
+        if self.stream.socket.write_all(&self.message).is_err() {
+            link.lost.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The sources and sinks of the server.
+pub(crate) fn devices() -> Result<Devices, Error> {
+    Session::open()?.devices().map_err(|e| Error::NoSoundServer { reason: e.to_string() })
+}
+
+impl Session {
+    fn open() -> Result<Session, Error> {
+        let no_server = |reason: String| Error::NoSoundServer { reason };
+        let socket = pulse_socket::connect().map_err(no_server)?;
+        let mut session = Session { socket: BufReader::new(socket), version: protocol::MAX_VERSION, next: 0 };
+        session.greet().map_err(|e| no_server(e.to_string()))?;
+        Ok(session)
+    }
+
+    fn greet(&mut self) -> Result<(), ProtocolError> {
+        let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
+        let auth = protocol::AuthParams {
+            version: protocol::MAX_VERSION,
+            supports_shm: false,
+            supports_memfd: false,
+            cookie: cookie.unwrap_or_default(),
+        };
+        let reply: protocol::AuthReply = self.ask(Command::Auth(auth))?;
+        self.version = protocol::MAX_VERSION.min(reply.version);
+        let mut props = protocol::Props::new();
+        props.set(protocol::Prop::ApplicationName, APPLICATION);
+        let _: protocol::SetClientNameReply = self.ask(Command::SetClientName(props))?;
+        Ok(())
+    }
+
+    fn ask<R: CommandReply>(&mut self, question: Command) -> Result<R, ProtocolError> {
+        let seq = self.next;
+        self.next += 1;
+        protocol::write_command_message(self.socket.get_mut(), seq, &question, self.version)?;
+        let (answered, reply) = protocol::read_reply_message(&mut self.socket, self.version)?;
+        if answered == seq { Ok(reply) } else { Err(ProtocolError::Invalid("an answer out of turn".into())) }
+    }
+
+    fn devices(&mut self) -> Result<Devices, ProtocolError> {
+        let server: protocol::ServerInfo = self.ask(Command::GetServerInfo)?;
+        let sources: protocol::SourceInfoList = self.ask(Command::GetSourceInfoList)?;
+        let sinks: protocol::SinkInfoList = self.ask(Command::GetSinkInfoList)?;
+        let device = |id: &CString, name: &Option<CString>, default: &Option<CString>, is_monitor| Device {
+            id: id.to_string_lossy().into_owned(),
+            name: name.as_ref().unwrap_or(id).to_string_lossy().into_owned(),
+            is_default: default.as_ref() == Some(id),
+            is_monitor,
+        };
+        let input = |s: &protocol::SourceInfo| {
+            device(&s.name, &s.description, &server.default_source_name, s.monitor_of_sink_index.is_some())
+        };
+        let output = |s: &protocol::SinkInfo| device(&s.name, &s.description, &server.default_sink_name, false);
+        Ok(Devices { inputs: sources.iter().map(input).collect(), outputs: sinks.iter().map(output).collect() })
+    }
+
+    fn choose(&mut self, name: Option<&str>, direction: Direction) -> Result<CString, Error> {
+        let all = self.devices().map_err(|e| refused(direction, &e))?;
+        let devices = match direction {
+            Direction::Input => all.inputs,
+            Direction::Output => all.outputs,
+        };
+        let chosen = match name {
+            Some(name) => choose(&devices, name, direction)?,
+            // Without any microphone the server's default is a monitor: the friends would hear themselves.
+            None => devices.iter().find(|d| d.is_default && !d.is_monitor).ok_or_else(|| Error::Device {
+                direction,
+                reason: "the sound server has no default one".into(),
+            })?,
+        };
+        CString::new(chosen.id.as_str()).map_err(|e| Error::Device { direction, reason: e.to_string() })
+    }
+}
+
+impl Stream {
+    fn start(
+        session: Session,
+        channel: u32,
+        direction: Direction,
+        wanted: u32,
+        flow: impl Flow,
+        worker: Thread,
+    ) -> Result<Stream, Error> {
+        let Session { socket: reader, version, .. } = session;
+        let socket = reader.get_ref().try_clone().map_err(Error::Thread)?;
+        socket.wait_for_ever().map_err(Error::Thread)?;
+        let link = Arc::new(Link { lost: AtomicBool::new(false), wanted: AtomicU32::new(wanted) });
+        let reading = Reading { socket: reader, version, link: link.clone(), worker, flow };
+        let reader = std::thread::Builder::new()
+            .name(format!("pulse {direction}"))
+            .spawn(move || reading.run())
+            .map_err(Error::Thread)?;
+        Ok(Stream { direction, channel, version, socket, link, reader: Some(reader), resting: false })
+    }
+
+    fn rest(&mut self, cork: bool) {
+        if self.resting == cork {
+            return;
+        }
+        self.resting = cork;
+        let params = CorkStreamParams { channel: self.channel, cork };
+        let command = match self.direction {
+            Direction::Input => Command::CorkRecordStream(params),
+            Direction::Output => Command::CorkPlaybackStream(params),
+        };
+        // The answer carries nothing, so the number of the question does not matter.
+        if protocol::write_command_message(&mut self.socket, 0, &command, self.version).is_err() {
+            self.link.lost.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.socket.shut();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// What the reading thread does with sound and with requests.
+trait Flow: Send + 'static {
+    /// Returns whether the worker has something to do.
+    fn sound(&mut self, bytes: &[u8]) -> bool;
+}
+
+struct Recording {
+    samples: Producer<f32>,
+    heard: usize,
+    piece: usize,
+    /// Half of a sample that was cut.
+    carry: Option<u8>,
+}
+
+struct Playing;
+
+impl Flow for Recording {
+    fn sound(&mut self, mut bytes: &[u8]) -> bool {
+        if let (Some(low), [high, rest @ ..]) = (self.carry, bytes) {
+            self.push(low, *high);
+            (self.carry, bytes) = (None, rest);
+        }
+        let mut pairs = bytes.chunks_exact(BYTES);
+        for pair in &mut pairs {
+            if let [low, high] = pair {
+                self.push(*low, *high);
+            }
+        }
+        if let [low] = pairs.remainder() {
+            self.carry = Some(*low);
+        }
+        let due = self.heard >= self.piece;
+        if due {
+            self.heard = 0;
+        }
+        due
+    }
+}
+
+impl Recording {
+    fn push(&mut self, low: u8, high: u8) {
+        // A full ring means that the worker is held up; what it cannot take is lost like any late sound.
+        let _ = self.samples.push(f32::from(i16::from_le_bytes([low, high])) / 32768.0);
+        self.heard += 1;
+    }
+}
+
+impl Flow for Playing {
+    fn sound(&mut self, _: &[u8]) -> bool {
+        false
+    }
+}
+
+struct Reading<F> {
+    socket: BufReader<Socket>,
+    version: u16,
+    link: Arc<Link>,
+    worker: Thread,
+    flow: F,
+}
+
+impl<F: Flow> Reading<F> {
+    fn run(mut self) {
+        let mut body = Vec::new();
+        while let Ok(true) = self.next(&mut body) {}
+        self.link.lost.store(true, Ordering::Release);
+        self.worker.unpark();
+    }
+
+    /// Reads one message; `false` when the stream is over.
+    fn next(&mut self, body: &mut Vec<u8>) -> Result<bool, ProtocolError> {
+        let head = protocol::read_descriptor(&mut self.socket)?;
+        if head.length > LONGEST_MESSAGE {
+            return Ok(false);
+        }
+        body.resize(head.length as usize, 0);
+        self.socket.read_exact(body)?;
+        if head.channel != COMMANDS {
+            if self.flow.sound(body) {
+                self.worker.unpark();
+            }
+            return Ok(true);
+        }
+        // What this library does not know is none of our business.
+        let Ok((_, command)) = Command::read_tag_prefixed(&mut Cursor::new(&*body), self.version) else {
+            return Ok(true);
+        };
+        match command {
+            Command::Request(request) => {
+                let _ = self.link.wanted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| {
+                    Some(wanted.saturating_add(request.length).min(MOST_WANTED))
+                });
+                self.worker.unpark();
+            }
+            Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_) => return Ok(false),
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+fn refused(direction: Direction, error: &ProtocolError) -> Error {
+    Error::Device { direction, reason: error.to_string() }
+}
+
+const APPLICATION: &CStr = c"VoiceChat";
+const SPEC: SampleSpec = SampleSpec { format: SampleFormat::S16Le, channels: 1, sample_rate: RATE };
+/// Of one sample.
+const BYTES: usize = 2;
+/// 10 ms: what the server may still hold when it asks for the next piece.
+const PIECE_MS_10: u32 = 480 * BYTES as u32;
+/// The channel of a message that is no sound.
+const COMMANDS: u32 = u32::MAX;
+/// Far above any piece of sound or list of devices.
+const LONGEST_MESSAGE: u32 = 1 << 20;
+/// After a pause the server must not be flooded: 200 ms.
+const MOST_WANTED: u32 = (RING * BYTES) as u32;

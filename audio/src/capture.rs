@@ -1,0 +1,143 @@
+//! From microphone samples to Opus frames: level, gate, pre-roll, encoder. Pure: samples in, frames out.
+
+use std::collections::VecDeque;
+
+use crate::error::Error;
+use crate::gate::{Gate, Verdict, dbfs};
+use crate::opus::Encoder;
+use crate::spec::FrameLen;
+
+/// A frame of speech from the microphone, ready to be sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Frame intervals since the start, sent or not: sequence number and timestamp in one.
+    pub time: u32,
+    pub opus: Vec<u8>,
+    /// Nothing follows until the next talk spurt.
+    pub last_of_talk: bool,
+}
+
+/// How loud the own microphone is and whether it is being sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    pub dbfs: f32,
+    pub talking: bool,
+}
+
+/// What the capture side did, counted from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureStats {
+    /// Frames that passed while neither muted nor alone.
+    pub heard: u64,
+    /// Frames that the gate let through and the encoder made; all of them went to the sink.
+    pub sent: u64,
+}
+
+/// The capture side of one call.
+pub struct Capture {
+    frame: FrameLen,
+    bitrate: u32,
+    loss: u8,
+    gate: Gate,
+    /// A call starts listening; the encoder's memory is only taken by who talks.
+    encoder: Option<Encoder>,
+    before: VecDeque<Vec<f32>>,
+    time: u32,
+    stats: CaptureStats,
+}
+
+impl Capture {
+    /// `bitrate` in bits per second.
+    pub fn new(frame: FrameLen, bitrate: u32) -> Result<Capture, Error> {
+        // Made once to find a wrong bitrate now and not at the first word.
+        Encoder::new(frame, bitrate)?;
+        Ok(Capture {
+            frame,
+            bitrate,
+            loss: 0,
+            gate: Gate::new(frame),
+            encoder: None,
+            before: VecDeque::new(),
+            time: 0,
+            stats: CaptureStats::default(),
+        })
+    }
+
+    /// Takes one frame of samples; `voice` gets what is to be sent, more than one frame when the gate opens.
+    pub fn frame(&mut self, pcm: &[f32], voice: &mut dyn FnMut(Captured)) -> Level {
+        let dbfs = dbfs(pcm);
+        let verdict = self.gate.judge(pcm, dbfs);
+        self.stats.heard += 1;
+        match verdict {
+            Verdict::Closed => self.keep(pcm),
+            Verdict::Opens => {
+                let mut before = std::mem::take(&mut self.before);
+                let start = self.time.wrapping_sub(before.len() as u32);
+                for (i, pcm) in before.iter().enumerate() {
+                    self.send(start.wrapping_add(i as u32), pcm, false, voice);
+                }
+                self.send(self.time, pcm, false, voice);
+                // The buffers are used again.
+                std::mem::swap(&mut self.before, &mut before);
+                self.before.clear();
+            }
+            Verdict::Open => self.send(self.time, pcm, false, voice),
+            Verdict::Closes => self.send(self.time, pcm, true, voice),
+        }
+        self.time = self.time.wrapping_add(1);
+        Level { dbfs, talking: verdict != Verdict::Closed }
+    }
+
+    /// Time passes without the microphone (muted, alone, device gone). A running talk spurt ends with one frame of
+    /// silence, so that nobody waits for more.
+    pub fn pass(&mut self, frames: u32, voice: &mut dyn FnMut(Captured)) {
+        self.hang_up(voice);
+        self.before.clear();
+        self.time = self.time.wrapping_add(frames);
+    }
+
+    /// The share of frames that the friends lose, in percent; 0 switches in-band FEC off.
+    pub fn expect_loss(&mut self, percent: u8) {
+        self.loss = percent.min(100);
+        if let Some(encoder) = &mut self.encoder
+            && let Err(error) = encoder.expect_loss(self.loss)
+        {
+            tracing::warn!(%error, "expected loss not set");
+        }
+    }
+
+    pub fn stats(&self) -> CaptureStats {
+        self.stats
+    }
+
+    fn hang_up(&mut self, voice: &mut dyn FnMut(Captured)) {
+        if self.gate.is_open() {
+            let silence = vec![0.0; self.frame.samples()];
+            self.send(self.time, &silence, true, voice);
+            self.gate.close();
+        }
+    }
+
+    fn keep(&mut self, pcm: &[f32]) {
+        let room = (PRE_ROLL / self.frame.as_millis()) as usize;
+        let mut oldest = if self.before.len() >= room { self.before.pop_front().unwrap_or_default() } else { Vec::new() };
+        oldest.clear();
+        oldest.extend_from_slice(pcm);
+        self.before.push_back(oldest);
+    }
+
+    fn send(&mut self, time: u32, pcm: &[f32], last_of_talk: bool, voice: &mut dyn FnMut(Captured)) {
+        if self.encoder.is_none() {
+            self.encoder = Encoder::new(self.frame, self.bitrate).ok();
+            self.expect_loss(self.loss);
+        }
+        if let Some(Ok(opus)) = self.encoder.as_mut().map(|encoder| encoder.encode(pcm)) {
+            self.stats.sent += 1;
+            voice(Captured { time, opus, last_of_talk });
+        }
+    }
+}
+
+/// What is sent from before the gate opened, in milliseconds: the detector wakes at the vowel, and a hiss or a stop
+/// before it lasts about this long.
+const PRE_ROLL: u32 = 60;

@@ -1,0 +1,232 @@
+//! The handle: what the rest of the program may ask of the sound.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::capture::{CaptureStats, Captured};
+use crate::error::{Error, Trouble};
+use crate::jitter::Heard;
+use crate::playback::FriendStats;
+use crate::spec::Config;
+use crate::worker::Worker;
+
+/// What the engine tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromEngine {
+    Voice(Captured),
+    /// The own microphone, when it changed and at most ten times a second.
+    Level {
+        dbfs: f32,
+        talking: bool,
+    },
+    Trouble(Trouble),
+    /// A wav input without `loop` ran out.
+    InputEnded,
+}
+
+/// The sound of one call: a thread that records, encodes, decodes, mixes and plays. Dropping it stops it.
+pub struct Engine {
+    shared: Arc<Shared>,
+    worker: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// What the handle and the worker share. The locks are held for some copies only.
+pub(crate) struct Shared {
+    start: Instant,
+    orders: Mutex<VecDeque<Order>>,
+    published: Mutex<Published>,
+    stopped: AtomicBool,
+    muted: AtomicBool,
+    alone: AtomicBool,
+    loss: AtomicU8,
+    dropped: AtomicU64,
+    /// The worker waits for more than the next 10 ms, so new frames must wake it.
+    asleep: AtomicBool,
+}
+
+pub(crate) enum Order {
+    Hear { at: Duration, friend: u64, heard: Heard },
+    Forget(u64),
+}
+
+#[derive(Default)]
+pub(crate) struct Published {
+    pub(crate) friends: Vec<(u64, FriendStats)>,
+    pub(crate) capture: CaptureStats,
+}
+
+impl Engine {
+    /// Opens the devices and files and starts. Takes some milliseconds, and about a second when a sound server hangs.
+    ///
+    /// `sink` is called from the engine's thread, never from a device callback; it must not block.
+    pub fn start(config: Config, sink: impl FnMut(FromEngine) + Send + 'static) -> Result<Engine, Error> {
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            orders: Mutex::new(VecDeque::with_capacity(QUEUE)),
+            published: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            loss: AtomicU8::new(0),
+            dropped: AtomicU64::new(0),
+            asleep: AtomicBool::new(false),
+        });
+        let (ready, opened) = mpsc::sync_channel(1);
+        let for_worker = shared.clone();
+        // Devices are opened where they are used: some systems tie them to a thread.
+        let worker = std::thread::Builder::new()
+            .name("audio".into())
+            .spawn(move || match Worker::open(config, for_worker, Box::new(sink)) {
+                Ok(worker) => {
+                    let _ = ready.send(Ok(()));
+                    worker.run()
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    Ok(())
+                }
+            })
+            .map_err(Error::Thread)?;
+        match opened.recv() {
+            Ok(Ok(())) => Ok(Engine { shared, worker: Some(worker) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Crashed),
+        }
+    }
+
+    /// A received frame of one friend. Never blocks; a full queue drops the oldest and counts, see [`Engine::dropped`].
+    pub fn hear(&self, friend: u64, heard: Heard) {
+        let at = self.shared.start.elapsed();
+        let mut orders = lock(&self.shared.orders);
+        if orders.len() >= QUEUE {
+            orders.pop_front();
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        orders.push_back(Order::Hear { at, friend, heard });
+        drop(orders);
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// The friend has left: drops what is still to be played and its statistics.
+    pub fn forget(&self, friend: u64) {
+        lock(&self.shared.orders).push_back(Order::Forget(friend));
+        self.wake();
+    }
+
+    /// A muted microphone is not listened to; a device is put to rest, a file goes on unheard.
+    pub fn set_muted(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// The share of frames that the friends report lost, in percent. Above 0 each frame carries a copy of the last.
+    pub fn set_expected_loss(&self, percent: u8) {
+        self.shared.loss.store(percent, Ordering::SeqCst);
+    }
+
+    /// Nobody to talk to: devices rest, nothing is encoded, a wav or tone input waits where it is.
+    pub fn set_alone(&self, alone: bool) {
+        self.shared.alone.store(alone, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// How each friend is heard, at most 100 ms old.
+    pub fn stats(&self) -> Vec<(u64, FriendStats)> {
+        lock(&self.shared.published).friends.clone()
+    }
+
+    /// What the microphone side did, at most 100 ms old.
+    pub fn captured(&self) -> CaptureStats {
+        lock(&self.shared.published).capture
+    }
+
+    /// Frames given to [`Engine::hear`] that a held-up engine could not take.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Stops and completes a wav output.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.wake();
+        match self.worker.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::Crashed),
+            None => Ok(()),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(worker) = &self.worker {
+            worker.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::warn!(%error, "sound did not end well");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn loss(&self) -> u8 {
+        self.loss.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn next_order(&self) -> Option<Order> {
+        lock(&self.orders).pop_front()
+    }
+
+    pub(crate) fn published(&self) -> MutexGuard<'_, Published> {
+        lock(&self.published)
+    }
+
+    /// Waits until woken or until `deadline`; with `listening`, new frames wake too.
+    pub(crate) fn wait(&self, deadline: Option<Duration>, listening: bool) {
+        self.asleep.store(listening, Ordering::SeqCst);
+        // A frame that came before the flag was up did not wake us.
+        if !(listening && !lock(&self.orders).is_empty()) {
+            match deadline {
+                Some(deadline) => std::thread::park_timeout(deadline.saturating_sub(self.now())),
+                None => std::thread::park(),
+            }
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What is behind a lock stays sound when a thread panics between two assignments of plain values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A second of fifteen friends at 10 ms frames.
+const QUEUE: usize = 1500;

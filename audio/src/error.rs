@@ -1,0 +1,77 @@
+//! What can go wrong, in words for the person who must act on it.
+
+use std::path::PathBuf;
+
+/// Why the engine could not start, or did not finish well. One sentence what happened, one what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(
+        "No sound server answers ({reason}). Start PulseAudio or PipeWire, set PULSE_SERVER, or use a wav file, \
+         `silence` or `null` instead of a device."
+    )]
+    NoSoundServer { reason: String },
+    #[error("There is no {direction} called `{name}`. {existing}")]
+    NoSuchDevice { direction: Direction, name: String, existing: Existing },
+    #[error("The {direction} cannot be opened ({reason}). Choose another one or free it in other programs.")]
+    Device { direction: Direction, reason: String },
+    #[error("{path} cannot be read as sound ({reason}). Give a wav file with PCM or float samples.", path = path.display())]
+    WavInput { path: PathBuf, reason: String },
+    #[error("{path} cannot be written ({reason}). Choose another place or free some space.", path = path.display())]
+    WavOutput { path: PathBuf, reason: String },
+    #[error("A bitrate of {0} bit/s is not possible. Choose one from 6000 to 256000.")]
+    Bitrate(u32),
+    #[error("The codec failed ({0}). This is a defect of the program, please report it.")]
+    Codec(&'static str),
+    #[error("The sound thread could not be started ({0}). Close some programs and try again.")]
+    Thread(std::io::Error),
+    #[error("The sound thread broke off. This is a defect of the program, please report it.")]
+    Crashed,
+}
+
+/// Something that happened while running; the engine goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    #[error("The microphone is gone. It will be used again as soon as it is back; plug it in or restart the sound server.")]
+    MicrophoneLost,
+    #[error("The microphone is back. Nothing to do.")]
+    MicrophoneBack,
+    #[error("The loudspeaker is gone. It will be used again as soon as it is back; plug it in or restart the sound server.")]
+    SpeakerLost,
+    #[error("The loudspeaker is back. Nothing to do.")]
+    SpeakerBack,
+    #[error("The recording {path} stopped ({reason}). What was written is kept; free some space and start again to record.", path = path.display())]
+    RecordingStopped { path: PathBuf, reason: String },
+    #[error("{path} broke off ({reason}). Nothing more is sent from it; give an undamaged file.", path = path.display())]
+    WavInputBroken { path: PathBuf, reason: String },
+}
+
+/// Which way the sound of a device flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Input,
+    Output,
+}
+
+/// The devices a person could have meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existing(pub Vec<String>);
+
+impl std::fmt::Display for Direction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Direction::Input => "microphone",
+            Direction::Output => "loudspeaker",
+        })
+    }
+}
+
+impl std::fmt::Display for Existing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_slice() {
+            [] => f.write_str("There are none at all; plug one in or use a wav file."),
+            names => write!(f, "Choose one of: {}.", names.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The recording half of the worker: samples from wherever they come to [`Capture`], at the right pace.
+
+use std::time::Duration;
+
+use crate::backend::Change;
+use crate::backend::Device;
+use crate::backend::native::Mic;
+use crate::backend::tone::Tone;
+use crate::backend::wav::WavSource;
+use crate::capture::{Capture, Captured, CaptureStats, Level};
+use crate::engine::FromEngine;
+use crate::error::{Error, Trouble};
+use crate::spec::{FrameLen, InputSpec};
+use crate::worker::{STALL, Sink};
+
+pub(crate) struct Input {
+    frame: FrameLen,
+    capture: Capture,
+    source: Source,
+    listening: Listening,
+    meter: Meter,
+    pcm: Vec<f32>,
+}
+
+enum Source {
+    /// Nothing will come.
+    Silence,
+    /// Frames since the start that are done.
+    File { file: File, done: u64 },
+    Mic { device: Device<Mic>, heard: Duration },
+}
+
+enum File {
+    Wav(WavSource),
+    Tone(Tone),
+}
+
+/// Whether the microphone is to be heard.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Listening {
+    Yes,
+    Muted,
+    /// Nobody is there to hear it.
+    Alone,
+}
+
+impl Input {
+    pub(crate) fn open(spec: InputSpec, frame: FrameLen, bitrate: u32) -> Result<Input, Error> {
+        let capture = Capture::new(frame, bitrate)?;
+        let file = |file| Source::File { file, done: 0 };
+        let mic = |name| -> Result<Source, Error> {
+            Ok(Source::Mic { device: Device::open(name, frame)?, heard: Duration::ZERO })
+        };
+        let source = match spec {
+            InputSpec::Silence => Source::Silence,
+            InputSpec::Tone { hz } => file(File::Tone(Tone::new(hz))),
+            InputSpec::Wav { path, repeat } => file(File::Wav(WavSource::open(&path, repeat)?)),
+            InputSpec::Default => mic(None)?,
+            InputSpec::Device(name) => mic(Some(name))?,
+        };
+        Ok(Input { frame, capture, source, listening: Listening::Yes, meter: Meter::default(), pcm: Vec::new() })
+    }
+
+    pub(crate) fn expect_loss(&mut self, percent: u8) {
+        self.capture.expect_loss(percent);
+    }
+
+    pub(crate) fn stats(&self) -> CaptureStats {
+        self.capture.stats()
+    }
+
+    /// Begins or ends to hear the microphone.
+    pub(crate) fn listen(&mut self, now: Duration, listening: Listening, sink: &mut Sink) {
+        if listening == self.listening {
+            return;
+        }
+        self.listening = listening;
+        self.pass_to(now, sink);
+        self.meter.tell(now, SILENT, sink);
+        if let Source::Mic { device, .. } = &mut self.source {
+            device.rest(listening != Listening::Yes);
+        }
+    }
+
+    /// Records what is due; returns when to come again, `None` when a device will wake us.
+    pub(crate) fn record(&mut self, now: Duration, sink: &mut Sink) -> Option<Duration> {
+        match &mut self.source {
+            Source::Silence => None,
+            Source::File { .. } if self.listening == Listening::Alone => None,
+            Source::File { .. } => self.record_file(now, sink),
+            Source::Mic { device, .. } => {
+                let change = device.tend(now);
+                let retry = device.retry();
+                let trouble = match change {
+                    Change::Lost => Some(Trouble::MicrophoneLost),
+                    Change::Back => Some(Trouble::MicrophoneBack),
+                    Change::None => None,
+                };
+                if let Some(trouble) = trouble {
+                    self.pass_to(now, sink);
+                    sink(FromEngine::Trouble(trouble));
+                }
+                self.record_mic(now, sink);
+                retry
+            }
+        }
+    }
+
+    fn record_mic(&mut self, now: Duration, sink: &mut Sink) {
+        let Source::Mic { device, heard } = &mut self.source else { return };
+        let Some(mic) = device.get() else { return };
+        mic.read(&mut self.pcm);
+        if self.listening != Listening::Yes {
+            // What was still on its way when the device was put to rest.
+            self.pcm.clear();
+            return;
+        }
+        if self.pcm.len() < self.frame.samples() {
+            return;
+        }
+        // A suspended machine or a stuck device: time went on without sound.
+        if now.saturating_sub(*heard) > STALL {
+            let passed = self.frame.count(now - *heard);
+            self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
+        }
+        *heard = now;
+        let mut used = 0;
+        while let Some(pcm) = self.pcm.get(used..used + self.frame.samples()) {
+            used += pcm.len();
+            let level = self.capture.frame(pcm, &mut |voice| sink(FromEngine::Voice(voice)));
+            self.meter.tell(now, level, sink);
+        }
+        self.pcm.drain(..used);
+    }
+
+    fn record_file(&mut self, now: Duration, sink: &mut Sink) -> Option<Duration> {
+        let Source::File { file, done } = &mut self.source else { return None };
+        let due = self.frame.count(now);
+        let behind = due.saturating_sub(*done);
+        if behind > self.frame.count(STALL) {
+            self.capture.pass(behind as u32, &mut |voice| sink(FromEngine::Voice(voice)));
+            *done = due;
+        }
+        self.pcm.resize(self.frame.samples(), 0.0);
+        while *done < due {
+            *done += 1;
+            let got = file.read(&mut self.pcm, sink);
+            self.pcm[got..].fill(0.0);
+            let voice: &mut dyn FnMut(Captured) = &mut |voice| sink(FromEngine::Voice(voice));
+            let level = if self.listening == Listening::Yes {
+                self.capture.frame(&self.pcm, voice)
+            } else {
+                self.capture.pass(1, voice);
+                SILENT
+            };
+            if got < self.pcm.len() {
+                self.capture.pass(0, voice);
+                self.meter.tell(now, SILENT, sink);
+                sink(FromEngine::InputEnded);
+                self.source = Source::Silence;
+                return None;
+            }
+            self.meter.tell(now, level, sink);
+        }
+        Some(self.frame.time_of(due + 1))
+    }
+
+    /// Ends a running talk spurt and lets the time go by that was not recorded.
+    fn pass_to(&mut self, now: Duration, sink: &mut Sink) {
+        let passed = match &mut self.source {
+            Source::Silence => 0,
+            Source::File { done, .. } => {
+                let due = self.frame.count(now);
+                due.saturating_sub(std::mem::replace(done, due))
+            }
+            Source::Mic { heard, .. } => {
+                self.frame.count(now.saturating_sub(std::mem::replace(heard, now)))
+            }
+        };
+        self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
+        self.pcm.clear();
+    }
+}
+
+impl File {
+    /// Fills `out` as far as there is sound.
+    fn read(&mut self, out: &mut [f32], sink: &mut Sink) -> usize {
+        match self {
+            File::Tone(tone) => {
+                tone.read(out);
+                out.len()
+            }
+            File::Wav(wav) => wav.read(out).unwrap_or_else(|reason| {
+                let path = wav.path().to_owned();
+                sink(FromEngine::Trouble(Trouble::WavInputBroken { path, reason }));
+                0
+            }),
+        }
+    }
+}
+
+/// Tells the own level when it changed, and not too often.
+#[derive(Default)]
+struct Meter {
+    told: Option<(Duration, Level)>,
+}
+
+impl Meter {
+    fn tell(&mut self, now: Duration, level: Level, sink: &mut Sink) {
+        if let Some((when, told)) = self.told
+            && (now.saturating_sub(when) < BETWEEN_LEVELS
+                || (told.talking == level.talking && (told.dbfs - level.dbfs).abs() < NOTABLE))
+        {
+            return;
+        }
+        self.told = Some((now, level));
+        sink(FromEngine::Level { dbfs: level.dbfs, talking: level.talking });
+    }
+}
+
+const SILENT: Level = Level { dbfs: -100.0, talking: false };
+/// Ten times a second is as fast as a bar on a screen can be followed.
+const BETWEEN_LEVELS: Duration = Duration::from_millis(100);
+/// In dB; smaller changes are not seen.
+const NOTABLE: f32 = 1.5;

@@ -1,0 +1,163 @@
+//! The playing half of the worker: what [`Playback`] mixes to wherever it goes, at the right pace.
+
+use std::time::Duration;
+
+use crate::backend::native::Speaker;
+use crate::backend::wav::WavSink;
+use crate::backend::{Change, Device};
+use crate::engine::FromEngine;
+use crate::error::{Error, Trouble};
+use crate::playback::{Playback, STEP};
+use crate::spec::{FrameLen, OutputSpec};
+use crate::worker::{STALL, Sink};
+
+pub(crate) struct Output {
+    frame: FrameLen,
+    drain: Drain,
+}
+
+enum Drain {
+    /// Steps of 10 ms since the start that are done.
+    Null {
+        done: u64,
+    },
+    Wav {
+        file: WavSink,
+        done: u64,
+    },
+    Speaker {
+        device: Device<Speaker>,
+        clock: PlayClock,
+    },
+}
+
+/// The clock of a loudspeaker, smoothed: requests come in bursts, time does not.
+#[derive(Default)]
+struct PlayClock {
+    at: Duration,
+}
+
+impl Output {
+    pub(crate) fn open(spec: OutputSpec, frame: FrameLen) -> Result<Output, Error> {
+        let speaker = |name| -> Result<Drain, Error> {
+            Ok(Drain::Speaker { device: Device::open(name, frame)?, clock: PlayClock::default() })
+        };
+        let drain = match spec {
+            OutputSpec::Null => Drain::Null { done: 0 },
+            OutputSpec::Wav { path } => Drain::Wav { file: WavSink::create(&path)?, done: 0 },
+            OutputSpec::Default => speaker(None)?,
+            OutputSpec::Device(name) => speaker(Some(name))?,
+        };
+        Ok(Output { frame, drain })
+    }
+
+    /// Stops or resumes a device.
+    pub(crate) fn rest(&mut self, rest: bool) {
+        if let Drain::Speaker { device, .. } = &mut self.drain {
+            device.rest(rest);
+        }
+    }
+
+    /// Plays what is due; returns when to come again, `None` when a device or a frame will wake us.
+    pub(crate) fn play(&mut self, now: Duration, playback: &mut Playback, sink: &mut Sink) -> Option<Duration> {
+        let mut pcm = [0.0; STEP];
+        match &mut self.drain {
+            Drain::Null { done } => {
+                let due = steps_at(now);
+                *done = (*done).max(due.saturating_sub(steps_at(STALL)));
+                while *done < due && !playback.is_quiet() {
+                    *done += 1;
+                    playback.mix(step_time(*done), &mut pcm);
+                }
+                *done = due;
+                (!playback.is_quiet()).then(|| self.next_wake(due))
+            }
+            Drain::Wav { file, done } => {
+                let due = steps_at(now);
+                if let Err(reason) = record(file, done, due, playback) {
+                    let path = file.path().to_owned();
+                    sink(FromEngine::Trouble(Trouble::RecordingStopped { path, reason }));
+                    self.drain = Drain::Null { done: due };
+                }
+                Some(if playback.is_quiet() { step_time(due + QUIET_STEPS) } else { self.next_wake(due) })
+            }
+            Drain::Speaker { device, clock } => {
+                match device.tend(now) {
+                    Change::Lost => sink(FromEngine::Trouble(Trouble::SpeakerLost)),
+                    Change::Back => sink(FromEngine::Trouble(Trouble::SpeakerBack)),
+                    Change::None => {}
+                }
+                if let Some(speaker) = device.get() {
+                    while speaker.wanted() >= STEP {
+                        playback.mix(clock.step(now), &mut pcm);
+                        speaker.write(&pcm);
+                    }
+                }
+                device.retry()
+            }
+        }
+    }
+
+    /// Completes a file.
+    pub(crate) fn finish(self, now: Duration, playback: &mut Playback) -> Result<(), Error> {
+        match self.drain {
+            Drain::Wav { mut file, mut done } => {
+                let path = file.path().to_owned();
+                record(&mut file, &mut done, steps_at(now), playback)
+                    .map_err(|reason| Error::WavOutput { path, reason })?;
+                file.finish()
+            }
+            Drain::Null { .. } | Drain::Speaker { .. } => Ok(()),
+        }
+    }
+
+    /// When the next frame of the usual length is due; frames of 20 ms let the thread sleep over two steps.
+    fn next_wake(&self, due: u64) -> Duration {
+        let steps = u64::from(self.frame.as_millis()) / 10;
+        step_time((due / steps + 1) * steps)
+    }
+}
+
+/// A recording is as long as the call, so after a stall it gets its silence too, within bounds.
+fn record(file: &mut WavSink, done: &mut u64, due: u64, playback: &mut Playback) -> Result<(), String> {
+    let mut pcm = [0.0; STEP];
+    *done = (*done).max(due.saturating_sub(LONGEST_GAP));
+    while *done < due {
+        *done += 1;
+        playback.mix(step_time(*done), &mut pcm);
+        file.write(&pcm)?;
+    }
+    Ok(())
+}
+
+impl PlayClock {
+    fn step(&mut self, now: Duration) -> Duration {
+        self.at += step_time(1);
+        let (ahead, behind) = (self.at.saturating_sub(now), now.saturating_sub(self.at));
+        if ahead.max(behind) > RESET_CLOCK {
+            self.at = now;
+        } else {
+            self.at = self.at + behind / FOLLOW - ahead / FOLLOW;
+        }
+        self.at
+    }
+}
+
+fn steps_at(time: Duration) -> u64 {
+    time.as_millis() as u64 / STEP_MS
+}
+
+fn step_time(step: u64) -> Duration {
+    Duration::from_millis(step * STEP_MS)
+}
+
+/// Of [`STEP`] samples.
+const STEP_MS: u64 = 10;
+/// Silence is written to a file twice a second.
+const QUIET_STEPS: u64 = 50;
+/// Ten minutes: beyond it the machine slept, and nobody wants that on tape.
+const LONGEST_GAP: u64 = 60_000;
+/// A device that was stopped starts with a new clock.
+const RESET_CLOCK: Duration = Duration::from_millis(100);
+/// Follows within half a second, which evens bursts of requests out.
+const FOLLOW: u32 = 50;
