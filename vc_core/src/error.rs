@@ -19,7 +19,7 @@ pub enum Error {
     Version,
     #[error("the signaling server cannot be reached")]
     Unreachable,
-    #[error("the signaling server asks to slow down")]
+    #[error("too many tries in a short time")]
     TooFast,
     #[error("admitted, but no path to anyone in the room works")]
     NoPath,

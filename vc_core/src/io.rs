@@ -206,6 +206,11 @@ pub enum Event {
         id: MemberId,
         muted: bool,
     },
+    /// No path to this member works (so far; we keep trying).
+    Unreachable {
+        id: MemberId,
+        name: String,
+    },
     /// Somebody tried wrong words.
     WrongCode {
         tries: u32,
@@ -233,6 +238,7 @@ impl fmt::Debug for Event {
             Self::Said { from, text } => write!(f, "Said({from:?}, {} bytes)", text.len()),
             Self::Undelivered { to, text } => write!(f, "Undelivered({to:?}, {} bytes)", text.len()),
             Self::Muted { id, muted } => write!(f, "Muted({id:?}, {muted})"),
+            Self::Unreachable { id, .. } => write!(f, "Unreachable({id:?})"),
             Self::WrongCode { tries } => write!(f, "WrongCode({tries})"),
             Self::Locked => write!(f, "Locked"),
             Self::Signaling { up } => write!(f, "Signaling({up})"),
@@ -299,4 +305,25 @@ pub enum PathPolicy {
 pub struct Config {
     pub name: String,
     pub paths: PathPolicy,
+}
+
+/// What arrived and was dropped, by reason. Never with an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Not of any form that we know.
+    pub malformed: u64,
+    /// For a session, relay or question that we do not have.
+    pub unknown: u64,
+    /// Seen before, or too old to tell.
+    pub replayed: u64,
+    /// The seal does not hold.
+    pub forged: u64,
+    /// A handshake by one who does not know the room's secret.
+    pub gate: u64,
+    /// A handshake by one who is not (or no longer) a member, or an old one again.
+    pub stranger: u64,
+    /// More than we take in that time.
+    pub too_many: u64,
+    /// Makes no sense in this state.
+    pub out_of_turn: u64,
 }

@@ -26,7 +26,9 @@ enum State {
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
     /// We have a place now; this is how the relay sees us.
-    Bound { seen: SocketAddr },
+    Bound {
+        seen: SocketAddr,
+    },
     Nothing,
     /// It answers nothing that we asked: drop and count.
     Unexpected,
@@ -78,7 +80,8 @@ impl Binding {
         }
         match &mut self.state {
             State::Asking { nonce, cookie, tries, due } => {
-                *due = now + RETRY_MS.get(*tries as usize).map_or(RETRY_SLOW, |ms| Duration::from_millis(*ms));
+                *due =
+                    now + RETRY_MS.get(*tries as usize).map_or(RETRY_SLOW, |ms| Duration::from_millis(*ms));
                 *tries = tries.saturating_add(1);
                 let mut bind =
                     Bind { version: VERSION, body: self.body, nonce: *nonce, cookie: *cookie, mac: [0; 16] };

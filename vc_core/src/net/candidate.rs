@@ -34,7 +34,12 @@ pub fn gathered(local: &[SocketAddr], reflexive: &[SocketAddr], loopback: bool) 
 
 fn routable_v4(ip: Ipv4Addr) -> bool {
     let [first, ..] = ip.octets();
-    !(ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast() || ip.is_link_local() || first == 0 || first >= 240)
+    !(ip.is_unspecified()
+        || ip.is_broadcast()
+        || ip.is_multicast()
+        || ip.is_link_local()
+        || first == 0
+        || first >= 240)
 }
 
 fn routable_v6(ip: Ipv6Addr) -> bool {
@@ -78,7 +83,9 @@ mod tests {
         ] {
             assert!(!permitted(&text.parse().unwrap(), false), "{text}");
         }
-        for text in ["10.0.0.1:5000", "192.168.1.2:1024", "100.64.0.1:5000", "[2001:db8::1]:5000", "[fd00::1]:5000"] {
+        for text in
+            ["10.0.0.1:5000", "192.168.1.2:1024", "100.64.0.1:5000", "[2001:db8::1]:5000", "[fd00::1]:5000"]
+        {
             assert!(permitted(&text.parse().unwrap(), false), "{text}");
         }
         assert!(permitted(&"127.0.0.1:5000".parse().unwrap(), true));

@@ -40,15 +40,18 @@ impl Echo {
         Some((self.server, packet::probe(self.nonce)))
     }
 
-    /// `Some` if it answers our question and tells something new.
-    pub fn answer(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> Option<SocketAddr> {
+    /// True if it answers our question.
+    pub fn answer(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
         if from != self.server || nonce != self.nonce {
-            return None;
+            return false;
         }
         self.due = None;
-        let news = self.seen != Some(seen);
         self.seen = Some(seen);
-        news.then_some(seen)
+        true
+    }
+
+    pub fn server(&self) -> SocketAddr {
+        self.server
     }
 
     pub fn seen(&self) -> Option<SocketAddr> {

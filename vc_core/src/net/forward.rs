@@ -45,7 +45,11 @@ pub enum Verdict {
     /// To where the packet came from.
     Reply(Vec<u8>),
     /// Send `header` and then these bytes of the packet.
-    Forward { to: SocketAddr, header: [u8; 2], inner: Range<usize> },
+    Forward {
+        to: SocketAddr,
+        header: [u8; 2],
+        inner: Range<usize>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,8 +252,14 @@ impl Forwarder {
             return Err(Reason::BadMac);
         }
         let number = self.seat(now, wall, from, (&body, slot, quota))?;
-        let mut bound =
-            Bound { nonce: bind.nonce, bind: number, slot, ttl: TTL.as_secs() as u16, seen: from, mac: [0; 16] };
+        let mut bound = Bound {
+            nonce: bind.nonce,
+            bind: number,
+            slot,
+            ttl: TTL.as_secs() as u16,
+            seen: from,
+            mac: [0; 16],
+        };
         bound.mac = mac16(kb.as_bytes(), &[&bound.authenticated()]);
         Ok(Verdict::Reply(bound.packet()))
     }

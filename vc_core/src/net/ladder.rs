@@ -94,7 +94,10 @@ impl Ladder {
 
     /// A response came. Returns the new carrying path if that changes it.
     pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
-        let path = self.paths.iter_mut().find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
+        let path = self
+            .paths
+            .iter_mut()
+            .find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
         let better = self.clearly_better(&path);
         let tried = self.paths.get_mut(&path)?;
         tried.wins = if better { tried.wins + 1 } else { 0 };
@@ -159,7 +162,8 @@ impl Ladder {
 
     /// When `probe` or `settle` has something to do.
     pub fn wake(&self, now: Time) -> Option<Time> {
-        let probes = self.paths.iter().filter_map(|(path, tried)| tried.probes.due(self.watch(now, path))).min();
+        let probes =
+            self.paths.iter().filter_map(|(path, tried)| tried.probes.due(self.watch(now, path))).min();
         let doubt = self.carrying().and_then(|path| {
             let silent_since = self.silent_since(&path)?;
             let marks = [self.suspect_after(now), self.dead_after(now)];
@@ -179,7 +183,8 @@ impl Ladder {
         path
     }
 
-    fn is_hot(&self, now: Time) -> bool {
+    /// Voice flowed within the last seconds.
+    pub fn is_hot(&self, now: Time) -> bool {
         self.hot.is_some_and(|hot| now - hot.last < COOL)
     }
 
@@ -294,7 +299,13 @@ mod tests {
     }
 
     /// Runs the ladder for `ms` milliseconds; `rtt` tells how each path answers.
-    fn run(ladder: &mut Ladder, from: u64, ms: u64, talk: bool, rtt: impl Fn(&Path) -> Option<u64>) -> Vec<(u64, Path)> {
+    fn run(
+        ladder: &mut Ladder,
+        from: u64,
+        ms: u64,
+        talk: bool,
+        rtt: impl Fn(&Path) -> Option<u64>,
+    ) -> Vec<(u64, Path)> {
         let mut flying: Vec<(u64, [u8; 8])> = Vec::new();
         let mut moves = Vec::new();
         let mut count = from;
@@ -371,7 +382,10 @@ mod tests {
         ladder.offer(Time::ZERO, direct());
         run(&mut ladder, 0, 500, false, |_| Some(10));
         for port in 2_000..2_500 {
-            ladder.offer(Time::from_micros(500_000), Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()));
+            ladder.offer(
+                Time::from_micros(500_000),
+                Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()),
+            );
         }
         assert_eq!(ladder.paths().count(), MAX_PATHS);
         assert!(ladder.carrying() == Some(direct()));

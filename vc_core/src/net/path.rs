@@ -79,12 +79,11 @@ impl Probes {
         Self { round: Some(now), ..Self::default() }
     }
 
-    /// First tries begin anew: the network may have changed.
+    /// First tries begin anew: the network may have changed. What was known stands until something else is.
     pub fn restart(&mut self, now: Time) {
         self.round = Some(now);
         self.tries = 0;
         self.asked = None;
-        self.streak = 0;
     }
 
     /// When to ask next.

@@ -71,10 +71,6 @@ impl Initiator {
         self.attempt = Some(Attempt { pending, index, packet, since: now, tries: 0, due: now });
     }
 
-    pub fn stop(&mut self) {
-        self.attempt = None;
-    }
-
     pub fn is_running(&self) -> bool {
         self.attempt.is_some()
     }
@@ -83,16 +79,14 @@ impl Initiator {
         self.attempt.as_ref().is_some_and(|attempt| attempt.index == index)
     }
 
-    /// The packet to send on every path now; begins a fresh attempt when the last one is spent.
-    pub fn tick(&mut self, now: Time, keys: &Keys, remote: &PublicKey, rng: &mut Rng) -> Option<Vec<u8>> {
-        if self.attempt.as_ref()?.due > now {
+    /// The packet to send on every path now. An attempt that nobody answered in time is over.
+    pub fn tick(&mut self, now: Time) -> Option<Vec<u8>> {
+        let attempt = self.attempt.as_mut().filter(|attempt| attempt.due <= now)?;
+        attempt.tries += 1;
+        if attempt.tries > RETRY_MS.len() {
+            self.attempt = None;
             return None;
         }
-        if self.attempt.as_ref()?.tries >= RETRY_MS.len() {
-            self.start(now, keys, remote, rng);
-        }
-        let attempt = self.attempt.as_mut()?;
-        attempt.tries += 1;
         let wait = RETRY_MS.get(attempt.tries).copied().unwrap_or(ROUND_MS);
         attempt.due = attempt.since + Duration::from_millis(wait);
         Some(attempt.packet.clone())
@@ -147,11 +141,20 @@ impl Knocked {
 impl Responder {
     /// The copy of a message 1 that was answered already, come by another path or sent again: the same answer.
     pub fn again(&self, sender: u32, noise: &[u8; INIT_NOISE]) -> Option<Vec<u8>> {
-        self.last.as_ref().filter(|last| last.sender == sender && last.noise == *noise).map(|last| last.reply.clone())
+        self.last
+            .as_ref()
+            .filter(|last| last.sender == sender && last.noise == *noise)
+            .map(|last| last.reply.clone())
     }
 
     /// The caller has found `knocked.remote()` to be this peer. `None` for a replay of an older message.
-    pub fn answer(&mut self, now: Time, keys: &Keys, knocked: Knocked, rng: &mut Rng) -> Option<(Session, Vec<u8>)> {
+    pub fn answer(
+        &mut self,
+        now: Time,
+        keys: &Keys,
+        knocked: Knocked,
+        rng: &mut Rng,
+    ) -> Option<(Session, Vec<u8>)> {
         if self.last.as_ref().is_some_and(|last| knocked.init.counter <= last.counter) {
             return None;
         }
@@ -159,12 +162,13 @@ impl Responder {
         let index = rng.next_u32();
         let (noise, sealer, opener) = knocked.init.reply();
         let reply = keys.close(hs_resp(index, knocked.sender, &noise));
-        self.last = Some(Answered { counter, sender: knocked.sender, noise: knocked.noise, reply: reply.clone() });
+        self.last =
+            Some(Answered { counter, sender: knocked.sender, noise: knocked.noise, reply: reply.clone() });
         Some((Session::new(index, knocked.sender, (sealer, opener), now), reply))
     }
 }
 
 /// One attempt is the same packet at these times, on every path; each path may be the first that works.
 const RETRY_MS: [u64; 5] = [0, 250, 750, 1_750, 3_250];
-/// Then a fresh attempt: the responder may have forgotten, or lost its reply on a path that changed.
+/// Then the attempt is over; a fresh one may fare better on paths that changed.
 const ROUND_MS: u64 = 5_000;

@@ -1,1 +1,612 @@
-//! 
+//! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
+
+use std::time::Duration;
+
+use rand_core::RngCore;
+
+use super::handshake::{Initiator, Keys, Knocked, Responder};
+use super::session::Sessions;
+use super::stream::Stream;
+use crate::crypto::keys::{PublicKey, Rng};
+use crate::crypto::noise::Drop;
+use crate::io::{Counters, Event, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
+use crate::net::forward::rate::{Bucket, Rate};
+use crate::net::ladder::Ladder;
+use crate::net::path::Path;
+use crate::protocol::codec::Wire;
+use crate::protocol::control::{CHAT_CLASS, CONTROL_CLASS, Channel, Control, Frame, Frames, State, pad};
+use crate::protocol::member::{Candidate, MemberId, Seated, Slot};
+use crate::protocol::packet::RESP_NOISE;
+use crate::protocol::text;
+
+pub struct Peer {
+    id: MemberId,
+    seated: Seated,
+    phase: Phase,
+    role: Role,
+    sessions: Sessions,
+    ladder: Ladder,
+    streams: [Stream; 2],
+    state: State,
+    /// The rung that the user was last told.
+    told: Option<Rung>,
+    losses: Losses,
+    chat: Bucket,
+}
+
+enum Phase {
+    /// Introduced; no session yet.
+    Shaking {
+        since: Time,
+    },
+    Live {
+        heard: Time,
+    },
+    /// Silent for a while; everything is tried.
+    Lost {
+        heard: Time,
+    },
+    /// Silent for long: no keys are kept, an attempt now and then.
+    Away {
+        since: Time,
+        retry: Time,
+    },
+}
+
+/// The smaller id initiates, always.
+enum Role {
+    Initiator(Initiator),
+    Responder(Responder),
+}
+
+#[derive(Default)]
+struct Losses {
+    inbound: f32,
+    outbound: f32,
+    measure_at: Option<Time>,
+}
+
+/// What a peer wants done. The room knows how.
+pub enum Act {
+    Send {
+        path: Path,
+        bytes: Vec<u8>,
+    },
+    Voice(VoiceFrame),
+    /// A message of the control channel that concerns the room.
+    Control(Control),
+    Event(Event),
+}
+
+/// What every call needs from the room.
+pub struct Scene<'a> {
+    pub now: Time,
+    pub keys: &'a Keys,
+    pub rng: &'a mut Rng,
+    pub counters: &'a mut Counters,
+    pub acts: &'a mut Vec<Act>,
+}
+
+impl Peer {
+    pub fn new(now: Time, me: MemberId, id: MemberId, seated: &Seated) -> Self {
+        let role = match me < id {
+            true => Role::Initiator(Initiator::default()),
+            false => Role::Responder(Responder::default()),
+        };
+        let state = State { name: text::name(&seated.record.name), ..State::default() };
+        Self {
+            id,
+            seated: seated.clone(),
+            phase: Phase::Shaking { since: now },
+            role,
+            sessions: Sessions::default(),
+            ladder: Ladder::default(),
+            streams: Default::default(),
+            state,
+            told: None,
+            losses: Losses::default(),
+            chat: Bucket::default(),
+        }
+    }
+
+    pub fn id(&self) -> MemberId {
+        self.id
+    }
+
+    pub fn key(&self) -> &PublicKey {
+        &self.seated.record.key
+    }
+
+    pub fn slot(&self) -> Slot {
+        self.seated.slot
+    }
+
+    /// The record to pass on, as current as we know it.
+    pub fn seated(&self) -> Seated {
+        let mut seated = self.seated.clone();
+        seated.record.name.clone_from(&self.state.name);
+        seated
+    }
+
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.seated.record.candidates
+    }
+
+    pub fn set_candidates(&mut self, candidates: Vec<Candidate>) {
+        self.seated.record.candidates = candidates;
+    }
+
+    /// As the peer calls itself, sanitised.
+    pub fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    pub fn owns(&self, index: u32) -> bool {
+        self.sessions.owns(index) || matches!(&self.role, Role::Initiator(initiator) if initiator.owns(index))
+    }
+
+    pub fn is_away(&self) -> bool {
+        matches!(self.phase, Phase::Away { .. })
+    }
+
+    /// Away for so long that its place is given up.
+    pub fn is_forgotten(&self, now: Time) -> bool {
+        matches!(self.phase, Phase::Away { since, .. } if now - since >= FORGET_AFTER)
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live { .. })
+    }
+
+    pub fn is_direct(&self) -> bool {
+        self.told == Some(Rung::Direct)
+    }
+
+    pub fn offer(&mut self, now: Time, path: Path) {
+        self.ladder.offer(now, path);
+    }
+
+    pub fn withdraw(&mut self, path: &Path) {
+        self.ladder.withdraw(path);
+    }
+
+    /// The network may have changed: ask every path at once.
+    pub fn restart(&mut self, now: Time) {
+        self.ladder.restart(now);
+        if let Phase::Away { retry, .. } = &mut self.phase {
+            *retry = now;
+        }
+    }
+
+    /// Message 1 of a peer that the room found in its roster by `knocked.remote()`.
+    pub fn knock(&mut self, scene: &mut Scene, path: Path, knocked: Knocked) {
+        let Role::Responder(responder) = &mut self.role else {
+            scene.counters.stranger += 1;
+            return;
+        };
+        match responder.answer(scene.now, scene.keys, knocked, scene.rng) {
+            Some((session, reply)) => {
+                self.sessions.expect(session);
+                self.ladder.offer(scene.now, path);
+                scene.acts.push(Act::Send { path, bytes: reply });
+            }
+            None => scene.counters.stranger += 1,
+        }
+    }
+
+    /// The answer to a message 1 that this peer sent before, if these bytes are that message.
+    pub fn known_knock(
+        &self,
+        sender: u32,
+        noise: &[u8; crate::protocol::packet::INIT_NOISE],
+    ) -> Option<Vec<u8>> {
+        match &self.role {
+            Role::Responder(responder) => responder.again(sender, noise),
+            Role::Initiator(_) => None,
+        }
+    }
+
+    /// Message 2, addressed to our attempt.
+    pub fn answered(&mut self, scene: &mut Scene, path: Path, sender: u32, noise: &[u8; RESP_NOISE]) {
+        let session = match &mut self.role {
+            Role::Initiator(initiator) => initiator.finish(scene.now, sender, noise),
+            Role::Responder(_) => None,
+        };
+        let Some(session) = session else {
+            scene.counters.forged += 1;
+            return;
+        };
+        self.sessions.adopt(session, scene.now);
+        self.heard(scene, path);
+        // The responder may use the session once it has seen a packet of it.
+        self.send_by(scene, path, CONTROL_CLASS, |w| w.push(0));
+    }
+
+    /// A sealed packet for one of our sessions. `bytes` is opened in place.
+    pub fn transport(&mut self, scene: &mut Scene, path: Path, index: u32, counter: u32, bytes: &mut [u8]) {
+        let plaintext = match self.sessions.open(scene.now, index, counter, bytes) {
+            Ok(plaintext) => plaintext,
+            Err(Drop::Replayed) => return scene.counters.replayed += 1,
+            Err(Drop::Forged | Drop::Short) => return scene.counters.forged += 1,
+        };
+        self.heard(scene, path);
+        for frame in Frames::of(plaintext) {
+            match frame {
+                Ok(frame) => self.frame(scene, path, frame),
+                Err(_) => scene.counters.malformed += 1,
+            }
+        }
+    }
+
+    /// One frame of our microphone. Only to friends that a real path reaches.
+    pub fn voice(&mut self, scene: &mut Scene, frame: &VoiceFrame) {
+        let voiced: Vec<Path> = self.ladder.routes(scene.now).filter(Path::carries_voice).collect();
+        if voiced.is_empty() || !self.sessions.can_seal() {
+            return;
+        }
+        self.ladder.media(scene.now);
+        let mut plaintext = Vec::with_capacity(8 + frame.opus.len());
+        Frame::Voice(frame.clone()).write(&mut plaintext);
+        let Some(bytes) = self.sessions.seal(&plaintext) else { return };
+        for path in voiced {
+            scene.acts.push(Act::Send { path, bytes: bytes.clone() });
+        }
+    }
+
+    pub fn tell(&mut self, control: &Control) {
+        // A full control queue means hundreds of unacknowledged changes: that peer is lost, and hears all on return.
+        let _ = self.streams[Channel::Control.index()].push(control.encode());
+    }
+
+    /// A line of chat. False if too many wait for this peer already.
+    pub fn say(&mut self, line: &str) -> bool {
+        self.streams[Channel::Chat.index()].push(line.as_bytes().to_vec()).is_ok()
+    }
+
+    /// All that we told it has arrived.
+    pub fn is_settled(&self) -> bool {
+        !self.is_live() || self.streams.iter().all(Stream::is_idle)
+    }
+
+    /// Its last message is acknowledged at once: it waits for that before it goes.
+    pub fn farewell(&mut self, scene: &mut Scene) {
+        let mut acks = Vec::new();
+        self.write_acks(scene.now, true, &mut acks);
+        self.send_sealed(scene, CONTROL_CLASS, acks);
+        self.part(scene, Parting::Left);
+    }
+
+    /// The end: what it never got is reported.
+    pub fn part(&mut self, scene: &mut Scene, why: Parting) {
+        if matches!(self.phase, Phase::Live { .. } | Phase::Lost { .. }) {
+            scene.acts.push(Act::Event(Event::Left { id: self.id, why }));
+        }
+        self.report_undelivered(scene);
+    }
+
+    /// All timers.
+    pub fn tick(&mut self, scene: &mut Scene) {
+        self.sessions.expire(scene.now);
+        self.age(scene);
+        self.shake(scene);
+        if let Some(path) = self.ladder.settle(scene.now) {
+            self.moved(scene, path);
+        }
+        self.probe(scene);
+        self.flush(scene);
+        self.measure(scene);
+    }
+
+    pub fn wake(&self, now: Time) -> (Time, &'static str) {
+        let age = match self.phase {
+            Phase::Shaking { since } => since + UNREACHABLE_AFTER,
+            Phase::Live { heard } => heard + self.lost_after(now),
+            Phase::Lost { heard } => heard + AWAY_AFTER,
+            Phase::Away { retry, .. } => retry,
+        };
+        let shake = match &self.role {
+            Role::Initiator(initiator) => initiator.wake().or(self.sessions.rekey_at()),
+            Role::Responder(_) => None,
+        };
+        let usable = self.sessions.can_seal();
+        let send = |at: Option<Time>| at.filter(|_| usable && self.ladder.carrying().is_some());
+        let resend = self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).min();
+        [
+            (Some(age), "peer silent"),
+            (shake, "handshake"),
+            (self.ladder.wake(now).filter(|_| usable), "path probe"),
+            (self.sessions.wake(), "session expiry"),
+            (send(resend), "message or ack"),
+            (self.losses.measure_at, "loss report"),
+        ]
+        .into_iter()
+        .filter_map(|(at, why)| Some((at?, why)))
+        .min()
+        .unwrap_or((now, "peer"))
+    }
+
+    pub fn view(&self, name: String) -> PeerView {
+        let rtt = self.ladder.rtt();
+        PeerView {
+            id: self.id,
+            name,
+            state: match self.phase {
+                Phase::Shaking { .. } | Phase::Away { .. } => PeerState::Connecting,
+                Phase::Live { .. } => PeerState::Live,
+                Phase::Lost { .. } => PeerState::Reconnecting,
+            },
+            rung: self.ladder.carrying().map(|path| path.rung()),
+            rtt: rtt.map(|(rtt, _)| rtt),
+            rtt_var: rtt.map(|(_, var)| var),
+            loss_in: self.losses.inbound,
+            loss_out: self.losses.outbound,
+            muted: self.state.muted,
+            deafened: self.state.deafened,
+        }
+    }
+
+    fn frame(&mut self, scene: &mut Scene, path: Path, frame: Frame<'_>) {
+        match frame {
+            Frame::Challenge { token } => {
+                self.send_by(scene, path, CONTROL_CLASS, |w| Frame::Response { token }.write(w));
+            }
+            Frame::Response { token } => {
+                if let Some(path) = self.ladder.answer(scene.now, token) {
+                    self.moved(scene, path);
+                }
+            }
+            Frame::Stream { channel: Channel::Chat, seq, data } => {
+                // Not taken is not acknowledged: it comes again when there is room.
+                if !self.chat.take(scene.now, CHAT_RATE, 1) {
+                    return scene.counters.too_many += 1;
+                }
+                for line in self.streams[Channel::Chat.index()].receive(scene.now, seq, data) {
+                    match std::str::from_utf8(&line) {
+                        Ok("") => {}
+                        Ok(line) => {
+                            scene
+                                .acts
+                                .push(Act::Event(Event::Said { from: self.id, text: text::line(line) }));
+                        }
+                        Err(_) => scene.counters.malformed += 1,
+                    }
+                }
+            }
+            Frame::Stream { channel: Channel::Control, seq, data } => {
+                for message in self.streams[Channel::Control.index()].receive(scene.now, seq, data) {
+                    match Control::decode(&message) {
+                        Ok(Control::State(state)) => self.told_state(scene, state),
+                        Ok(control) => scene.acts.push(Act::Control(control)),
+                        Err(_) => scene.counters.malformed += 1,
+                    }
+                }
+            }
+            Frame::Ack { channel, upto, bits } => {
+                let rtt = self.ladder.rtt().map_or(Duration::from_millis(100), |(rtt, _)| rtt);
+                self.streams[channel.index()].acked(scene.now, upto, bits, rtt);
+            }
+            Frame::Report { got, lost } => {
+                let share = f32::from(lost) / f32::from(got.saturating_add(lost).max(1));
+                smooth(&mut self.losses.outbound, share);
+            }
+            Frame::Voice(voice) => {
+                self.ladder.media(scene.now);
+                scene.acts.push(Act::Voice(voice));
+            }
+        }
+    }
+
+    fn told_state(&mut self, scene: &mut Scene, state: State) {
+        if state.muted != self.state.muted {
+            scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));
+        }
+        self.state = State { name: text::name(&state.name), ..state };
+    }
+
+    /// An authentic packet came.
+    fn heard(&mut self, scene: &mut Scene, path: Path) {
+        let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now });
+        self.ladder.offer(scene.now, path);
+        match before {
+            Phase::Live { .. } => return,
+            Phase::Lost { .. } => scene.acts.push(Act::Event(Event::Back { id: self.id })),
+            Phase::Shaking { .. } | Phase::Away { .. } => {
+                scene.acts.push(Act::Event(Event::Joined { id: self.id, name: self.state.name.clone() }));
+                if let Some(rung) = self.told {
+                    scene.acts.push(Act::Event(Event::Moved { id: self.id, rung }));
+                }
+            }
+        }
+        self.ladder.restart(scene.now);
+    }
+
+    fn age(&mut self, scene: &mut Scene) {
+        let now = scene.now;
+        match self.phase {
+            Phase::Shaking { since } if now - since >= UNREACHABLE_AFTER => {
+                self.phase = Phase::Away { since: now, retry: now };
+                let name = self.state.name.clone();
+                scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
+            }
+            Phase::Live { heard } if now - heard >= self.lost_after(now) => {
+                self.phase = Phase::Lost { heard };
+                self.ladder.restart(now);
+                scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
+            }
+            Phase::Lost { heard } if now - heard >= AWAY_AFTER => {
+                self.part(scene, Parting::TimedOut);
+                self.sessions = Sessions::default();
+                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY };
+            }
+            _ => {}
+        }
+    }
+
+    fn shake(&mut self, scene: &mut Scene) {
+        let now = scene.now;
+        let wanted = match &mut self.phase {
+            Phase::Shaking { .. } | Phase::Lost { .. } => true,
+            Phase::Live { .. } => self.sessions.stale(now) || !self.sessions.can_seal(),
+            Phase::Away { retry, .. } if *retry <= now => {
+                *retry = now + AWAY_RETRY;
+                true
+            }
+            Phase::Away { .. } => false,
+        };
+        let Role::Initiator(initiator) = &mut self.role else { return };
+        let mut packet = initiator.tick(now);
+        if wanted && !initiator.is_running() {
+            initiator.start(now, scene.keys, &self.seated.record.key, scene.rng);
+            packet = initiator.tick(now);
+        }
+        let Some(packet) = packet else { return };
+        let mail_too = match self.phase {
+            Phase::Shaking { since } => now - since >= MAIL_AFTER,
+            _ => true,
+        };
+        for path in self.ladder.paths().filter(|path| mail_too || path.carries_voice()) {
+            scene.acts.push(Act::Send { path: *path, bytes: packet.clone() });
+        }
+    }
+
+    fn probe(&mut self, scene: &mut Scene) {
+        if !self.sessions.can_seal() {
+            return;
+        }
+        let rng = &mut *scene.rng;
+        let due = self.ladder.probe(scene.now, || {
+            let mut token = [0; 8];
+            rng.fill_bytes(&mut token);
+            token
+        });
+        for (path, token) in due {
+            self.send_by(scene, path, CONTROL_CLASS, |w| Frame::Challenge { token }.write(w));
+        }
+    }
+
+    /// Messages and acknowledgements that are due, on the paths that carry.
+    fn flush(&mut self, scene: &mut Scene) {
+        if !self.sessions.can_seal() || self.ladder.carrying().is_none() {
+            return;
+        }
+        let rto = self.rto();
+        for channel in Channel::ALL {
+            let class = if channel == Channel::Chat { CHAT_CLASS } else { CONTROL_CLASS };
+            loop {
+                let mut plaintext = Vec::new();
+                let Some((seq, data)) = self.streams[channel.index()].due(scene.now, rto) else { break };
+                Frame::Stream { channel, seq, data }.write(&mut plaintext);
+                self.write_acks(scene.now, true, &mut plaintext);
+                self.send_sealed(scene, class, plaintext);
+            }
+        }
+        let mut acks = Vec::new();
+        self.write_acks(scene.now, false, &mut acks);
+        if !acks.is_empty() {
+            self.send_sealed(scene, CONTROL_CLASS, acks);
+        }
+    }
+
+    fn write_acks(&mut self, now: Time, ride_along: bool, w: &mut Vec<u8>) {
+        if ride_along && w.len() > crate::protocol::control::MAX_PLAINTEXT - ACKS_ROOM {
+            return;
+        }
+        for channel in Channel::ALL {
+            if let Some((upto, bits)) = self.streams[channel.index()].ack(now, ride_along) {
+                Frame::Ack { channel, upto, bits }.write(w);
+            }
+        }
+    }
+
+    /// Once a second while packets come: what was lost of theirs, told to them while it matters.
+    fn measure(&mut self, scene: &mut Scene) {
+        if !self.is_live() || !self.ladder.is_hot(scene.now) {
+            self.losses.measure_at = None;
+            return;
+        }
+        let at = *self.losses.measure_at.get_or_insert(scene.now + MEASURE_EVERY);
+        if at > scene.now {
+            return;
+        }
+        self.losses.measure_at = Some(scene.now + MEASURE_EVERY);
+        let (got, lost) = self.sessions.measure();
+        if got + lost < MEASURE_MIN {
+            return;
+        }
+        smooth(&mut self.losses.inbound, lost as f32 / (got + lost) as f32);
+        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+        let mut plaintext = Vec::new();
+        Frame::Report { got: clamp(got), lost: clamp(lost) }.write(&mut plaintext);
+        self.send_sealed(scene, CONTROL_CLASS, plaintext);
+    }
+
+    fn moved(&mut self, scene: &mut Scene, path: Path) {
+        let rung = path.rung();
+        if self.told != Some(rung) {
+            self.told = Some(rung);
+            scene.acts.push(Act::Event(Event::Moved { id: self.id, rung }));
+        }
+    }
+
+    fn send_by(&mut self, scene: &mut Scene, path: Path, class: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut plaintext = Vec::new();
+        write(&mut plaintext);
+        pad(&mut plaintext, class);
+        if let Some(bytes) = self.sessions.seal(&plaintext) {
+            scene.acts.push(Act::Send { path, bytes });
+        }
+    }
+
+    fn send_sealed(&mut self, scene: &mut Scene, class: usize, mut plaintext: Vec<u8>) {
+        pad(&mut plaintext, class);
+        let Some(bytes) = self.sessions.seal(&plaintext) else { return };
+        for path in self.ladder.routes(scene.now) {
+            scene.acts.push(Act::Send { path, bytes: bytes.clone() });
+        }
+    }
+
+    fn lost_after(&self, now: Time) -> Duration {
+        if self.ladder.is_hot(now) { LOST_AFTER_HOT } else { LOST_AFTER }
+    }
+
+    fn report_undelivered(&mut self, scene: &mut Scene) {
+        for line in self.streams[Channel::Chat.index()].abandon() {
+            if let Ok(text) = String::from_utf8(line) {
+                scene.acts.push(Act::Event(Event::Undelivered { to: self.id, text }));
+            }
+        }
+    }
+
+    fn rto(&self) -> Duration {
+        self.ladder
+            .rtt()
+            .map_or(Duration::from_millis(500), |(rtt, var)| rtt + 4 * var + Duration::from_millis(25))
+    }
+}
+
+fn smooth(average: &mut f32, sample: f32) {
+    *average += (sample - *average) * LOSS_WEIGHT;
+}
+
+/// Nothing at all from a peer for this long: three idle probes and their answers.
+const LOST_AFTER: Duration = Duration::from_secs(15);
+/// While voice flows: ten probes.
+const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
+/// Then its keys are erased.
+const AWAY_AFTER: Duration = Duration::from_secs(60);
+const AWAY_RETRY: Duration = Duration::from_secs(15);
+/// A laptop that slept through a pause still finds its room.
+const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
+/// All retries of four handshake attempts on every path.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
+/// Signaling is not burdened with what a relay does at once.
+const MAIL_AFTER: Duration = Duration::from_secs(1);
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// Fewer packets a second are probes, not a stream.
+const MEASURE_MIN: u32 = 10;
+/// About three seconds of memory.
+const LOSS_WEIGHT: f32 = 0.3;
+/// Two ACK frames.
+const ACKS_ROOM: usize = 32;
+/// Faster than anybody types; a paste of twenty lines passes at once.
+const CHAT_RATE: Rate = Rate::per_second(5, 20);

@@ -43,7 +43,8 @@ impl Session {
 
     fn seal(&mut self, plaintext: &[u8]) -> Option<Vec<u8>> {
         let counter = self.sealer.next()?;
-        let mut packet = Vec::with_capacity(TRANSPORT_HEADER + plaintext.len() + crate::protocol::packet::TAG);
+        let mut packet =
+            Vec::with_capacity(TRANSPORT_HEADER + plaintext.len() + crate::protocol::packet::TAG);
         packet.extend_from_slice(&transport_header(self.remote, counter.low()));
         packet.extend_from_slice(plaintext);
         self.sealer.seal(counter, &mut packet, TRANSPORT_HEADER);
@@ -70,7 +71,13 @@ impl Sessions {
     }
 
     /// Opens a packet addressed to `index`; the plaintext is a part of `packet`.
-    pub fn open<'p>(&mut self, now: Time, index: u32, low: u32, packet: &'p mut [u8]) -> Result<&'p [u8], Drop> {
+    pub fn open<'p>(
+        &mut self,
+        now: Time,
+        index: u32,
+        low: u32,
+        packet: &'p mut [u8],
+    ) -> Result<&'p [u8], Drop> {
         if self.next.as_ref().is_some_and(|next| next.local == index) {
             return self.promote(now, low, packet);
         }

@@ -3,8 +3,6 @@
 //!
 //! A packet holds one VOICE frame alone, or control frames `type u8 | length u16 | body` followed by zeros.
 
-use std::net::SocketAddr;
-
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
 use super::member::{Candidate, Codes, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
 use crate::io::{FrameLen, VoiceFrame};
@@ -12,21 +10,13 @@ use crate::io::{FrameLen, VoiceFrame};
 /// One frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// `time` is the sender's clock in milliseconds, echoed in the PONG.
-    Ping {
-        time: u32,
-    },
-    Pong {
-        time: u32,
-    },
-    /// Is this path real? Only the member that holds the session can answer.
+    /// Is this path alive, and how far is it? Only the member that holds the session can answer.
     Challenge {
         token: [u8; 8],
     },
-    /// Proof, and the address that the challenge came from.
+    /// Proof, sent back by the path that the challenge came on.
     Response {
         token: [u8; 8],
-        seen: SocketAddr,
     },
     /// One message of a reliable channel.
     Stream {
@@ -81,10 +71,8 @@ impl<'a> Frames<'a> {
         let len = usize::from(self.rest.u16()?);
         let mut r = Reader::new(self.rest.take(len)?);
         let frame = match kind {
-            PING => Frame::Ping { time: r.u32()? },
-            PONG => Frame::Pong { time: r.u32()? },
             CHALLENGE => Frame::Challenge { token: r.array()? },
-            RESPONSE => Frame::Response { token: r.array()?, seen: SocketAddr::read(&mut r)? },
+            RESPONSE => Frame::Response { token: r.array()? },
             STREAM => Frame::Stream { channel: channel(r.u8()?)?, seq: r.u32()?, data: r.rest() },
             ACK => Frame::Ack { channel: channel(r.u8()?)?, upto: r.u32()?, bits: r.u64()? },
             REPORT => Frame::Report { got: r.u16()?, lost: r.u16()? },
@@ -113,16 +101,13 @@ impl Frame<'_> {
     pub fn write(&self, w: &mut Vec<u8>) {
         let start = w.len();
         match self {
-            Frame::Ping { time } => numbers(w, PING, &[*time]),
-            Frame::Pong { time } => numbers(w, PONG, &[*time]),
             Frame::Challenge { token } => {
                 w.extend_from_slice(&[CHALLENGE, 0, 0]);
                 w.extend_from_slice(token);
             }
-            Frame::Response { token, seen } => {
+            Frame::Response { token } => {
                 w.extend_from_slice(&[RESPONSE, 0, 0]);
                 w.extend_from_slice(token);
-                seen.write(w);
             }
             Frame::Stream { channel, seq, data } => {
                 w.extend_from_slice(&[STREAM, 0, 0, channel.number()]);
@@ -172,13 +157,6 @@ fn channel(byte: u8) -> Result<Channel> {
         0 => Ok(Channel::Control),
         1 => Ok(Channel::Chat),
         _ => Err(Malformed),
-    }
-}
-
-fn numbers(w: &mut Vec<u8>, kind: u8, values: &[u32]) {
-    w.extend_from_slice(&[kind, 0, 0]);
-    for value in values {
-        w.extend_from_slice(&value.to_be_bytes());
     }
 }
 
@@ -321,8 +299,6 @@ const FRAME_HEADER: usize = 3;
 const LAST_OF_TALK: u8 = 0x80;
 
 const PAD: u8 = 0;
-const PING: u8 = 1;
-const PONG: u8 = 2;
 const CHALLENGE: u8 = 3;
 const RESPONSE: u8 = 4;
 const STREAM: u8 = 5;
@@ -343,12 +319,9 @@ mod tests {
 
     #[test]
     fn frames_come_back_in_order_and_padding_is_silent() {
-        let seen = "[2001:db8::5]:9".parse().unwrap();
         let frames = [
-            Frame::Ping { time: 1 },
-            Frame::Pong { time: 2 },
             Frame::Challenge { token: [3; 8] },
-            Frame::Response { token: [4; 8], seen },
+            Frame::Response { token: [4; 8] },
             Frame::Stream { channel: Channel::Chat, seq: 5, data: b"hello" },
             Frame::Ack { channel: Channel::Control, upto: 6, bits: 7 },
             Frame::Report { got: 8, lost: 9 },
@@ -376,11 +349,11 @@ mod tests {
     #[test]
     fn an_unknown_frame_is_skipped_and_a_malformed_one_ends_the_packet() {
         let mut w = vec![200, 0, 2, 9, 9];
-        Frame::Ping { time: 1 }.write(&mut w);
-        w.extend_from_slice(&[PING, 0, 3, 0, 0, 0]);
-        Frame::Ping { time: 2 }.write(&mut w);
+        Frame::Challenge { token: [1; 8] }.write(&mut w);
+        w.extend_from_slice(&[CHALLENGE, 0, 3, 0, 0, 0]);
+        Frame::Challenge { token: [2; 8] }.write(&mut w);
         let got: Vec<_> = Frames::of(&w).collect();
-        assert_eq!(got, [Ok(Frame::Ping { time: 1 }), Err(Malformed)]);
+        assert_eq!(got, [Ok(Frame::Challenge { token: [1; 8] }), Err(Malformed)]);
         assert_eq!(Frames::of(&[PAD, 1]).next(), Some(Err(Malformed)));
     }
 

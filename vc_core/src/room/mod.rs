@@ -1,3 +1,393 @@
-//! The room: all of us.
+//! The room, all of us: one machine that is told what happens and says what to do. It dispatches; the mechanisms are
+//! its parts.
 
 pub mod code;
+mod door;
+mod join;
+mod rendezvous;
+mod stay;
+mod surroundings;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_core::SeedableRng;
+
+use self::code::Code;
+use self::join::{Joining, Progress, fresh_key};
+use self::rendezvous::{Need, Rendezvous};
+use self::stay::{Seat, Stay};
+use self::surroundings::Surroundings;
+use crate::crypto::keys::{Rng, StaticKey};
+use crate::error::Error;
+use crate::io::{
+    Command, Config, Counters, Ended, Event, Input, Output, PathPolicy, PeerView, SignalIn, SignalOut, Time,
+    Wake,
+};
+use crate::protocol::codec::Wire;
+use crate::protocol::member::{MemberId, Record};
+use crate::protocol::packet::Packet;
+use crate::protocol::signal::{Form, Nameplate, ToClient, ToServer, VERSION};
+use crate::protocol::text;
+
+pub struct Room {
+    now: Time,
+    /// When `poll` last asked to be woken.
+    promised: Option<Time>,
+    world: World,
+    phase: Phase,
+}
+
+/// What all phases share.
+pub(crate) struct World {
+    name: String,
+    policy: PathPolicy,
+    rng: Rng,
+    out: VecDeque<Output>,
+    counters: Counters,
+    surroundings: Surroundings,
+    link: Rendezvous,
+    /// Set by what a member told us that ends our stay.
+    over: Option<Error>,
+}
+
+enum Phase {
+    Creating(Creating),
+    Joining {
+        key: StaticKey,
+        joining: Box<Joining>,
+    },
+    Inside(Box<Stay>),
+    /// Saying goodbye, for so long at most.
+    Leaving {
+        stay: Box<Stay>,
+        until: Time,
+    },
+    Over,
+}
+
+enum Creating {
+    Calling {
+        deadline: Time,
+    },
+    /// The server named the room; our seat comes next.
+    Named {
+        nonce: [u8; 16],
+        number: u32,
+        deadline: Time,
+    },
+}
+
+impl Room {
+    /// A new room. `seed` is 32 random bytes that nobody else knows.
+    pub fn create(config: Config, seed: [u8; 32], now: Time) -> Self {
+        let phase = Phase::Creating(Creating::Calling { deadline: now + CREATE_LIMIT });
+        Self::new(config, seed, now, phase)
+    }
+
+    /// The room of this code.
+    pub fn join(config: Config, code: &Code, seed: [u8; 32], now: Time) -> Self {
+        let mut room = Self::new(config, seed, now, Phase::Over);
+        let key = fresh_key(&mut room.world.rng);
+        room.phase = Phase::Joining { key, joining: Box::new(Joining::new(code.clone(), now)) };
+        room
+    }
+
+    fn new(config: Config, seed: [u8; 32], now: Time, phase: Phase) -> Self {
+        let world = World {
+            name: text::name(&config.name),
+            policy: config.paths,
+            rng: Rng::from_seed(seed),
+            out: VecDeque::new(),
+            counters: Counters::default(),
+            surroundings: Surroundings::new(config.paths),
+            link: Rendezvous::new(now),
+            over: None,
+        };
+        Self { now, promised: None, world, phase }
+    }
+
+    /// Something happened. Drain `poll` afterwards.
+    pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.now = self.now.max(now);
+        if self.promised.take().is_some_and(|promised| now - promised >= SLEPT) {
+            self.network_changed();
+        }
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(from, bytes),
+            Input::Signal(signal) => self.signal(signal),
+            Input::LocalAddrs(addrs) => {
+                if self.world.surroundings.set_local(self.now, addrs) {
+                    self.network_changed();
+                }
+            }
+            Input::Voice(frame) => {
+                if let Phase::Inside(stay) = &mut self.phase {
+                    stay.voice(&mut self.world, self.now, &frame);
+                }
+            }
+            Input::Command(command) => self.command(command),
+            Input::Tick => {}
+        }
+        self.tick();
+    }
+
+    /// What to do next; `Output::Wake` when there is nothing more.
+    pub fn poll(&mut self) -> Output {
+        if let Some(output) = self.world.out.pop_front() {
+            return output;
+        }
+        let wake = self.wake();
+        self.promised = Some(wake.at);
+        Output::Wake(wake)
+    }
+
+    pub fn peers(&self) -> Vec<PeerView> {
+        match &self.phase {
+            Phase::Inside(stay) | Phase::Leaving { stay, .. } => stay.peers(),
+            Phase::Creating(_) | Phase::Joining { .. } | Phase::Over => Vec::new(),
+        }
+    }
+
+    pub fn me(&self) -> Option<MemberId> {
+        match &self.phase {
+            Phase::Inside(stay) | Phase::Leaving { stay, .. } => Some(stay.me()),
+            Phase::Creating(_) | Phase::Joining { .. } | Phase::Over => None,
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.world.counters
+    }
+
+    fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        match &mut self.phase {
+            Phase::Inside(stay) | Phase::Leaving { stay, .. } => {
+                stay.datagram(&mut self.world, self.now, from, bytes);
+            }
+            Phase::Creating(_) | Phase::Joining { .. } => match Packet::parse(bytes) {
+                Ok(Packet::Probed { nonce, seen }) if self.world.surroundings.answered(from, nonce, seen) => {
+                }
+                Ok(_) => self.world.counters.unknown += 1,
+                Err(_) => self.world.counters.malformed += 1,
+            },
+            Phase::Over => {}
+        }
+    }
+
+    fn signal(&mut self, signal: SignalIn<'_>) {
+        match signal {
+            SignalIn::Up { server } => self.signal_up(server),
+            SignalIn::Frame(bytes) => {
+                self.world.link.heard(self.now);
+                match ToClient::decode(bytes) {
+                    Ok(message) => self.message(message),
+                    Err(_) => self.world.counters.malformed += 1,
+                }
+            }
+            SignalIn::Down => self.signal_down(),
+        }
+    }
+
+    fn signal_up(&mut self, server: SocketAddr) {
+        let now = self.now;
+        self.world.link.up(now);
+        self.world.surroundings.set_server(server);
+        self.world.tell_server(&ToServer::Hello { version: VERSION });
+        let first = match &mut self.phase {
+            Phase::Creating(creating) => {
+                *creating = Creating::Calling { deadline: now + CREATE_LIMIT };
+                ToServer::Create { form: Form::Spoken }
+            }
+            Phase::Joining { joining, .. } => joining.ask(now),
+            Phase::Inside(stay) => {
+                self.world.out.push_back(Output::Event(Event::Signaling { up: true }));
+                ToServer::Reclaim { proof: stay.proof() }
+            }
+            Phase::Leaving { .. } | Phase::Over => return,
+        };
+        self.world.tell_server(&first);
+    }
+
+    fn signal_down(&mut self) {
+        let was_up = self.world.link.down(self.now, &mut self.world.rng);
+        match self.phase {
+            // Nothing to lose yet: the person at the keyboard wants to know now.
+            Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Unreachable),
+            Phase::Inside(_) if was_up => self.event(Event::Signaling { up: false }),
+            Phase::Inside(_) | Phase::Leaving { .. } | Phase::Over => {}
+        }
+    }
+
+    fn message(&mut self, message: ToClient) {
+        if let ToClient::Hello { version, probes } = &message {
+            if *version != VERSION {
+                return self.fail(Error::Version);
+            }
+            let world = &mut self.world;
+            return world.surroundings.ask(self.now, probes, &mut world.rng);
+        }
+        match &mut self.phase {
+            Phase::Creating(creating) => match (&*creating, message) {
+                (
+                    Creating::Calling { deadline },
+                    ToClient::Created { room_nonce, nameplate: Nameplate::Spoken(number) },
+                ) => *creating = Creating::Named { nonce: room_nonce, number, deadline: *deadline },
+                (Creating::Named { nonce, number, .. }, ToClient::Seat { slot, proof }) => {
+                    let (seat, number) = (Seat { slot, proof, nonce: *nonce }, *number);
+                    let key = fresh_key(&mut self.world.rng);
+                    let stay = Stay::found(&mut self.world, key, seat, number);
+                    self.enter(stay);
+                    self.world.ask_for_link();
+                }
+                (_, ToClient::Refused(_)) => self.fail(Error::TooFast),
+                _ => self.world.counters.out_of_turn += 1,
+            },
+            Phase::Joining { key, joining } => {
+                let public = key.public();
+                let (world, now) = (&mut self.world, self.now);
+                let record = || Record {
+                    key: public,
+                    name: world.name.clone(),
+                    relay_only: world.policy == PathPolicy::Relay,
+                    candidates: world.surroundings.candidates(),
+                };
+                match joining.receive(&message, record, &mut world.rng) {
+                    Progress::Send(message) => world.tell_server(&message),
+                    Progress::Entered { welcome, nonce, slot, proof } => {
+                        let key = std::mem::replace(key, fresh_key(&mut world.rng));
+                        let seat = Seat { slot, proof, nonce };
+                        let stay = Stay::enter(world, now, key, seat, *welcome);
+                        self.enter(stay);
+                    }
+                    Progress::Failed(error) => self.fail(error),
+                    Progress::Ignored => world.counters.out_of_turn += 1,
+                    Progress::Waiting => {}
+                }
+            }
+            Phase::Inside(stay) => stay.signal(&mut self.world, self.now, message),
+            Phase::Leaving { .. } | Phase::Over => {}
+        }
+    }
+
+    fn enter(&mut self, stay: Stay) {
+        let (me, codes) = (stay.me(), stay.codes().clone());
+        self.phase = Phase::Inside(Box::new(stay));
+        self.event(Event::Entered { me });
+        if codes.link.is_some() {
+            self.event(Event::Invite(codes));
+        }
+    }
+}
+
+impl Room {
+    fn command(&mut self, command: Command) {
+        match (&mut self.phase, command) {
+            (Phase::Inside(stay), Command::Say(text)) => stay.say(&mut self.world, &text),
+            (Phase::Inside(stay), Command::Mute(muted)) => stay.set_state(|state| state.muted = muted),
+            (Phase::Inside(stay), Command::Deafen(deafened)) => {
+                stay.set_state(|state| state.deafened = deafened)
+            }
+            (Phase::Inside(_), Command::Leave) => {
+                if let Phase::Inside(mut stay) = std::mem::replace(&mut self.phase, Phase::Over) {
+                    stay.leave(&mut self.world);
+                    self.phase = Phase::Leaving { stay, until: self.now + GOODBYE };
+                }
+            }
+            (Phase::Creating(_) | Phase::Joining { .. }, Command::Leave) => self.end(Ended::Left),
+            _ => {}
+        }
+    }
+
+    fn network_changed(&mut self) {
+        self.world.surroundings.restart(self.now);
+        self.world.link.hurry(self.now);
+        if let Phase::Inside(stay) = &mut self.phase {
+            stay.restart(&mut self.world, self.now);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now;
+        match self.world.link.tick(now) {
+            Some(Need::Dial) => self.world.out.push_back(Output::Signal(SignalOut::Dial)),
+            Some(Need::Ping) => self.world.tell_server(&ToServer::Ping),
+            Some(Need::Hang) => {
+                self.world.out.push_back(Output::Signal(SignalOut::Hang));
+                self.event(Event::Signaling { up: false });
+            }
+            None => {}
+        }
+        for (to, bytes) in self.world.surroundings.tick(now) {
+            self.world.out.push_back(Output::Transmit { to, bytes });
+        }
+        match &mut self.phase {
+            Phase::Creating(Creating::Calling { deadline } | Creating::Named { deadline, .. }) => {
+                if *deadline <= now {
+                    self.fail(Error::Unreachable);
+                }
+            }
+            Phase::Joining { joining, .. } => {
+                if let Some(error) = joining.expired(now) {
+                    self.fail(error);
+                }
+            }
+            Phase::Inside(stay) => {
+                stay.tick(&mut self.world, now);
+                let stranded = stay.is_stranded().then_some(Error::NoPath);
+                if let Some(error) = self.world.over.or(stranded) {
+                    self.fail(error);
+                }
+            }
+            Phase::Leaving { stay, until } => {
+                stay.tick(&mut self.world, now);
+                if stay.has_left() || *until <= now {
+                    self.end(Ended::Left);
+                }
+            }
+            Phase::Over => {}
+        }
+    }
+
+    fn wake(&self) -> Wake {
+        let link = self.world.link.wake().map(|at| Wake { at, why: "signaling" });
+        let echo = self.world.surroundings.wake().map(|at| Wake { at, why: "address echo" });
+        let phase = match &self.phase {
+            Phase::Creating(Creating::Calling { deadline } | Creating::Named { deadline, .. }) => {
+                Some(Wake { at: *deadline, why: "room creation" })
+            }
+            Phase::Joining { joining, .. } => Some(Wake { at: joining.wake(), why: "admission" }),
+            Phase::Inside(stay) => Some(stay.wake(self.now)),
+            Phase::Leaving { stay, until } => Some(stay.wake(self.now))
+                .filter(|w| w.at < *until)
+                .or(Some(Wake { at: *until, why: "goodbye" })),
+            Phase::Over => return Wake { at: self.now + IDLE, why: "over" },
+        };
+        let soonest = [link, echo, phase].into_iter().flatten().min_by_key(|wake| wake.at);
+        soonest.unwrap_or(Wake { at: self.now + IDLE, why: "nothing" })
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.end(Ended::Failed(error));
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.phase = Phase::Over;
+        self.world.link.close();
+        self.world.out.push_back(Output::Signal(SignalOut::Hang));
+        self.event(Event::Ended(ended));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.world.out.push_back(Output::Event(event));
+    }
+}
+
+/// Dialling and two answers; a person waits.
+const CREATE_LIMIT: Duration = Duration::from_secs(15);
+/// Long enough for two round trips to a friend far away, short enough for a person who wants to go.
+const GOODBYE: Duration = Duration::from_millis(500);
+/// Woken this much too late means that the machine slept: addresses and holes in NATs are stale.
+const SLEPT: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(3_600);

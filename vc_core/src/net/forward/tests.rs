@@ -113,7 +113,10 @@ fn nothing_is_remembered_of_a_sender_that_did_not_return_a_cookie() {
     let Verdict::Reply(reply) = f.handle(at(0), WALL, addr(2), &bind_packet(&ticket(ROOM, 0), cookie)) else {
         panic!("silent")
     };
-    assert!(matches!(Packet::parse(&reply), Ok(Packet::Retry { .. })), "a cookie counts for one address only");
+    assert!(
+        matches!(Packet::parse(&reply), Ok(Packet::Retry { .. })),
+        "a cookie counts for one address only"
+    );
 }
 
 #[test]
@@ -224,13 +227,11 @@ fn resets_and_probes_are_rationed_by_neighbourhood_and_in_all() {
     assert_eq!(count(&mut f, addr(1), &packet::keep(1, 1)), 32);
     assert_eq!(count(&mut f, addr(2), &packet::keep(1, 1)), 0, "the same /24");
     assert_eq!(count(&mut f, SocketAddr::from(([198, 51, 100, 1], 1)), &packet::keep(1, 1)), 32);
-    let all: usize = (0..60u8)
-        .map(|n| count(&mut f, SocketAddr::from(([10, 1, n, 1], 1)), &packet::keep(1, 1)))
-        .sum();
+    let all: usize =
+        (0..60u8).map(|n| count(&mut f, SocketAddr::from(([10, 1, n, 1], 1)), &packet::keep(1, 1))).sum();
     assert!(all <= 1_000 - 64, "{all}");
-    let replies = (0..500).filter(|_| {
-        matches!(f.handle(at(1), WALL, addr(1), &packet::probe([1; 8])), Verdict::Reply(_))
-    });
+    let replies = (0..500)
+        .filter(|_| matches!(f.handle(at(1), WALL, addr(1), &packet::probe([1; 8])), Verdict::Reply(_)));
     assert_eq!(replies.count(), 60);
     assert_eq!(f.counters().dropped(Reason::TooManyProbes), 440);
 }
@@ -257,8 +258,8 @@ fn all_slots_together_stay_within_the_total() {
     let mut f = Forwarder::new(key(), ID, limits, [3; 32]);
     let a = bind(&mut f, at(0), addr(1), ROOM, 0);
     bind(&mut f, at(0), addr(2), ROOM, 1);
-    let forwarded =
-        (0..50).filter(|_| matches!(f.handle(at(1), WALL, addr(1), &data(a, 1, 94)), Verdict::Forward { .. }));
+    let forwarded = (0..50)
+        .filter(|_| matches!(f.handle(at(1), WALL, addr(1), &data(a, 1, 94)), Verdict::Forward { .. }));
     assert_eq!(forwarded.count(), 10);
     assert_eq!(f.counters().dropped(Reason::OverTotal), 40);
 }
@@ -322,7 +323,9 @@ impl World {
                         self.numbers.push(bound.bind);
                     }
                     Packet::Retry { cookie, .. } => {
-                        let Ok(Packet::Bind(bind)) = Packet::parse(&bytes) else { panic!("RETRY to no BIND") };
+                        let Ok(Packet::Bind(bind)) = Packet::parse(&bytes) else {
+                            panic!("RETRY to no BIND")
+                        };
                         self.cookies.insert((from, bind.body), cookie);
                     }
                     _ => {}

@@ -1,0 +1,198 @@
+//! The doorkeeper: lets in who proves the code, counts who does not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::code::{nameplate_bytes, secret_of};
+use crate::crypto::keys::Rng;
+use crate::crypto::pake::{self, Context, DoorKeys, Refused};
+use crate::io::Time;
+use crate::net::forward::rate::{Bucket, Rate};
+use crate::protocol::codec::Wire;
+use crate::protocol::member::{Codes, MemberId, Record, Welcome};
+use crate::protocol::signal::{Mail, Nameplate, Turned};
+
+#[derive(Default)]
+pub(crate) struct Door {
+    visitors: BTreeMap<u32, Visitor>,
+    /// Wrong codes at this door since the code was made.
+    failures: u32,
+    /// Wrong codes at other members' doors, as they say.
+    elsewhere: BTreeMap<MemberId, u32>,
+    pace: Bucket,
+}
+
+struct Visitor {
+    since: Time,
+    step: Step,
+}
+
+enum Step {
+    Expected {
+        nameplate: Nameplate,
+    },
+    Answered {
+        keys: DoorKeys,
+    },
+    /// Welcomed; its slot is still to be told by the server.
+    Welcomed {
+        record: Record,
+    },
+}
+
+/// What a code has to fit: our codes, and the nonce that binds admissions to this room.
+pub(crate) struct Lock<'a> {
+    pub(crate) codes: &'a Codes,
+    pub(crate) nonce: [u8; 16],
+}
+
+struct Caller {
+    now: Time,
+    visitor: u32,
+    since: Time,
+    nameplate: Nameplate,
+}
+
+/// What a visitor's letter leads to.
+pub(crate) enum Verdict {
+    /// The letter to answer with.
+    Reply(Vec<u8>),
+    /// It proved the code: mail this, then tell the server to seat it.
+    Admit(Vec<u8>),
+    /// Wrong words; so many in all now.
+    Wrong { reply: Vec<u8>, tries: u32 },
+    /// Not in turn, or nonsense.
+    Dropped,
+}
+
+impl Door {
+    pub(crate) fn expect(&mut self, now: Time, visitor: u32, nameplate: Nameplate) {
+        self.visitors.retain(|_, v| now - v.since < ADMISSION_LIMIT);
+        if self.visitors.len() < MAX_VISITORS {
+            self.visitors.insert(visitor, Visitor { since: now, step: Step::Expected { nameplate } });
+        }
+    }
+
+    /// `welcome` makes the welcome for a record, or says why not.
+    pub(crate) fn letter(
+        &mut self,
+        now: Time,
+        visitor: u32,
+        letter: &Mail<'_>,
+        lock: &Lock<'_>,
+        welcome: impl FnOnce(&Record) -> Result<Welcome, Turned>,
+        rng: &mut Rng,
+    ) -> Verdict {
+        let Some(Visitor { since, step }) = self.visitors.remove(&visitor) else { return Verdict::Dropped };
+        if now - since >= ADMISSION_LIMIT {
+            return Verdict::Dropped;
+        }
+        match (step, letter) {
+            (Step::Expected { nameplate }, Mail::A1(a1)) => {
+                self.answer(Caller { now, visitor, since, nameplate }, a1, lock, rng)
+            }
+            (Step::Answered { keys }, Mail::A2(a2)) => self.judge(visitor, since, keys, a2, welcome),
+            _ => Verdict::Dropped,
+        }
+    }
+
+    /// The server has seated a visitor that we welcomed.
+    pub(crate) fn seated(&mut self, visitor: u32) -> Option<Record> {
+        match self.visitors.remove(&visitor)?.step {
+            Step::Welcomed { record } => Some(record),
+            Step::Expected { .. } | Step::Answered { .. } => None,
+        }
+    }
+
+    /// A new code: the count begins anew.
+    pub(crate) fn reopen(&mut self) {
+        self.failures = 0;
+        self.elsewhere.clear();
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// What another member counted. True if that closes the door.
+    pub(crate) fn told(&mut self, member: MemberId, failures: u32) -> bool {
+        let was_locked = self.is_locked();
+        self.elsewhere.insert(member, failures);
+        !was_locked && self.is_locked()
+    }
+
+    pub(crate) fn is_locked(&self) -> bool {
+        self.tries() >= BUDGET
+    }
+
+    fn tries(&self) -> u32 {
+        self.elsewhere.values().fold(self.failures, |sum, n| sum.saturating_add(*n))
+    }
+
+    fn answer(&mut self, caller: Caller, a1: &[u8], lock: &Lock<'_>, rng: &mut Rng) -> Verdict {
+        let Caller { now, visitor, since, nameplate } = caller;
+        // An old nameplate opens nothing: its words are gone.
+        let Some(secret) = secret_of(lock.codes, nameplate) else { return turn(Turned::Locked) };
+        if self.is_locked() {
+            return turn(Turned::Locked);
+        }
+        if !self.pace.take(now, PACE, 1) {
+            return turn(Turned::Later);
+        }
+        let plate = nameplate_bytes(nameplate);
+        let context = Context { nameplate: &plate, room_nonce: lock.nonce };
+        match pake::answer(&secret, &context, a1, rng) {
+            Ok((keys, b1)) => {
+                self.visitors.insert(visitor, Visitor { since, step: Step::Answered { keys } });
+                Verdict::Reply(Mail::B1(&b1).blob())
+            }
+            Err(Refused::Version { .. }) => turn(Turned::Version),
+            Err(Refused::Malformed | Refused::WrongCode) => Verdict::Dropped,
+        }
+    }
+
+    /// The budget is looked at and spent in this one step: visitors that prove at the same time cannot share a try.
+    fn judge(
+        &mut self,
+        visitor: u32,
+        since: Time,
+        keys: DoorKeys,
+        a2: &[u8],
+        welcome: impl FnOnce(&Record) -> Result<Welcome, Turned>,
+    ) -> Verdict {
+        if self.is_locked() {
+            return turn(Turned::Locked);
+        }
+        let (admitted, record) = match keys.open(a2) {
+            Ok(open) => open,
+            Err(Refused::WrongCode) => {
+                self.failures += 1;
+                return Verdict::Wrong { reply: Mail::Turned(Turned::WrongCode).blob(), tries: self.tries() };
+            }
+            Err(_) => return Verdict::Dropped,
+        };
+        let Ok(record) = Record::decode(&record) else { return turn(Turned::Version) };
+        match welcome(&record) {
+            Ok(welcome) => {
+                let b2 = admitted.seal(&welcome.encode());
+                self.visitors.insert(visitor, Visitor { since, step: Step::Welcomed { record } });
+                Verdict::Admit(Mail::B2(&b2).blob())
+            }
+            Err(why) => turn(why),
+        }
+    }
+}
+
+fn turn(why: Turned) -> Verdict {
+    Verdict::Reply(Mail::Turned(why).blob())
+}
+
+/// Wrong codes after which a code is dead. With 33 bits and 16 members that all count alone, a lying server wins with
+/// probability 1,600 / 2^33.
+pub(crate) const BUDGET: u32 = 100;
+/// Five mistyped codes at once, then one in ten seconds: people notice nothing, guessing takes a quarter of an hour.
+const PACE: Rate = Rate { per_minute: 6, burst: 5 };
+/// As long as the server waits for us.
+const ADMISSION_LIMIT: Duration = Duration::from_secs(20);
+/// The server lets four wait; a lying one gains nothing by more.
+const MAX_VISITORS: usize = 8;

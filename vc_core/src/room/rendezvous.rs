@@ -1,0 +1,167 @@
+//! The connection to signaling: dialled, kept alive, dialled again for ever. Calls do not depend on it.
+
+use std::time::Duration;
+
+use rand_core::RngCore;
+
+use crate::crypto::keys::Rng;
+use crate::io::Time;
+
+pub(crate) struct Rendezvous {
+    state: State,
+    /// Failed tries in a row.
+    failures: u32,
+}
+
+enum State {
+    Down {
+        retry: Time,
+    },
+    Dialing {
+        since: Time,
+    },
+    Up {
+        ping: Time,
+        heard: Time,
+    },
+    /// We are done with it.
+    Closed,
+}
+
+/// What the connection needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Dial,
+    Ping,
+    /// It is dead without knowing it.
+    Hang,
+}
+
+impl Rendezvous {
+    pub(crate) fn new(now: Time) -> Self {
+        Self { state: State::Down { retry: now }, failures: 0 }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    pub(crate) fn up(&mut self, now: Time) {
+        if !matches!(self.state, State::Closed) {
+            self.state = State::Up { ping: now + PING, heard: now };
+        }
+    }
+
+    /// Something came from the server.
+    pub(crate) fn heard(&mut self, now: Time) {
+        if let State::Up { heard, .. } = &mut self.state {
+            *heard = now;
+            self.failures = 0;
+        }
+    }
+
+    /// Not reachable, or broken off. True if it was up.
+    pub(crate) fn down(&mut self, now: Time, rng: &mut Rng) -> bool {
+        let was_up = self.is_up();
+        if !matches!(self.state, State::Closed) {
+            let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX);
+            self.failures += 1;
+            self.state = State::Down { retry: now + jittered(wait, rng) };
+        }
+        was_up
+    }
+
+    /// The network changed: no reason to wait.
+    pub(crate) fn hurry(&mut self, now: Time) {
+        if let State::Down { retry } = &mut self.state {
+            *retry = now;
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    pub(crate) fn tick(&mut self, now: Time) -> Option<Need> {
+        match &mut self.state {
+            State::Down { retry } if *retry <= now => {
+                self.state = State::Dialing { since: now };
+                Some(Need::Dial)
+            }
+            State::Dialing { since } if now - *since >= DIAL_LIMIT => {
+                self.state = State::Down { retry: now + BACKOFF_MAX };
+                Some(Need::Hang)
+            }
+            State::Up { heard, .. } if now - *heard >= DEAD => {
+                self.state = State::Down { retry: now };
+                Some(Need::Hang)
+            }
+            State::Up { ping, .. } if *ping <= now => {
+                *ping = now + PING;
+                Some(Need::Ping)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn wake(&self) -> Option<Time> {
+        match self.state {
+            State::Down { retry } => Some(retry),
+            State::Dialing { since } => Some(since + DIAL_LIMIT),
+            State::Up { ping, heard } => Some(ping.min(heard + DEAD)),
+            State::Closed => None,
+        }
+    }
+}
+
+/// 30 % either way: members of a room must not all return to a restarted server in the same instant.
+fn jittered(wait: Duration, rng: &mut Rng) -> Duration {
+    let share = 70 + rng.next_u32() % 61;
+    wait * share / 100
+}
+
+const PING: Duration = Duration::from_secs(30);
+/// Two pings unanswered.
+const DEAD: Duration = Duration::from_secs(75);
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// A server that comes back is found within this, and a dead one is not hammered. With the jitter, below ten seconds.
+const BACKOFF_MAX: Duration = Duration::from_secs(7);
+/// Longer than the edge's own limits for connecting and shaking hands.
+const DIAL_LIMIT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_core::SeedableRng;
+
+    #[test]
+    fn it_is_dialled_for_ever_and_never_more_than_ten_seconds_apart() {
+        let mut rng = Rng::from_seed([1; 32]);
+        let mut link = Rendezvous::new(Time::ZERO);
+        let mut now = Time::ZERO;
+        let mut waits = Vec::new();
+        for _ in 0..50 {
+            assert_eq!(link.tick(now), Some(Need::Dial));
+            assert!(!link.down(now, &mut rng));
+            let next = link.wake().unwrap_or(now);
+            waits.push(next - now);
+            now = next;
+        }
+        assert!(waits[0] < Duration::from_secs(1));
+        assert!(waits.iter().all(|wait| *wait < Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_silent_server_is_hung_up_on() {
+        let mut link = Rendezvous::new(Time::ZERO);
+        link.tick(Time::ZERO);
+        link.up(Time::ZERO);
+        let mut needs = Vec::new();
+        let mut now = Time::ZERO;
+        while link.is_up() {
+            now = link.wake().unwrap_or(now);
+            needs.extend(link.tick(now));
+        }
+        assert_eq!(needs, [Need::Ping, Need::Ping, Need::Hang]);
+    }
+}

@@ -1,0 +1,617 @@
+//! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_core::RngCore;
+
+use super::World;
+use super::code::{fresh_secret, fresh_words};
+use super::door::{Door, Lock, Verdict};
+use crate::crypto::keys::{Secret, StaticKey};
+use crate::error::Error;
+use crate::io::{Event, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake};
+use crate::net::binding::{Binding, News};
+use crate::net::forward::rate::{Bucket, Net, Rate, Sources};
+use crate::net::path::Path;
+use crate::peer::handshake::{Keys, Knocked};
+use crate::peer::machine::{Act, Peer, Scene};
+use crate::protocol::codec::Wire;
+use crate::protocol::control::{Control, State};
+use crate::protocol::member::{
+    Candidate, Codes, MAX_GONE, MAX_MEMBERS, MemberId, Record, Seated, Slot, Welcome,
+};
+use crate::protocol::packet::Packet;
+use crate::protocol::signal::{
+    Form, MAX_OFFERS, Mail, Nameplate, Offer, Party, Reclaim, ToClient, ToServer, Turned,
+};
+use crate::protocol::text;
+
+pub(crate) struct Stay {
+    keys: Keys,
+    secret: Secret<32>,
+    me: MemberId,
+    slot: Slot,
+    proof: Reclaim,
+    nonce: [u8; 16],
+    creator: MemberId,
+    codes: Codes,
+    door: Door,
+    peers: BTreeMap<MemberId, Peer>,
+    gone: BTreeSet<MemberId>,
+    relays: Vec<Binding>,
+    tickets_at: Time,
+    /// Candidates as the others know them.
+    told: Vec<Candidate>,
+    state: State,
+    handshakes: Bucket,
+    knockers: Sources,
+    /// Friends that were ever reached.
+    met: u32,
+}
+
+/// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
+pub(crate) struct Seat {
+    pub(crate) slot: Slot,
+    pub(crate) proof: Reclaim,
+    pub(crate) nonce: [u8; 16],
+}
+
+impl Stay {
+    /// We made the room.
+    pub(crate) fn found(world: &mut World, key: StaticKey, seat: Seat, number: u32) -> Self {
+        let mut room = [0; 16];
+        world.rng.fill_bytes(&mut room);
+        let secret = Secret::random(&mut world.rng);
+        let codes = Codes { spoken: Some((number, fresh_words(&mut world.rng))), link: None };
+        let me = MemberId::of(&room, &key.public());
+        let keys = Keys::new(key, room, &secret);
+        Self::new(world, keys, secret, me, me, seat, codes)
+    }
+
+    /// We were let in.
+    pub(crate) fn enter(world: &mut World, now: Time, key: StaticKey, seat: Seat, welcome: Welcome) -> Self {
+        let secret = Secret::new(welcome.secret);
+        let me = MemberId::of(&welcome.room, &key.public());
+        let keys = Keys::new(key, welcome.room, &secret);
+        let mut stay = Self::new(world, keys, secret, me, welcome.creator, seat, welcome.codes);
+        stay.told = world.surroundings.candidates();
+        stay.gone = welcome.gone.into_iter().collect();
+        for member in welcome.members {
+            stay.add(world, now, &member);
+        }
+        stay
+    }
+
+    fn new(
+        world: &mut World,
+        keys: Keys,
+        secret: Secret<32>,
+        me: MemberId,
+        creator: MemberId,
+        seat: Seat,
+        codes: Codes,
+    ) -> Self {
+        Self {
+            keys,
+            secret,
+            me,
+            slot: seat.slot,
+            proof: seat.proof,
+            nonce: seat.nonce,
+            creator,
+            codes,
+            door: Door::default(),
+            peers: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            relays: Vec::new(),
+            tickets_at: Time::ZERO,
+            told: Vec::new(),
+            state: State { name: world.name.clone(), ..State::default() },
+            handshakes: Bucket::default(),
+            knockers: Sources::new(KNOCKS_EACH, &mut world.rng),
+            met: 0,
+        }
+    }
+
+    pub(crate) fn me(&self) -> MemberId {
+        self.me
+    }
+
+    pub(crate) fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
+    pub(crate) fn proof(&self) -> Reclaim {
+        self.proof
+    }
+
+    pub(crate) fn peers(&self) -> Vec<PeerView> {
+        self.peers.values().map(|peer| peer.view(self.display(peer))).collect()
+    }
+
+    /// Let in, and nobody in the room could ever be reached.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away)
+    }
+
+    pub(crate) fn datagram(&mut self, world: &mut World, now: Time, from: SocketAddr, bytes: &[u8]) {
+        let Ok(packet) = Packet::parse(bytes) else {
+            world.counters.malformed += 1;
+            return;
+        };
+        match packet {
+            Packet::HsInit { .. } | Packet::HsResp { .. } | Packet::Transport { .. } => {
+                self.packet(world, now, Path::Direct(from), bytes);
+            }
+            Packet::Down { from: slot, inner } if self.relays.iter().any(|r| r.relay() == from) => {
+                self.packet(world, now, Path::Via { relay: from, slot }, inner);
+            }
+            _ => self.relay_packet(world, now, from, &packet),
+        }
+    }
+
+    pub(crate) fn voice(&mut self, world: &mut World, now: Time, frame: &VoiceFrame) {
+        if self.state.muted {
+            return;
+        }
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.voice(scene, frame));
+        }
+    }
+
+    pub(crate) fn say(&mut self, world: &mut World, text: &str) {
+        let line = text::line(text);
+        if line.is_empty() {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| !peer.is_away()) {
+            if !peer.say(&line) {
+                let lost = Event::Undelivered { to: peer.id(), text: line.clone() };
+                world.out.push_back(Output::Event(lost));
+            }
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, change: impl FnOnce(&mut State)) {
+        let before = self.state.clone();
+        change(&mut self.state);
+        if self.state != before {
+            self.tell_all(&Control::State(self.state.clone()));
+        }
+    }
+
+    /// Everybody learns that we go.
+    pub(crate) fn leave(&mut self, world: &mut World) {
+        self.tell_all(&Control::Leave);
+        world.tell_server(&ToServer::Leave);
+    }
+
+    /// Everybody who can has learnt it.
+    pub(crate) fn has_left(&self) -> bool {
+        self.peers.values().all(Peer::is_settled)
+    }
+
+    /// Our addresses changed, or the machine slept.
+    pub(crate) fn restart(&mut self, world: &mut World, now: Time) {
+        self.relays.iter_mut().for_each(|relay| relay.restart(now, &mut world.rng));
+        self.peers.values_mut().for_each(|peer| peer.restart(now));
+    }
+
+    /// A message of the signaling server.
+    pub(crate) fn signal(&mut self, world: &mut World, now: Time, message: ToClient) {
+        match message {
+            ToClient::Seat { slot, proof } => (self.slot, self.proof) = (slot, proof),
+            ToClient::Tickets { offers } => self.tickets(world, now, offers),
+            ToClient::Visitor { visitor, nameplate } => self.door.expect(now, visitor, nameplate),
+            ToClient::Admitted { visitor, slot } => match self.door.seated(visitor) {
+                Some(record) => self.introduce(world, now, Seated { slot, record }),
+                None => world.counters.out_of_turn += 1,
+            },
+            ToClient::Plate { nameplate } => self.renumber(world, nameplate),
+            ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
+                (Party::Slot(slot), Ok(Mail::Packet(packet))) => {
+                    self.packet(world, now, Path::Mail(slot), packet);
+                }
+                (Party::Visitor(visitor), Ok(letter)) => self.visitor(world, now, visitor, &letter),
+                _ => world.counters.malformed += 1,
+            },
+            ToClient::Present { .. } | ToClient::Pong => {}
+            ToClient::Hello { .. }
+            | ToClient::Created { .. }
+            | ToClient::Joined { .. }
+            | ToClient::Refused(_) => {
+                world.counters.out_of_turn += 1;
+            }
+        }
+    }
+
+    pub(crate) fn tick(&mut self, world: &mut World, now: Time) {
+        for relay in &mut self.relays {
+            if let Some(bytes) = relay.tick(now, &mut world.rng) {
+                world.out.push_back(Output::Transmit { to: relay.relay(), bytes });
+            }
+        }
+        if !self.relays.is_empty() && self.tickets_at <= now && world.link.is_up() {
+            self.tickets_at = now + TICKET_RENEWAL;
+            world.tell_server(&ToServer::Tickets);
+        }
+        let candidates = world.surroundings.candidates();
+        if candidates != self.told {
+            self.told.clone_from(&candidates);
+            self.tell_all(&Control::Candidates(candidates));
+        }
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.tick(scene));
+        }
+        self.peers.retain(|_, peer| !peer.is_forgotten(now));
+    }
+
+    pub(crate) fn wake(&self, now: Time) -> Wake {
+        let peers = self.peers.values().map(|peer| peer.wake(now));
+        let relays = self.relays.iter().map(|relay| (relay.wake(), "relay"));
+        let tickets =
+            self.relays.first().map(|_| (self.tickets_at.max(now + TICKET_PAUSE), "ticket renewal"));
+        let soonest = peers.chain(relays).chain(tickets).min();
+        soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
+    }
+
+    /// A packet between members, by whatever path it came.
+    fn packet(&mut self, world: &mut World, now: Time, path: Path, bytes: &[u8]) {
+        if !world.allows(&path) {
+            world.counters.out_of_turn += 1;
+            return;
+        }
+        match Packet::parse(bytes) {
+            Ok(Packet::Transport { receiver, counter }) => {
+                let Some(id) = self.owner(receiver) else { return world.counters.unknown += 1 };
+                let mut bytes = bytes.to_vec();
+                self.with(world, now, id, |peer, scene| {
+                    peer.transport(scene, path, receiver, counter, &mut bytes)
+                });
+            }
+            Ok(Packet::HsInit { sender, noise, gated, gate }) => {
+                if !self.keys.gate_opens(gated, gate) {
+                    return world.counters.gate += 1;
+                }
+                self.knock(world, now, path, sender, noise);
+            }
+            Ok(Packet::HsResp { sender, receiver, noise, gated, gate }) => {
+                if !self.keys.gate_opens(gated, gate) {
+                    return world.counters.gate += 1;
+                }
+                let Some(id) = self.owner(receiver) else { return world.counters.unknown += 1 };
+                self.with(world, now, id, |peer, scene| peer.answered(scene, path, sender, noise));
+            }
+            _ => world.counters.malformed += 1,
+        }
+    }
+
+    /// Cheapest first: a known message again, then the rates, then the curve, then the roster.
+    fn knock(&mut self, world: &mut World, now: Time, path: Path, sender: u32, noise: &[u8; 104]) {
+        let source = match path {
+            Path::Direct(addr) | Path::Via { relay: addr, .. } => Net::household(addr.ip()),
+            Path::Mail(_) => Net::household(SocketAddr::from(([0, 0, 0, 0], 0)).ip()),
+        };
+        if !self.handshakes.take(now, KNOCKS, 1) || !self.knockers.take(now, source, 1) {
+            return world.counters.too_many += 1;
+        }
+        if let Some(reply) = self.peers.values().find_map(|peer| peer.known_knock(sender, noise)) {
+            return self.send(world, path, reply);
+        }
+        let Some(knocked) = Knocked::read(&self.keys, sender, noise, &mut world.rng) else {
+            return world.counters.forged += 1;
+        };
+        // Load-bearing (docs/SECURITY.md): without it any member could pose as any other.
+        let Some(id) = self.peers.values().find(|peer| peer.key() == knocked.remote()).map(Peer::id) else {
+            return world.counters.stranger += 1;
+        };
+        self.with(world, now, id, |peer, scene| peer.knock(scene, path, knocked));
+    }
+
+    fn relay_packet(&mut self, world: &mut World, now: Time, from: SocketAddr, packet: &Packet<'_>) {
+        if let Packet::Probed { nonce, seen } = packet {
+            if !world.surroundings.answered(from, *nonce, *seen) {
+                world.counters.unknown += 1;
+            }
+            return;
+        }
+        let Some(relay) = self.relays.iter_mut().find(|relay| relay.relay() == from) else {
+            return world.counters.unknown += 1;
+        };
+        let news = match packet {
+            Packet::Retry { nonce, cookie, .. } => relay.retry(now, *nonce, *cookie),
+            Packet::Bound(bound) => relay.bound(now, bound),
+            Packet::Kept { echo, .. } => relay.kept(now, *echo),
+            Packet::Reset { bind } => relay.reset(now, *bind, &mut world.rng),
+            _ => News::Unexpected,
+        };
+        match news {
+            News::Bound { seen } => {
+                world.surroundings.bound(seen);
+                // What was asked by this relay before was never sent.
+                self.peers.values_mut().for_each(|peer| peer.restart(now));
+            }
+            News::Nothing => {}
+            News::Unexpected => world.counters.out_of_turn += 1,
+        }
+    }
+
+    fn tickets(&mut self, world: &mut World, now: Time, offers: Vec<Offer>) {
+        self.tickets_at = now + TICKET_RENEWAL;
+        if world.policy == PathPolicy::Direct {
+            return;
+        }
+        for offer in offers {
+            let addr = world.surroundings.resolve(offer.relay);
+            let kb = Secret::new(offer.kb);
+            if let Some(relay) = self.relays.iter_mut().find(|relay| relay.relay() == addr) {
+                relay.renew(offer.body, kb, now, &mut world.rng);
+            } else if self.relays.len() < MAX_OFFERS {
+                self.relays.push(Binding::new(addr, offer.body, kb, now, &mut world.rng));
+                for peer in self.peers.values_mut() {
+                    peer.offer(now, Path::Via { relay: addr, slot: peer.slot() });
+                }
+            }
+        }
+    }
+
+    fn visitor(&mut self, world: &mut World, now: Time, visitor: u32, letter: &Mail<'_>) {
+        let mut door = std::mem::take(&mut self.door);
+        let lock = Lock { codes: &self.codes, nonce: self.nonce };
+        let candidates = world.surroundings.candidates();
+        let relay_only = world.policy == PathPolicy::Relay;
+        let welcome = |record: &Record| {
+            let id = MemberId::of(&self.keys.room, &record.key);
+            if self.gone.contains(&id) || self.peers.contains_key(&id) || id == self.me {
+                return Err(Turned::Locked);
+            }
+            if self.peers.len() + 1 >= MAX_MEMBERS {
+                return Err(Turned::Full);
+            }
+            Ok(self.welcome(relay_only, candidates))
+        };
+        let verdict = door.letter(now, visitor, letter, &lock, welcome, &mut world.rng);
+        self.door = door;
+        let to = Party::Visitor(visitor);
+        match verdict {
+            Verdict::Reply(blob) => world.tell_server(&ToServer::Mail { to, blob }),
+            Verdict::Admit(blob) => {
+                world.tell_server(&ToServer::Mail { to, blob });
+                world.tell_server(&ToServer::Admit { visitor });
+            }
+            Verdict::Wrong { reply, tries } => {
+                world.tell_server(&ToServer::Mail { to, blob: reply });
+                world.out.push_back(Output::Event(Event::WrongCode { tries }));
+                if self.door.is_locked() {
+                    world.out.push_back(Output::Event(Event::Locked));
+                }
+                self.tell_all(&Control::Fails(self.door.failures()));
+            }
+            Verdict::Dropped => world.counters.out_of_turn += 1,
+        }
+    }
+
+    fn welcome(&self, relay_only: bool, candidates: Vec<Candidate>) -> Welcome {
+        let myself = Seated {
+            slot: self.slot,
+            record: Record {
+                key: self.keys.me.public(),
+                name: self.state.name.clone(),
+                relay_only,
+                candidates,
+            },
+        };
+        let others = self.peers.values().filter(|peer| !peer.is_away()).map(Peer::seated);
+        Welcome {
+            room: self.keys.room,
+            secret: *self.secret.as_bytes(),
+            creator: self.creator,
+            codes: self.codes.clone(),
+            members: std::iter::once(myself).chain(others).collect(),
+            gone: self.gone.iter().copied().collect(),
+        }
+    }
+
+    /// We let a new member in: everybody else learns it from us.
+    fn introduce(&mut self, world: &mut World, now: Time, seated: Seated) {
+        self.tell_all(&Control::Add(seated.clone()));
+        self.add(world, now, &seated);
+    }
+
+    fn add(&mut self, world: &World, now: Time, seated: &Seated) {
+        let id = MemberId::of(&self.keys.room, &seated.record.key);
+        let known = id == self.me || self.peers.contains_key(&id) || self.gone.contains(&id);
+        if known || self.peers.len() + 1 >= MAX_MEMBERS {
+            return;
+        }
+        let mut peer = Peer::new(now, self.me, id, seated);
+        for relay in &self.relays {
+            peer.offer(now, Path::Via { relay: relay.relay(), slot: seated.slot });
+        }
+        offer_candidates(world, now, &mut peer);
+        if world.policy == PathPolicy::Auto {
+            peer.offer(now, Path::Mail(seated.slot));
+        }
+        self.peers.insert(id, peer);
+    }
+
+    fn renumber(&mut self, world: &mut World, nameplate: Nameplate) {
+        match nameplate {
+            Nameplate::Spoken(number) => self.codes.spoken = Some((number, fresh_words(&mut world.rng))),
+            Nameplate::Link(plate) => self.codes.link = Some((plate, fresh_secret(&mut world.rng))),
+        }
+        self.door.reopen();
+        self.tell_all(&Control::Codes(self.codes.clone()));
+        world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
+    }
+
+    fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
+        match control {
+            Control::Add(seated) => self.add(world, now, &seated),
+            Control::Leave => self.remove(world, now, from, Parting::Left),
+            Control::Kick(id) if from == self.creator && id == self.me => world.over = Some(Error::Kicked),
+            Control::Kick(id) if from == self.creator => self.remove(world, now, id, Parting::Kicked),
+            Control::Kick(_) => world.counters.out_of_turn += 1,
+            Control::Candidates(candidates) => {
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.set_candidates(candidates);
+                    offer_candidates(world, now, peer);
+                }
+            }
+            Control::Fails(count) => {
+                if self.door.told(from, count) {
+                    world.out.push_back(Output::Event(Event::Locked));
+                }
+            }
+            Control::Codes(codes) => {
+                if codes != self.codes {
+                    self.codes = codes;
+                    self.door.reopen();
+                    world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
+                }
+            }
+            // The peer keeps its own state.
+            Control::State(_) => {}
+        }
+    }
+
+    fn remove(&mut self, world: &mut World, now: Time, id: MemberId, why: Parting) {
+        self.with(world, now, id, |peer, scene| match why {
+            Parting::Left => peer.farewell(scene),
+            Parting::TimedOut | Parting::Kicked => peer.part(scene, why),
+        });
+        if self.peers.remove(&id).is_some() && self.gone.len() < MAX_GONE {
+            self.gone.insert(id);
+        }
+    }
+
+    /// Runs a peer and does what it wants done.
+    fn with(&mut self, world: &mut World, now: Time, id: MemberId, run: impl FnOnce(&mut Peer, &mut Scene)) {
+        let mut acts = Vec::new();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let mut scene = Scene {
+            now,
+            keys: &self.keys,
+            rng: &mut world.rng,
+            counters: &mut world.counters,
+            acts: &mut acts,
+        };
+        run(peer, &mut scene);
+        for act in acts {
+            match act {
+                Act::Send { path, bytes } => self.send(world, path, bytes),
+                Act::Voice(frame) => world.out.push_back(Output::Voice { from: id, frame }),
+                Act::Control(control) => self.control(world, now, id, control),
+                Act::Event(event) => self.tell_user(world, event),
+            }
+        }
+    }
+
+    fn tell_user(&mut self, world: &mut World, mut event: Event) {
+        match &mut event {
+            Event::Joined { id, name } | Event::Unreachable { id, name } => {
+                if let Some(peer) = self.peers.get(id) {
+                    *name = self.display(peer);
+                }
+            }
+            _ => {}
+        }
+        if let Event::Joined { id, .. } = event {
+            self.met += 1;
+            self.greet(id);
+        }
+        world.out.push_back(Output::Event(event));
+    }
+
+    /// What a friend that is reached (again) may not know yet. Rosters merge by union, so nobody has to be asked.
+    fn greet(&mut self, id: MemberId) {
+        let others: Vec<Seated> =
+            self.peers.values().filter(|peer| peer.id() != id && !peer.is_away()).map(Peer::seated).collect();
+        let told = self.told.clone();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.tell(&Control::State(self.state.clone()));
+        peer.tell(&Control::Candidates(told));
+        for seated in others {
+            peer.tell(&Control::Add(seated));
+        }
+    }
+
+    fn send(&self, world: &mut World, path: Path, bytes: Vec<u8>) {
+        match path {
+            Path::Direct(to) => world.out.push_back(Output::Transmit { to, bytes }),
+            Path::Via { relay, slot } => {
+                let binding = self.relays.iter().find(|binding| binding.relay() == relay);
+                if let Some(bytes) = binding.and_then(|binding| binding.wrap(slot, &bytes)) {
+                    world.out.push_back(Output::Transmit { to: relay, bytes });
+                }
+            }
+            Path::Mail(slot) => {
+                let blob = Mail::Packet(&bytes).blob();
+                world.tell_server(&ToServer::Mail { to: Party::Slot(slot), blob });
+            }
+        }
+    }
+
+    fn tell_all(&mut self, control: &Control) {
+        self.peers.values_mut().filter(|peer| !peer.is_away()).for_each(|peer| peer.tell(control));
+    }
+
+    fn owner(&self, index: u32) -> Option<MemberId> {
+        self.peers.values().find(|peer| peer.owns(index)).map(Peer::id)
+    }
+
+    fn ids(&self) -> Vec<MemberId> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// A name that no other member's looks like: where two do, both carry the start of their id.
+    fn display(&self, peer: &Peer) -> String {
+        let mine = std::iter::once(self.state.name.as_str());
+        let others = self.peers.values().filter(|other| other.id() != peer.id()).map(Peer::name);
+        match mine.chain(others).any(|other| text::looks_like(other, peer.name())) {
+            true => format!("{} #{:04x}", peer.name(), peer.id().as_u64() >> 48),
+            false => peer.name().to_owned(),
+        }
+    }
+}
+
+impl World {
+    fn allows(&self, path: &Path) -> bool {
+        match self.policy {
+            PathPolicy::Auto => true,
+            PathPolicy::Direct => matches!(path, Path::Direct(_)),
+            PathPolicy::Relay => matches!(path, Path::Via { .. }),
+        }
+    }
+
+    pub(crate) fn tell_server(&mut self, message: &ToServer) {
+        if self.link.is_up() {
+            self.out.push_back(Output::Signal(SignalOut::Frame(message.encode())));
+        }
+    }
+
+    /// Ask for the other form too, so that one code is said and the other is pasted.
+    pub(crate) fn ask_for_link(&mut self) {
+        self.tell_server(&ToServer::NewCode { form: Form::Link });
+    }
+}
+
+fn offer_candidates(world: &World, now: Time, peer: &mut Peer) {
+    let addrs: Vec<SocketAddr> =
+        peer.candidates().iter().filter(|c| world.surroundings.touches(c)).map(|c| c.addr).collect();
+    for addr in addrs {
+        peer.offer(now, Path::Direct(addr));
+    }
+}
+
+/// Handshakes that cost curve work: every member of a full room at once, and its retries.
+const KNOCKS: Rate = Rate::per_second(20, 40);
+/// From one household, which may hold several friends.
+const KNOCKS_EACH: Rate = Rate::per_second(5, 20);
+/// Half of a ticket's hour.
+const TICKET_RENEWAL: Duration = Duration::from_secs(1_800);
+/// Signaling may be down when renewal is due.
+const TICKET_PAUSE: Duration = Duration::from_secs(5);
+const FAR: Duration = Duration::from_secs(3_600);

@@ -1,0 +1,112 @@
+//! Where we are: our own addresses, as the interfaces and as the servers see them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::crypto::keys::Rng;
+use crate::io::{PathPolicy, Time};
+use crate::net::candidate::{gathered, permitted};
+use crate::net::echo::Echo;
+use crate::protocol::member::{Candidate, Kind};
+
+pub(crate) struct Surroundings {
+    policy: PathPolicy,
+    local: Vec<SocketAddr>,
+    server: Option<SocketAddr>,
+    echoes: Vec<Echo>,
+    /// As relays told us when they bound us.
+    relayed: Vec<SocketAddr>,
+}
+
+impl Surroundings {
+    pub(crate) fn new(policy: PathPolicy) -> Self {
+        Self { policy, local: Vec::new(), server: None, echoes: Vec::new(), relayed: Vec::new() }
+    }
+
+    /// True if that changed anything.
+    pub(crate) fn set_local(&mut self, now: Time, local: &[SocketAddr]) -> bool {
+        if self.local == local {
+            return false;
+        }
+        self.local = local.to_vec();
+        self.restart(now);
+        true
+    }
+
+    /// The network may have changed.
+    pub(crate) fn restart(&mut self, now: Time) {
+        self.relayed.clear();
+        self.echoes.iter_mut().for_each(|echo| echo.restart(now));
+    }
+
+    pub(crate) fn set_server(&mut self, server: SocketAddr) {
+        self.server = Some(server);
+    }
+
+    /// Ask these how they see us.
+    pub(crate) fn ask(&mut self, now: Time, probes: &[SocketAddr], rng: &mut Rng) {
+        let probes: Vec<SocketAddr> = probes.iter().map(|addr| self.resolve(*addr)).collect();
+        self.echoes.retain(|echo| probes.contains(&echo.server()));
+        for server in probes {
+            match self.echoes.iter_mut().find(|echo| echo.server() == server) {
+                Some(known) => known.restart(now),
+                None => self.echoes.push(Echo::new(server, now, rng)),
+            }
+        }
+    }
+
+    /// Servers that do not know their own address say "the host that you reach me at".
+    pub(crate) fn resolve(&self, addr: SocketAddr) -> SocketAddr {
+        match self.server {
+            Some(server) if addr.ip().is_unspecified() => SocketAddr::new(server.ip(), addr.port()),
+            _ => addr,
+        }
+    }
+
+    /// True if it answers a question of ours.
+    pub(crate) fn answered(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
+        self.echoes.iter_mut().any(|echo| echo.answer(from, nonce, seen))
+    }
+
+    pub(crate) fn bound(&mut self, seen: SocketAddr) {
+        if !self.relayed.contains(&seen) && self.relayed.len() < MAX_SEEN {
+            self.relayed.push(seen);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.echoes.iter_mut().filter_map(|echo| echo.tick(now)).collect()
+    }
+
+    pub(crate) fn wake(&self) -> Option<Time> {
+        self.echoes.iter().filter_map(Echo::wake).min()
+    }
+
+    /// What we tell members. Nothing when none of our addresses may reach them.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        if self.policy == PathPolicy::Relay {
+            return Vec::new();
+        }
+        let seen: Vec<SocketAddr> =
+            self.echoes.iter().filter_map(Echo::seen).chain(self.relayed.iter().copied()).collect();
+        gathered(&self.local, &seen, self.is_loopback())
+    }
+
+    /// Whether to touch this address of a peer's.
+    pub(crate) fn touches(&self, candidate: &Candidate) -> bool {
+        let same_family = |addr: &SocketAddr| addr.is_ipv4() == candidate.addr.is_ipv4();
+        let reachable =
+            candidate.kind != Kind::Host || self.local.is_empty() || self.local.iter().any(same_family);
+        self.policy != PathPolicy::Relay && reachable && permitted(&candidate.addr, self.is_loopback())
+    }
+
+    /// The room meets over this very machine.
+    fn is_loopback(&self) -> bool {
+        self.server.is_some_and(|server| match server.ip() {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => ip.is_loopback(),
+        })
+    }
+}
+
+/// Three relays see at most as many addresses.
+const MAX_SEEN: usize = 3;
