@@ -120,7 +120,8 @@ impl Capture {
 
     fn keep(&mut self, pcm: &[f32]) {
         let room = (PRE_ROLL / self.frame.as_millis()) as usize;
-        let mut oldest = if self.before.len() >= room { self.before.pop_front().unwrap_or_default() } else { Vec::new() };
+        let mut oldest =
+            if self.before.len() >= room { self.before.pop_front().unwrap_or_default() } else { Vec::new() };
         oldest.clear();
         oldest.extend_from_slice(pcm);
         self.before.push_back(oldest);

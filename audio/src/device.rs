@@ -28,12 +28,19 @@ pub fn devices() -> Result<Devices, Error> {
 }
 
 /// The device a person means by `name`: its id, or its human name in any case.
-pub(crate) fn choose<'a>(devices: &'a [Device], name: &str, direction: Direction) -> Result<&'a Device, Error> {
+pub(crate) fn choose<'a>(
+    devices: &'a [Device],
+    name: &str,
+    direction: Direction,
+) -> Result<&'a Device, Error> {
     let same_name = |device: &&Device| device.name.to_lowercase() == name.to_lowercase();
-    devices.iter().find(|device| device.id == name).or_else(|| devices.iter().find(same_name)).ok_or_else(|| {
-        let existing = Existing(devices.iter().map(|device| format!("{} ({})", device.id, device.name)).collect());
-        Error::NoSuchDevice { direction, name: name.to_owned(), existing }
-    })
+    devices.iter().find(|device| device.id == name).or_else(|| devices.iter().find(same_name)).ok_or_else(
+        || {
+            let existing =
+                Existing(devices.iter().map(|device| format!("{} ({})", device.id, device.name)).collect());
+            Error::NoSuchDevice { direction, name: name.to_owned(), existing }
+        },
+    )
 }
 
 #[cfg(test)]

@@ -33,11 +33,15 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
-    #[error("The microphone is gone. It will be used again as soon as it is back; plug it in or restart the sound server.")]
+    #[error(
+        "The microphone is gone. It will be used again as soon as it is back; plug it in or restart the sound server."
+    )]
     MicrophoneLost,
     #[error("The microphone is back. Nothing to do.")]
     MicrophoneBack,
-    #[error("The loudspeaker is gone. It will be used again as soon as it is back; plug it in or restart the sound server.")]
+    #[error(
+        "The loudspeaker is gone. It will be used again as soon as it is back; plug it in or restart the sound server."
+    )]
     SpeakerLost,
     #[error("The loudspeaker is back. Nothing to do.")]
     SpeakerBack,

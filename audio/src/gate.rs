@@ -100,7 +100,11 @@ impl Decimator {
         let mut taps = [0.0; TAPS];
         for (i, tap) in taps.iter_mut().enumerate() {
             let x = (i as f32 - (TAPS - 1) as f32 / 2.0) * 2.0 * CUTOFF / RATE as f32;
-            let sinc = if x.abs() < 1e-6 { 1.0 } else { (std::f32::consts::PI * x).sin() / (std::f32::consts::PI * x) };
+            let sinc = if x.abs() < 1e-6 {
+                1.0
+            } else {
+                (std::f32::consts::PI * x).sin() / (std::f32::consts::PI * x)
+            };
             let window = 0.54 - 0.46 * (std::f32::consts::TAU * i as f32 / (TAPS - 1) as f32).cos();
             *tap = sinc * window;
         }

@@ -7,7 +7,7 @@ use crate::backend::Device;
 use crate::backend::native::Mic;
 use crate::backend::tone::Tone;
 use crate::backend::wav::WavSource;
-use crate::capture::{Capture, Captured, CaptureStats, Level};
+use crate::capture::{Capture, CaptureStats, Captured, Level};
 use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
 use crate::spec::{FrameLen, InputSpec};
@@ -26,8 +26,14 @@ enum Source {
     /// Nothing will come.
     Silence,
     /// Frames since the start that are done.
-    File { file: File, done: u64 },
-    Mic { device: Device<Mic>, heard: Duration },
+    File {
+        file: File,
+        done: u64,
+    },
+    Mic {
+        device: Device<Mic>,
+        heard: Duration,
+    },
 }
 
 enum File {
@@ -58,7 +64,14 @@ impl Input {
             InputSpec::Default => mic(None)?,
             InputSpec::Device(name) => mic(Some(name))?,
         };
-        Ok(Input { frame, capture, source, listening: Listening::Yes, meter: Meter::default(), pcm: Vec::new() })
+        Ok(Input {
+            frame,
+            capture,
+            source,
+            listening: Listening::Yes,
+            meter: Meter::default(),
+            pcm: Vec::new(),
+        })
     }
 
     pub(crate) fn expect_loss(&mut self, percent: u8) {
@@ -173,9 +186,7 @@ impl Input {
                 let due = self.frame.count(now);
                 due.saturating_sub(std::mem::replace(done, due))
             }
-            Source::Mic { heard, .. } => {
-                self.frame.count(now.saturating_sub(std::mem::replace(heard, now)))
-            }
+            Source::Mic { heard, .. } => self.frame.count(now.saturating_sub(std::mem::replace(heard, now))),
         };
         self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
         self.pcm.clear();

@@ -23,11 +23,21 @@ pub struct Heard {
 /// What to play for the next `len`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    Voice { opus: &'a [u8], len: FrameLen, fit: Fit },
+    Voice {
+        opus: &'a [u8],
+        len: FrameLen,
+        fit: Fit,
+    },
     /// The frame is lost, the one after it is `next`.
-    Recover { next: &'a [u8], len: FrameLen },
+    Recover {
+        next: &'a [u8],
+        len: FrameLen,
+    },
     /// The frame is not here; it has been so for `since` already.
-    Conceal { len: FrameLen, since: Duration },
+    Conceal {
+        len: FrameLen,
+        since: Duration,
+    },
     /// Nobody talks.
     Silence,
 }
@@ -84,7 +94,7 @@ struct Run {
     spurt_end: i64,
     /// First time of the newest spurt.
     spurt: i64,
-    late_in_row: u32,
+    old_in_row: u32,
     /// Stream time of the last splice.
     spliced: i64,
     /// How far behind the quickest frame the last one was played, in microseconds.
@@ -116,13 +126,12 @@ impl Jitter {
         let time = match &mut self.stream {
             Stream::Running(run) if run.len == heard.len => {
                 let time = run.newest + i64::from(heard.time.wrapping_sub(run.newest as u32) as i32);
-                if run.already(time) {
-                    self.counts.duplicates += 1;
-                    return;
-                }
-                if run.is_another_clock(now, time) || run.late_in_row >= LATE_IN_ROW {
+                if run.is_another_clock(now, time) {
                     self.counts.resets += 1;
                     self.restart(&heard)
+                } else if run.already(time) {
+                    self.counts.duplicates += 1;
+                    return;
                 } else {
                     time
                 }
@@ -137,14 +146,13 @@ impl Jitter {
         run.note(now, time, heard.last_of_talk);
         if time < run.next {
             self.counts.late += 1;
-            run.late_in_row += 1;
             return;
         }
-        run.late_in_row = 0;
         let oldest = time - SLOTS as i64 + 1;
         if run.next < oldest {
             run.next = oldest;
-            for slot in self.slots.iter_mut().filter(|slot| matches!(slot, Some(slot) if slot.time < oldest)) {
+            for slot in self.slots.iter_mut().filter(|slot| matches!(slot, Some(slot) if slot.time < oldest))
+            {
                 *slot = None;
                 self.counts.skipped += 1;
             }
@@ -166,18 +174,19 @@ impl Jitter {
             (Phase::Talking { .. }, Some(first)) if first == run.next => self.play(now, first),
             (Phase::Talking { missing }, Some(first)) => {
                 let early = run.early(now, first);
-                if early >= len.micros() * 3 / 2 {
-                    run.next += 1;
-                    run.conceal(missing)
-                } else if early >= len.micros() / 2 {
-                    run.next = first;
-                    run.phase = Phase::Talking { missing: 0 };
-                    match &self.slots[place(first)] {
-                        Some(slot) => Frame::Recover { next: &slot.opus, len },
-                        None => Frame::Silence,
-                    }
-                } else {
-                    self.play(now, first)
+                // What was concealed while waiting has filled that much of the hole.
+                let open = first - run.next - missing / len.micros();
+                if open >= 2 && early >= len.micros() / 2 {
+                    return run.conceal(missing);
+                }
+                if open < 1 && early < len.micros() / 2 {
+                    return self.play(now, first);
+                }
+                run.next = first;
+                run.phase = Phase::Talking { missing: 0 };
+                match &self.slots[place(first)] {
+                    Some(slot) => Frame::Recover { next: &slot.opus, len },
+                    None => Frame::Silence,
                 }
             }
         }
@@ -246,7 +255,7 @@ impl Jitter {
             seen: 0,
             spurt_end: time,
             spurt: time,
-            late_in_row: 0,
+            old_in_row: 0,
             spliced: time,
             playing_at: 0,
         });
@@ -266,10 +275,12 @@ impl Run {
         (0..128).contains(&back) && self.seen >> back & 1 == 1
     }
 
-    /// Time goes on with the clock, so a frame that is seconds away from it comes from a sender that began anew.
-    fn is_another_clock(&self, now: i64, time: i64) -> bool {
-        let transit = now - time * self.len.micros();
-        (transit - self.delay.base()).abs() > ANOTHER_CLOCK && self.delay.base() != i64::MAX
+    /// Time goes on with the clock, so a frame that is seconds away from it comes from a sender that began anew; so
+    /// do several in a row that are old by more than any path could hold them back.
+    fn is_another_clock(&mut self, now: i64, time: i64) -> bool {
+        let late = now - time * self.len.micros() - self.delay.base();
+        self.old_in_row = if time < self.next && late > OLD { self.old_in_row + 1 } else { 0 };
+        late.abs() > ANOTHER_CLOCK || self.old_in_row >= OLD_IN_ROW
     }
 
     fn note(&mut self, now: i64, time: i64, last_of_talk: bool) {
@@ -353,8 +364,10 @@ const LARGE: i64 = 100_000;
 const START_SLACK: i64 = 5_000;
 /// No network holds a packet back longer and then delivers it in a live call.
 const ANOTHER_CLOCK: i64 = 2_000_000;
-/// So many frames in a row behind the played ones mean that the sender's clock was set back a little.
-const LATE_IN_ROW: u32 = 5;
+/// So many in a row are no straggler of a path that has just been left.
+const OLD_IN_ROW: u32 = 5;
+/// As long as the longest delay we play with.
+const OLD: i64 = MAX_DELAY;
 /// Frames by which the first one to arrive may have overtaken others.
 const REORDER: i64 = 3;
 /// A longer hole is a pause whose last-of-talk frame was lost.

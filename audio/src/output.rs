@@ -59,7 +59,12 @@ impl Output {
     }
 
     /// Plays what is due; returns when to come again, `None` when a device or a frame will wake us.
-    pub(crate) fn play(&mut self, now: Duration, playback: &mut Playback, sink: &mut Sink) -> Option<Duration> {
+    pub(crate) fn play(
+        &mut self,
+        now: Duration,
+        playback: &mut Playback,
+        sink: &mut Sink,
+    ) -> Option<Duration> {
         let mut pcm = [0.0; STEP];
         match &mut self.drain {
             Drain::Null { done } => {

@@ -1,7 +1,10 @@
 //! Any rate to any rate, one channel, sample by sample in, whatever is ready out.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
-use rubato::{Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, SincInterpolationType, WindowFunction};
+use rubato::{
+    Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, SincInterpolationType,
+    WindowFunction,
+};
 
 /// Converts a mono signal from one rate to another without changing its pitch or its length in seconds.
 pub struct Resampler {
@@ -44,7 +47,9 @@ impl Resampler {
         let sinc = Async::new_sinc(ratio, 1.0, &parameters, chunk, 1, FixedAsync::Input).ok()?;
         let (ready, skip) = (vec![0.0; sinc.output_frames_max()], sinc.output_delay());
         let waiting = Vec::with_capacity(2 * chunk);
-        Some(Resampler { kind: Kind::Sinc { sinc: Box::new(sinc), waiting, ready, skip, heard: 0, given: 0, ratio } })
+        Some(Resampler {
+            kind: Kind::Sinc { sinc: Box::new(sinc), waiting, ready, skip, heard: 0, given: 0, ratio },
+        })
     }
 
     /// Takes `pcm` and appends what is ready to `out`.
@@ -85,7 +90,8 @@ impl Resampler {
             let input = SequentialSlice::new(&waiting[used..], 1, chunk);
             let output = SequentialSlice::new_mut(ready, 1, room);
             let (Ok(input), Ok(mut output)) = (input, output) else { break };
-            let Ok((consumed, produced)) = sinc.process_into_buffer(&input, &mut output, None::<&Indexing>) else {
+            let Ok((consumed, produced)) = sinc.process_into_buffer(&input, &mut output, None::<&Indexing>)
+            else {
                 break;
             };
             used += consumed;

@@ -44,7 +44,11 @@ pub(crate) fn speaker(seconds: f32, seed: u32) -> Vec<f32> {
             // A smooth rise and a sharp closure: the closure is what rings the formants.
             let glottis = if phase < 0.6 { (phase / 0.6).powi(2) } else { 0.0 } - 0.12;
             let breath = 0.02 * (random.next() - 0.5);
-            let rung: f32 = formants.iter_mut().zip([1.0, 0.6, 0.35]).map(|(f, gain)| gain * f.ring(glottis + breath)).sum();
+            let rung: f32 = formants
+                .iter_mut()
+                .zip([1.0, 0.6, 0.35])
+                .map(|(f, gain)| gain * f.ring(glottis + breath))
+                .sum();
             let envelope = (at * 12.0).min(1.0) * ((1.0 - at) * 6.0).min(1.0);
             out.push(rung * envelope);
         }

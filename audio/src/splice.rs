@@ -87,7 +87,9 @@ mod tests {
             assert!(stretch(&mut long, false));
             assert!(short.len() < original.len() && long.len() > original.len());
             let cut = original.len() - short.len();
-            assert!((cut as f32 * hz / 48_000.0).fract().min(1.0 - (cut as f32 * hz / 48_000.0).fract()) < 0.05);
+            assert!(
+                (cut as f32 * hz / 48_000.0).fract().min(1.0 - (cut as f32 * hz / 48_000.0).fract()) < 0.05
+            );
             assert!(steepest(&short) < steepest(&original) * 1.2);
             assert!(steepest(&long) < steepest(&original) * 1.2);
             assert!(tonality(&long, hz, 48_000) > 0.9);

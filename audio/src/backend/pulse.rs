@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 use pulseaudio::protocol::{
-    self, ChannelMap, Command, CommandReply, CorkStreamParams, DESCRIPTOR_SIZE, Descriptor,
-    DescriptorFlags, PlaybackStreamParams, ProtocolError, RecordStreamParams, SampleFormat, SampleSpec,
+    self, ChannelMap, Command, CommandReply, CorkStreamParams, DESCRIPTOR_SIZE, Descriptor, DescriptorFlags,
+    PlaybackStreamParams, ProtocolError, RecordStreamParams, SampleFormat, SampleSpec,
     stream::{BufferAttr, StreamFlags},
 };
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Native, RING};
 use super::pulse_socket::{self, Socket};
+use super::{Native, RING};
 use crate::device::{Device, Devices, choose};
 use crate::error::{Direction, Error};
 use crate::spec::{FrameLen, RATE};
@@ -217,8 +217,12 @@ impl Session {
         let input = |s: &protocol::SourceInfo| {
             device(&s.name, &s.description, &server.default_source_name, s.monitor_of_sink_index.is_some())
         };
-        let output = |s: &protocol::SinkInfo| device(&s.name, &s.description, &server.default_sink_name, false);
-        Ok(Devices { inputs: sources.iter().map(input).collect(), outputs: sinks.iter().map(output).collect() })
+        let output =
+            |s: &protocol::SinkInfo| device(&s.name, &s.description, &server.default_sink_name, false);
+        Ok(Devices {
+            inputs: sources.iter().map(input).collect(),
+            outputs: sinks.iter().map(output).collect(),
+        })
     }
 
     fn choose(&mut self, name: Option<&str>, direction: Direction) -> Result<CString, Error> {

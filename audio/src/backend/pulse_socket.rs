@@ -119,7 +119,8 @@ impl Write for Socket {
 fn parse(list: &str) -> Vec<Place> {
     list.split_whitespace()
         .filter_map(|entry| {
-            let entry = entry.strip_prefix('{').and_then(|e| e.split_once('}')).map_or(entry, |(_, rest)| rest);
+            let entry =
+                entry.strip_prefix('{').and_then(|e| e.split_once('}')).map_or(entry, |(_, rest)| rest);
             if let Some(path) = entry.strip_prefix("unix:") {
                 return Some(Place::Unix(path.into()));
             }

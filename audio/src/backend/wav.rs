@@ -45,7 +45,10 @@ impl WavSource {
             SampleFormat::Float => spec.bits_per_sample == 32,
         };
         if !known {
-            return Err(wrong(format!("its samples of {} bits are of an unknown kind", spec.bits_per_sample)));
+            return Err(wrong(format!(
+                "its samples of {} bits are of an unknown kind",
+                spec.bits_per_sample
+            )));
         }
         if !CHANNELS.contains(&spec.channels) {
             return Err(wrong(format!("it claims to have {} channels", spec.channels)));
@@ -137,7 +140,8 @@ impl WavSink {
         if fs::metadata(path).is_ok_and(|about| !is_writable_kind(about.file_type())) {
             return Err(wrong("it is not a file".into()));
         }
-        let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let spec =
+            WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let file = File::create(path).map_err(|e| wrong(plain(&e)))?;
         let mut file = WavWriter::new(BufWriter::new(file), spec).map_err(|e| wrong(said(e)))?;
         // Finds a full disk now, while somebody reads the message.
