@@ -162,9 +162,11 @@ mod tests {
                 let padded = [vec![0.0; taps - 1], pcm.to_vec()].concat();
                 padded.windows(taps).map(|w| w.iter().sum::<f32>() / taps as f32).collect()
             }
-            6 => {
-                pcm.iter().enumerate().map(|(i, s)| if i / (rate / 50) % 3 == 0 { 0.0 } else { *s }).collect()
-            }
+            6 => pcm
+                .iter()
+                .enumerate()
+                .map(|(i, s)| if (i / (rate / 50)).is_multiple_of(3) { 0.0 } else { *s })
+                .collect(),
             7 => [vec![0.0; rate / 100], pcm[..pcm.len() - rate / 100].to_vec()].concat(),
             _ => pcm.iter().rev().copied().collect(),
         }
