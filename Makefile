@@ -1,0 +1,65 @@
+# Everything a person or CI runs. `make help` lists it.
+
+CARGO ?= cargo
+# Passed on to the program: make demo ARGS="--help"
+ARGS ?=
+
+# As in scripts/setup.sh: rustup's directory in bare shells, and cmake where only Python could fetch it.
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(CURDIR)/target/tools/cmake/data/bin:/usr/sbin:/sbin
+
+# One cargo at a time: they would only wait for each other.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+##@ Use
+.PHONY: demo
+demo: tools ## two friends talk over this machine, with real speech; nothing leaves it
+	$(CARGO) run --release -p voicechat -- demo $(ARGS)
+
+.PHONY: build
+build: tools ## the programs, in target/release
+	$(CARGO) build --release --workspace
+
+##@ Check
+.PHONY: test
+# The tests come last: their closing lines are the result.
+test: test-tools fmt clippy doc deny unit ## all that CI runs
+
+.PHONY: fmt
+fmt: ## formatting
+	$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy: tools ## lints, none forgiven
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: doc
+doc: tools ## documentation, no broken links
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+.PHONY: deny
+deny: ## licences, banned crates and sources of all dependencies
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny check licenses bans sources; \
+	else \
+		echo "SKIPPED: licences, bans and sources, for cargo-deny is not installed ('cargo install cargo-deny')."; \
+	fi
+
+.PHONY: unit
+unit: test-tools ## every test of the workspace
+	$(CARGO) test --workspace
+
+##@ Set up
+.PHONY: tools
+tools: ## what building needs
+	@scripts/setup.sh build
+
+.PHONY: test-tools
+test-tools: ## what the tests need
+	@scripts/setup.sh test
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
