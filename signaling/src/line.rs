@@ -88,6 +88,10 @@ impl Frames {
         if frame.is_some() {
             self.read += 2 + len;
         }
+        if self.read == self.buffer.len() {
+            // Idle connections are many; they hold no buffer.
+            *self = Self::default();
+        }
         Ok(frame)
     }
 }

@@ -150,6 +150,11 @@ impl Rooms {
         self.conns.len()
     }
 
+    /// Whether this connection was let in and is still wanted.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
     fn opened(&mut self, now: Time, conn: ConnId, from: IpAddr) {
         let net = (!from.to_canonical().is_loopback()).then(|| Net::household(from));
         let room = self.conns.len() < self.limits.connections;
@@ -333,7 +338,7 @@ impl Rooms {
         };
         let named = self.name(&mut room, place.room, form);
         if named.is_ok() {
-            room.plates_from = u32::MAX;
+            room.renamed();
             old.into_iter().for_each(|old| self.plates.release(now, old));
         }
         self.rooms.insert(place.room, room);

@@ -21,6 +21,8 @@ pub(crate) struct Room {
     pub(crate) plates_from: u32,
     /// The latest expiry in any proof of this room. A new owner's proofs come after all of a former owner's.
     newest: u32,
+    /// No fresh proof expires earlier: those with the present nameplates come after those with former ones.
+    floor: u32,
 }
 
 /// `from`: the earliest expiry in a proof of the present owner; what is earlier is a former owner's.
@@ -101,9 +103,15 @@ impl Room {
             Seat::Free | Seat::Perhaps { .. } => 0,
             Seat::Away { from, .. } | Seat::Here { from, .. } => from,
         };
-        let expiry = wall.saturating_add(PROOF_LIFE).max(from);
+        let expiry = wall.saturating_add(PROOF_LIFE).max(from).max(self.floor);
         self.newest = self.newest.max(expiry);
         expiry
+    }
+
+    /// The nameplates are now ours and others than in all proofs so far.
+    pub(crate) fn renamed(&mut self) {
+        self.plates_from = u32::MAX;
+        self.floor = self.newest.saturating_add(1);
     }
 
     pub(crate) fn away(&mut self, now: Time, slot: Slot) {
@@ -159,7 +167,7 @@ impl Room {
     }
 
     fn of(seats: [Seat; MAX_MEMBERS], plates_from: u32) -> Self {
-        Self { seats, visitors: BTreeMap::new(), spoken: None, link: None, plates_from, newest: 0 }
+        Self { seats, visitors: BTreeMap::new(), spoken: None, link: None, plates_from, newest: 0, floor: 0 }
     }
 
     fn get(&self, slot: Slot) -> Seat {

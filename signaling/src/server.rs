@@ -19,7 +19,7 @@ use vc_core::protocol::codec::Wire as _;
 use vc_core::protocol::signal::ToClient;
 
 use crate::config::Config;
-use crate::line::Line;
+use crate::line::{Fed, Line};
 use crate::room::{ConnId, Counters, Input, Output, Rooms};
 
 /// Serves until `shutdown` is ready. Fails only if the listener does for good.
@@ -101,6 +101,10 @@ impl Edge {
         let conn = self.next;
         self.next += 1;
         self.tell(Input::Opened { conn, from });
+        self.act();
+        if !self.rooms.is_open(conn) {
+            return;
+        }
         let (out, outbox) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
         let mut seed = [0; 32];
@@ -163,46 +167,57 @@ impl Carrier {
     async fn carry(mut self, mut stream: TcpStream) {
         // Small messages that somebody waits for.
         let _ = stream.set_nodelay(true);
-        if self.exchange(&mut stream).await.is_err() {
-            let _ = self.news.send(Event::Gone(self.conn)).await;
+        match self.exchange(&stream).await {
+            Ok(last) => drop(timeout(GOODBYE, goodbye(&mut stream, last)).await),
+            Err(Broken) => drop(self.news.send(Event::Gone(self.conn)).await),
         }
     }
 
-    /// `Ok`: the server closed. `Err`: the client did, or broke the rules of the line.
-    async fn exchange(&mut self, stream: &mut TcpStream) -> Result<(), Broken> {
-        let (mut incoming, mut outgoing) = stream.split();
-        let mut chunk = vec![0; CHUNK];
+    /// `Ok`: the server closes, after these bytes. `Err`: the client did, or broke the rules of the line.
+    async fn exchange(&mut self, stream: &TcpStream) -> Result<Vec<u8>, Broken> {
         let mut pending = Pending::default();
         loop {
             tokio::select! {
-                read = incoming.read(&mut chunk) => {
-                    let len = read.ok().filter(|n| *n > 0).ok_or(Broken)?;
-                    let fed = self.line.feed(chunk.get(..len).unwrap_or_default()).map_err(|_| Broken)?;
+                ready = stream.readable() => {
+                    ready.map_err(|_| Broken)?;
+                    let fed = self.read(stream)?;
                     pending.push(&fed.answer, 0);
                     for message in fed.messages {
                         self.news.send(Event::Frame(self.conn, message)).await.map_err(|_| Broken)?;
                     }
                 }
-                written = outgoing.write(pending.bytes()), if !pending.is_empty() => {
-                    let sent = pending.sent(written.ok().filter(|n| *n > 0).ok_or(Broken)?);
+                ready = stream.writable(), if !pending.is_empty() => {
+                    ready.map_err(|_| Broken)?;
+                    let sent = pending.write(stream)?;
                     self.queued.fetch_sub(sent, Ordering::Relaxed);
                 }
                 message = self.outbox.recv() => match message {
                     Some(message) => pending.push(&self.line.seal(&message).unwrap_or_default(), message.len()),
-                    None => break,
+                    None => return Ok(pending.bytes().to_vec()),
                 },
             }
         }
-        // The last word must not be lost: a socket closed with unread bytes resets what it has sent.
-        let goodbye = async {
-            outgoing.write_all(pending.bytes()).await?;
-            outgoing.shutdown().await?;
-            while incoming.read(&mut chunk).await? > 0 {}
-            io::Result::Ok(())
-        };
-        let _ = timeout(GOODBYE, goodbye).await;
-        Ok(())
     }
+
+    /// The buffer lives only here: ten thousand idle connections hold none.
+    fn read(&mut self, stream: &TcpStream) -> Result<Fed, Broken> {
+        let mut chunk = [0; CHUNK];
+        match stream.try_read(&mut chunk) {
+            Ok(0) => Err(Broken),
+            Ok(len) => self.line.feed(chunk.get(..len).unwrap_or_default()).map_err(|_| Broken),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Fed::default()),
+            Err(_) => Err(Broken),
+        }
+    }
+}
+
+/// The last word must not be lost: a socket closed with unread bytes resets what it has sent.
+async fn goodbye(stream: &mut TcpStream, last: Vec<u8>) -> io::Result<()> {
+    stream.write_all(&last).await?;
+    stream.shutdown().await?;
+    let mut sink = [0; 256];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
 }
 
 struct Broken;
@@ -230,21 +245,26 @@ impl Pending {
     }
 
     /// Returns what may be taken off the account: it empties only with the buffer.
-    fn sent(&mut self, n: usize) -> usize {
-        self.written += n;
-        if !self.is_empty() {
-            return 0;
+    fn write(&mut self, stream: &TcpStream) -> Result<usize, Broken> {
+        match stream.try_write(self.bytes()) {
+            Ok(0) => return Err(Broken),
+            Ok(len) => self.written += len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(_) => return Err(Broken),
         }
-        self.bytes.clear();
+        if !self.is_empty() {
+            return Ok(0);
+        }
+        self.bytes = Vec::new();
         self.written = 0;
-        std::mem::take(&mut self.charged)
+        Ok(std::mem::take(&mut self.charged))
     }
 }
 
 /// Per connection: a welcome for each of ten friends.
 const QUEUE: usize = 64 << 10;
-/// Reads at most two of the largest frames at once.
-const CHUNK: usize = 16 << 10;
+/// More than one of the largest frames.
+const CHUNK: usize = 8 << 10;
 /// All connections share this queue to the rooms; a full one slows the readers, not the rooms.
 const EVENTS: usize = 256;
 const TICK: Duration = Duration::from_secs(1);

@@ -301,10 +301,11 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Addresses that returned a cookie, which only its own mailbox could have shown them.
 #[derive(Default)]
 struct World {
+    /// Addresses that returned a cookie which was sent to them.
     proven: BTreeSet<SocketAddr>,
+    shown: BTreeSet<(SocketAddr, [u8; 16])>,
     numbers: Vec<u32>,
     sent: Vec<Vec<u8>>,
     /// The last cookie that reached each address, by ticket.
@@ -319,6 +320,10 @@ impl World {
                 assert!(reply.len() <= bytes.len(), "an answer of {} to {}", reply.len(), bytes.len());
                 match Packet::parse(&reply).unwrap() {
                     Packet::Bound(bound) => {
+                        let Ok(Packet::Bind(bind)) = Packet::parse(&bytes) else {
+                            panic!("BOUND to no BIND")
+                        };
+                        assert!(self.shown.contains(&(from, bind.cookie)), "bound without proof of address");
                         self.proven.insert(from);
                         self.numbers.push(bound.bind);
                     }
@@ -327,6 +332,7 @@ impl World {
                             panic!("RETRY to no BIND")
                         };
                         self.cookies.insert((from, bind.body), cookie);
+                        self.shown.insert((from, cookie));
                     }
                     _ => {}
                 }

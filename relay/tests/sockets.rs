@@ -1,0 +1,218 @@
+//! A relay with real sockets on loopback.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use relay::Stats;
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use vc_core::crypto::keys::{Secret, mac16};
+use vc_core::crypto::ticket::{RelayKey, Ticket, TicketBody};
+use vc_core::net::forward::rate::Rate;
+use vc_core::net::forward::{Forwarder, Limits, Quota, Reason};
+use vc_core::protocol::member::Slot;
+use vc_core::protocol::packet::{self, Bind, Packet};
+
+const ID: [u8; 4] = [4; 4];
+
+struct Running {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<Stats>>,
+}
+
+impl Running {
+    async fn start(limits: Limits) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), limits).await
+    }
+
+    async fn start_at(addr: SocketAddr, limits: Limits) -> Self {
+        let socket = UdpSocket::bind(addr).await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let forwarder = Forwarder::new(key(), ID, limits, [addr.port() as u8; 32]);
+        let task = tokio::spawn(relay::serve_with(socket, forwarder, async {
+            let _ = stopped.await;
+        }));
+        Self { addr, stop, task }
+    }
+
+    async fn stop(self) -> Stats {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap()
+    }
+}
+
+fn key() -> RelayKey {
+    RelayKey::new(Secret::new([7; 32]))
+}
+
+fn ticket(slot: u8) -> Ticket {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as u32;
+    let body = TicketBody {
+        relay: ID,
+        room: [1; 8],
+        slot,
+        slots: 16,
+        class: 0,
+        not_after: wall + 3_600,
+        serial: [0; 8],
+    };
+    key().mint(&body)
+}
+
+fn slot(n: u8) -> Slot {
+    Slot::new(n).unwrap()
+}
+
+/// A bound client.
+struct Client {
+    socket: UdpSocket,
+    bind: u32,
+}
+
+impl Client {
+    async fn bind(relay: SocketAddr, n: u8) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(relay).await.unwrap();
+        let mut client = Self { socket, bind: 0 };
+        client.rebind(n).await;
+        client
+    }
+
+    async fn rebind(&mut self, n: u8) {
+        let ticket = ticket(n);
+        let mut bind = Bind { version: 1, body: ticket.body, nonce: [3; 8], cookie: [0; 16], mac: [0; 16] };
+        loop {
+            bind.mac = mac16(ticket.kb.as_bytes(), &[&bind.authenticated()]);
+            self.socket.send(&bind.packet()).await.unwrap();
+            match Packet::parse(&self.heard().await).unwrap() {
+                Packet::Retry { cookie, .. } => bind.cookie = cookie,
+                Packet::Bound(bound) => {
+                    self.bind = bound.bind;
+                    return;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn heard(&self) -> Vec<u8> {
+        let mut buffer = [0; 2_000];
+        let len =
+            timeout(Duration::from_secs(5), self.socket.recv(&mut buffer)).await.expect("silence").unwrap();
+        buffer[..len].to_vec()
+    }
+
+    async fn say(&self, to: u8, inner: &[u8]) {
+        self.socket.send(&packet::up(self.bind, slot(to), inner)).await.unwrap();
+    }
+}
+
+fn unmetered() -> Limits {
+    let rate = Rate::per_second(1 << 30, 1 << 30);
+    Limits { classes: vec![Quota { bytes: rate, packets: rate }], total: rate, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn two_clients_hear_each_other_through_the_relay() {
+    let relay = Running::start(Limits::default()).await;
+    let (a, b) = (Client::bind(relay.addr, 0).await, Client::bind(relay.addr, 5).await);
+    for len in [1, 100, packet::MAX_INNER] {
+        let inner = vec![0xD2; len];
+        a.say(5, &inner).await;
+        assert_eq!(b.heard().await, packet::down(slot(0), &inner));
+        b.say(0, &inner).await;
+        assert_eq!(a.heard().await, packet::down(slot(5), &inner));
+    }
+    let stats = relay.stop().await;
+    assert_eq!((stats.counters.forwarded, stats.counters.all_dropped(), stats.unsent), (6, 0, 0));
+}
+
+#[tokio::test]
+async fn garbage_is_counted_and_answered_by_nothing() {
+    let relay = Running::start(Limits::default()).await;
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    stranger.connect(relay.addr).await.unwrap();
+    let mut buffer = [0; 2_000];
+    for n in 0..200_u8 {
+        let mut garbage = vec![n; usize::from(n) * 7];
+        // What a relay does answer begins with these.
+        if matches!(n, 0xE0 | 0xE2 | 0xE5 | 0xE7) {
+            garbage[0] = 0;
+        }
+        stranger.send(&garbage).await.unwrap();
+        if n % 20 == 19 {
+            // Its answer comes first, so nothing before it was answered; and the socket's buffer is empty again.
+            stranger.send(&packet::probe([n; 8])).await.unwrap();
+            let len =
+                timeout(Duration::from_secs(5), stranger.recv(&mut buffer)).await.expect("silence").unwrap();
+            assert_eq!(&buffer[..len], packet::probed([n; 8], stranger.local_addr().unwrap()));
+        }
+    }
+    let stats = relay.stop().await;
+    assert_eq!((stats.counters.replies, stats.counters.all_dropped()), (10, 200));
+}
+
+#[tokio::test]
+async fn a_restarted_relay_answers_by_reset_and_a_new_bind_brings_the_client_back() {
+    let relay = Running::start(Limits::default()).await;
+    let addr = relay.addr;
+    let (a, mut b) = (Client::bind(addr, 0).await, Client::bind(addr, 1).await);
+    relay.stop().await;
+    let relay = Running::start_at(addr, Limits::default()).await;
+    let mut a = a;
+    for (client, n) in [(&mut a, 0), (&mut b, 1)] {
+        client.say(1 - n, &[0xD2; 50]).await;
+        assert_eq!(client.heard().await, packet::reset(client.bind));
+        client.rebind(n).await;
+    }
+    a.say(1, &[0xD2; 50]).await;
+    assert_eq!(b.heard().await, packet::down(slot(0), &[0xD2; 50]));
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_went_away_does_not_disturb_the_others() {
+    let relay = Running::start(Limits::default()).await;
+    let (a, b) = (Client::bind(relay.addr, 0).await, Client::bind(relay.addr, 1).await);
+    let gone = Client::bind(relay.addr, 2).await;
+    drop(gone);
+    for _ in 0..20 {
+        // Each makes the system report "port unreachable" to the relay's socket.
+        a.say(2, &[0xD2; 50]).await;
+        a.say(1, &[0xD2; 60]).await;
+        assert_eq!(b.heard().await.len(), 62);
+    }
+    assert_eq!(relay.stop().await.counters.forwarded, 40);
+}
+
+#[tokio::test]
+async fn voice_goes_on_under_a_flood_of_garbage() {
+    let relay = Running::start(unmetered()).await;
+    let (a, b) = (Client::bind(relay.addr, 0).await, Client::bind(relay.addr, 1).await);
+    let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut heard = 0;
+    for n in 0..200_u32 {
+        // Ten of a stranger's, of kinds that cost most, to one of a member's.
+        for _ in 0..4 {
+            flood.send_to(&[0xE5; 100], relay.addr).await.unwrap();
+            flood.send_to(&[0xD2; 1_100], relay.addr).await.unwrap();
+        }
+        let mut bind =
+            Bind { version: 1, body: ticket(3).body, nonce: [0; 8], cookie: [1; 16], mac: [0; 16] };
+        flood.send_to(&bind.packet(), relay.addr).await.unwrap();
+        bind.body[0] ^= 1;
+        flood.send_to(&bind.packet(), relay.addr).await.unwrap();
+        a.say(1, &[&[0xD2; 96][..], &n.to_be_bytes()].concat()).await;
+        heard += u32::from(b.heard().await.ends_with(&n.to_be_bytes()));
+    }
+    assert_eq!(heard, 200);
+    let stats = relay.stop().await;
+    assert_eq!(stats.counters.dropped(Reason::NotForUs), 800);
+    assert_eq!(stats.counters.dropped(Reason::BadTicket), 200);
+    assert_eq!(stats.counters.forwarded, 200);
+}
