@@ -182,11 +182,13 @@ impl Session {
 
     fn greet(&mut self) -> Result<(), ProtocolError> {
         let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
+        // A server that asks for no cookie still hangs up on one of another length.
+        let cookie = cookie.filter(|cookie| cookie.len() == COOKIE).unwrap_or_else(|| vec![0; COOKIE]);
         let auth = protocol::AuthParams {
             version: protocol::MAX_VERSION,
             supports_shm: false,
             supports_memfd: false,
-            cookie: cookie.unwrap_or_default(),
+            cookie,
         };
         let reply: protocol::AuthReply = self.ask(Command::Auth(auth))?;
         self.version = protocol::MAX_VERSION.min(reply.version);
@@ -397,6 +399,8 @@ fn refused(direction: Direction, error: &ProtocolError) -> Error {
 
 const APPLICATION: &CStr = c"VoiceChat";
 const SPEC: SampleSpec = SampleSpec { format: SampleFormat::S16Le, channels: 1, sample_rate: RATE };
+/// Bytes of the server's secret.
+const COOKIE: usize = 256;
 /// Of one sample.
 const BYTES: usize = 2;
 /// 10 ms: what the server may still hold when it asks for the next piece.

@@ -56,23 +56,20 @@ impl WavSource {
         let Some(resampler) = Resampler::new(spec.sample_rate, RATE) else {
             return Err(wrong(format!("it claims to have {} samples per second", spec.sample_rate)));
         };
-        if file.duration() == 0 {
+        let resampler = Some(resampler);
+        let (mono, ready) = (Vec::new(), Vec::new());
+        let mut source = WavSource { path: path.to_owned(), file, repeat, resampler, mono, ready };
+        // A header may promise what the file does not hold.
+        if source.fill().map_err(wrong)? == 0 {
             return Err(wrong("it holds no sound".into()));
         }
-        let resampler = Some(resampler);
-        Ok(WavSource { path: path.to_owned(), file, repeat, resampler, mono: Vec::new(), ready: Vec::new() })
+        Ok(source)
     }
 
     /// Fills `out`; fewer samples than asked for mean that the file has ended.
     pub(crate) fn read(&mut self, out: &mut [f32]) -> Result<usize, String> {
         while self.ready.len() < out.len() && self.resampler.is_some() {
-            let got = self.read_mono()?;
-            if let Some(resampler) = &mut self.resampler {
-                resampler.push(&self.mono, &mut self.ready);
-            }
-            if got < PIECE {
-                self.turn(got)?;
-            }
+            self.fill()?;
         }
         let len = out.len().min(self.ready.len());
         out[..len].copy_from_slice(&self.ready[..len]);
@@ -84,16 +81,20 @@ impl WavSource {
         &self.path
     }
 
-    /// The end of the file: begins anew, or lets the resampler's rest out.
-    fn turn(&mut self, got: usize) -> Result<(), String> {
-        let holds_sound = got > 0 || self.file.duration() > 0;
-        if self.repeat && holds_sound {
-            return self.file.seek(0).map_err(|e| plain(&e));
+    /// Reads a piece; at the end of the file begins anew, or lets the resampler's rest out.
+    fn fill(&mut self) -> Result<usize, String> {
+        let got = self.read_mono()?;
+        if let Some(resampler) = &mut self.resampler {
+            resampler.push(&self.mono, &mut self.ready);
         }
-        if let Some(resampler) = self.resampler.take() {
-            resampler.finish(&mut self.ready);
+        if got < PIECE {
+            if self.repeat {
+                self.file.seek(0).map_err(|e| plain(&e))?;
+            } else if let Some(resampler) = self.resampler.take() {
+                resampler.finish(&mut self.ready);
+            }
         }
-        Ok(())
+        Ok(got)
     }
 
     /// Reads up to [`PIECE`] sample frames into `mono`. A header that promises more than the file holds is common
@@ -125,10 +126,7 @@ impl WavSource {
         };
         match ended {
             Ok(()) => Ok(self.mono.len()),
-            Err(hound::Error::IoError(e)) if is_end(&e) => {
-                self.repeat &= !self.mono.is_empty();
-                Ok(self.mono.len())
-            }
+            Err(hound::Error::IoError(e)) if is_end(&e) => Ok(self.mono.len()),
             Err(e) => Err(said(e)),
         }
     }

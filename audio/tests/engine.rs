@@ -1,0 +1,400 @@
+//! The engine on its own thread: files in, files out, and everything that can be wrong with them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use audio::{Captured, Config, Engine, FrameLen, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
+
+#[path = "../src/sound.rs"]
+mod sound;
+
+#[test]
+fn a_wav_is_heard_by_the_other_side_as_it_was_spoken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spoken, recorded) = (dir.path().join("spoken.wav"), dir.path().join("heard.wav"));
+    let speech = sound::speech(1.6);
+    write(&spoken, &speech, 44_100);
+    for frame in [FrameLen::Ms20, FrameLen::Ms10] {
+        let listener =
+            Arc::new(Engine::start(config(InputSpec::Silence, wav_out(&recorded), frame), |_| ()).unwrap());
+        let (told, events) = mpsc::channel();
+        let ear = listener.clone();
+        let speaker = Engine::start(config(wav_in(&spoken, false), OutputSpec::Null, frame), move |event| {
+            if let FromEngine::Voice(voice) = &event {
+                ear.hear(7, heard(voice, frame));
+            }
+            let _ = told.send(event);
+        })
+        .unwrap();
+        wait(&events, |event| matches!(event, FromEngine::InputEnded));
+        // What is still in the listener's buffer is played within its delay.
+        std::thread::park_timeout(Duration::from_millis(300));
+        let stats = listener.stats();
+        assert_eq!((stats.len(), stats[0].0, stats[0].1.late), (1, 7, 0));
+        assert!(speaker.captured().sent > 60);
+        speaker.finish().unwrap();
+        Arc::into_inner(listener).unwrap().finish().unwrap();
+
+        let (rate, heard) = read(&recorded);
+        assert_eq!(rate, 48_000);
+        // The file is 8.8 % slower than it was spoken, so the pieces compared are short.
+        let slow = stretch(&speech, 44_100);
+        let likeness = sound::find(&slow[12_000..36_000], &heard, heard.len()).0;
+        assert!(likeness > 0.6, "{frame:?}: {likeness}");
+    }
+}
+
+#[test]
+fn a_tone_of_any_rate_and_format_keeps_its_pitch() {
+    let dir = tempfile::tempdir().unwrap();
+    let formats = [
+        (8_000, 1, 8, false),
+        (44_100, 1, 16, false),
+        (96_000, 2, 24, false),
+        (22_050, 2, 32, false),
+        (48_000, 6, 32, true),
+    ];
+    for (rate, channels, bits, float) in formats {
+        let path = dir.path().join(format!("{rate}.wav"));
+        write_as(&path, &sound::sine(600.0, 0.4, rate, 0.6), rate, channels, bits, float);
+        let frames = say(&path);
+        let pcm = decode(&frames);
+        assert!(pcm.len() >= 28_800, "{rate}: {}", pcm.len());
+        assert!(sound::tonality(&pcm[4_800..24_000], 600.0, 48_000) > 0.98, "{rate}");
+        assert!((sound::rms(&pcm[4_800..24_000]) - 0.28).abs() < 0.03, "{rate}");
+        let times: Vec<_> = frames.iter().map(|f| f.time).collect();
+        assert!(times.windows(2).all(|w| w[1] == w[0] + 1), "{times:?}");
+        assert!(frames.last().unwrap().last_of_talk && frames[0].opus.len() == 80);
+    }
+}
+
+#[test]
+fn a_looped_file_and_a_tone_never_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("short.wav");
+    write(&path, &sound::sine(300.0, 0.4, 48_000, 0.05), 48_000);
+    for input in [wav_in(&path, true), InputSpec::Tone { hz: 440.0 }] {
+        let (engine, events) = start(config(input, OutputSpec::Null, FrameLen::Ms10));
+        for _ in 0..40 {
+            wait(&events, |event| matches!(event, FromEngine::Voice(_)));
+        }
+        engine.finish().unwrap();
+    }
+}
+
+#[test]
+fn a_muted_microphone_sends_nothing_and_time_goes_on() {
+    let (engine, events) = start(config(InputSpec::Tone { hz: 440.0 }, OutputSpec::Null, FrameLen::Ms20));
+    let before = voice(&events);
+    engine.set_muted(true);
+    // The spurt is ended by one frame of silence.
+    let FromEngine::Voice(last) = wait(&events, |e| matches!(e, FromEngine::Voice(v) if v.last_of_talk))
+    else {
+        unreachable!()
+    };
+    assert!(last.time > before.time);
+    assert!(
+        wait(&events, |e| matches!(e, FromEngine::Level { .. }))
+            == FromEngine::Level { dbfs: -100.0, talking: false }
+    );
+    std::thread::park_timeout(Duration::from_millis(200));
+    assert!(!events.try_iter().any(|e| matches!(e, FromEngine::Voice(_))));
+    engine.set_muted(false);
+    let after = voice(&events);
+    assert!((8..20).contains(&(after.time - last.time)), "{} after {}", after.time, last.time);
+    engine.finish().unwrap();
+}
+
+#[test]
+fn a_file_waits_while_nobody_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("greeting.wav");
+    write(&path, &sound::sine(300.0, 0.4, 48_000, 0.2), 48_000);
+    let (engine, events) = start_alone(config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms20));
+    std::thread::park_timeout(Duration::from_millis(300));
+    assert!(!events.try_iter().any(|e| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded)));
+    engine.set_alone(false);
+    let first = voice(&events);
+    assert!(first.time >= 14, "{}", first.time);
+    wait(&events, |e| matches!(e, FromEngine::InputEnded));
+    engine.finish().unwrap();
+}
+
+#[test]
+fn a_wrong_input_file_is_refused_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let good = {
+        let path = dir.path().join("good.wav");
+        write(&path, &[0.1; 100], 48_000);
+        std::fs::read(path).unwrap()
+    };
+    let patched = |at: usize, bytes: &[u8]| {
+        let mut wav = good.clone();
+        wav[at..at + bytes.len()].copy_from_slice(bytes);
+        wav
+    };
+    let cases = [
+        (dir.path().join("missing.wav"), "no such file"),
+        (dir.path().to_owned(), "not a file"),
+        (file("empty.wav", b""), "empty"),
+        (file("text.wav", b"this is no sound at all, it is only a line of text"), "no proper wav"),
+        (file("cut.wav", &good[..20]), "cut off"),
+        (file("silent.wav", &good[..44]), "no sound"),
+        (file("channels.wav", &patched(22, &[0, 0])), ""),
+        (file("rate.wav", &patched(24, &[1, 0, 0, 0])), ""),
+        (file("bits.wav", &patched(34, &[0, 0])), ""),
+    ];
+    for (path, reason) in cases {
+        let error =
+            match Engine::start(config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms20), |_| ()) {
+                Ok(_) => panic!("{} was taken", path.display()),
+                Err(error) => error.to_string(),
+            };
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains(reason), "{error} should say `{reason}`");
+    }
+}
+
+#[test]
+fn a_file_that_promises_more_than_it_holds_ends_where_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("torn.wav");
+    write(&path, &sound::sine(500.0, 0.4, 48_000, 0.4), 48_000);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2 - 1]).unwrap();
+    let frames = say(&path);
+    assert!((9..=12).contains(&frames.len()), "{}", frames.len());
+}
+
+#[test]
+fn no_damage_to_a_wav_file_makes_the_reader_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged.wav");
+    write(&path, &sound::sine(500.0, 0.4, 48_000, 0.01), 48_000);
+    let whole = std::fs::read(&path).unwrap();
+    let mut random = sound::Random(99);
+    for _ in 0..300 {
+        let mut wav = whole.clone();
+        for _ in 0..3 {
+            let at = (random.next() * 60.0) as usize;
+            wav[at] = (random.next() * 256.0) as u8;
+        }
+        std::fs::write(&path, &wav).unwrap();
+        if let Ok(engine) =
+            Engine::start(config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms10), |_| ())
+        {
+            engine.finish().unwrap();
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_or_a_wrong_place_is_said_at_the_start() {
+    for (path, reason) in
+        [("/dev/full", "no space"), ("/nowhere/at/all.wav", "no such file"), ("/", "not a file")]
+    {
+        let output = wav_out(Path::new(path));
+        let error = match Engine::start(config(InputSpec::Silence, output, FrameLen::Ms20), |_| ()) {
+            Ok(_) => panic!("{path} was taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(path) && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_without_a_reader_does_not_hang_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    for config in [
+        config(InputSpec::Silence, wav_out(&path), FrameLen::Ms20),
+        config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms20),
+    ] {
+        let error = Engine::start(config, |_| ()).err().unwrap().to_string();
+        assert!(error.contains("not a file"), "{error}");
+    }
+}
+
+#[test]
+fn a_recording_lasts_as_long_as_the_call_and_is_whole_after_finish() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("quiet.wav");
+    let began = Instant::now();
+    let (engine, _events) = start(config(InputSpec::Silence, wav_out(&path), FrameLen::Ms20));
+    std::thread::park_timeout(Duration::from_millis(350));
+    let lasted = began.elapsed();
+    engine.finish().unwrap();
+    let (_, pcm) = read(&path);
+    let recorded = Duration::from_micros(pcm.len() as u64 * 1000 / 48);
+    assert!(
+        recorded <= began.elapsed() && recorded + Duration::from_millis(60) > lasted,
+        "{recorded:?} of {lasted:?}"
+    );
+    assert!(pcm.iter().all(|s| *s == 0.0));
+}
+
+#[test]
+fn dropping_the_engine_completes_the_recording_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dropped.wav");
+    let (engine, events) = start(config(InputSpec::Tone { hz: 440.0 }, wav_out(&path), FrameLen::Ms10));
+    voice(&events);
+    drop(engine);
+    assert!(!read(&path).1.is_empty());
+}
+
+#[test]
+fn an_engine_that_is_held_up_drops_the_oldest_and_counts() {
+    let (release, held) = mpsc::channel::<()>();
+    let (told, events) = mpsc::channel();
+    let config = config(InputSpec::Tone { hz: 440.0 }, OutputSpec::Null, FrameLen::Ms20);
+    let engine = Engine::start(config, move |_| {
+        let _ = told.send(());
+        let _ = held.recv();
+    })
+    .unwrap();
+    events.recv().unwrap();
+    let frame = Heard { time: 0, len: FrameLen::Ms20, opus: vec![1; 80], last_of_talk: false };
+    for _ in 0..1600 {
+        engine.hear(1, frame.clone());
+    }
+    assert_eq!(engine.dropped(), 100);
+    drop(release);
+    engine.finish().unwrap();
+}
+
+#[test]
+fn every_trouble_says_what_happened_and_what_to_do() {
+    let path = PathBuf::from("x.wav");
+    let all = [
+        Trouble::MicrophoneLost,
+        Trouble::MicrophoneBack,
+        Trouble::SpeakerLost,
+        Trouble::SpeakerBack,
+        Trouble::RecordingStopped { path: path.clone(), reason: "no space left on device".into() },
+        Trouble::WavInputBroken { path, reason: "it is cut off".into() },
+    ];
+    for trouble in all {
+        let text = trouble.to_string();
+        assert!(text.matches(". ").count() == 1 && text.ends_with('.'), "{text}");
+    }
+}
+
+fn config(input: InputSpec, output: OutputSpec, frame: FrameLen) -> Config {
+    Config { input, output, frame, bitrate: 32_000 }
+}
+
+fn wav_in(path: &Path, repeat: bool) -> InputSpec {
+    InputSpec::Wav { path: path.to_owned(), repeat }
+}
+
+fn wav_out(path: &Path) -> OutputSpec {
+    OutputSpec::Wav { path: path.to_owned() }
+}
+
+fn start(config: Config) -> (Engine, Receiver<FromEngine>) {
+    let (told, events) = mpsc::channel();
+    let engine = Engine::start(config, move |event| {
+        let _ = told.send(event);
+    });
+    (engine.unwrap(), events)
+}
+
+fn start_alone(config: Config) -> (Engine, Receiver<FromEngine>) {
+    let (engine, events) = start(config);
+    engine.set_alone(true);
+    (engine, events)
+}
+
+fn wait(events: &Receiver<FromEngine>, wanted: impl Fn(&FromEngine) -> bool) -> FromEngine {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let event = events.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap();
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+fn voice(events: &Receiver<FromEngine>) -> Captured {
+    match wait(events, |event| matches!(event, FromEngine::Voice(_))) {
+        FromEngine::Voice(voice) => voice,
+        _ => unreachable!(),
+    }
+}
+
+/// All frames of a file.
+fn say(path: &Path) -> Vec<Captured> {
+    let (engine, events) = start(config(wav_in(path, false), OutputSpec::Null, FrameLen::Ms20));
+    let mut frames = Vec::new();
+    loop {
+        match wait(&events, |e| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded)) {
+            FromEngine::Voice(voice) => frames.push(voice),
+            _ => break,
+        }
+    }
+    engine.finish().unwrap();
+    frames
+}
+
+fn decode(frames: &[Captured]) -> Vec<f32> {
+    let mut decoder = audio::Decoder::new().unwrap();
+    let mut pcm = vec![0.0; frames.len() * 960];
+    for (frame, out) in frames.iter().zip(pcm.chunks_exact_mut(960)) {
+        decoder.decode(&frame.opus, out).unwrap();
+    }
+    pcm
+}
+
+fn heard(voice: &Captured, len: FrameLen) -> Heard {
+    Heard { time: voice.time, len, opus: voice.opus.clone(), last_of_talk: voice.last_of_talk }
+}
+
+fn write(path: &Path, pcm: &[f32], rate: u32) {
+    write_as(path, pcm, rate, 1, 16, false);
+}
+
+fn write_as(path: &Path, pcm: &[f32], rate: u32, channels: u16, bits: u16, float: bool) {
+    let sample_format = if float { hound::SampleFormat::Float } else { hound::SampleFormat::Int };
+    let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format };
+    let mut wav = hound::WavWriter::create(path, spec).unwrap();
+    for sample in pcm {
+        for _ in 0..channels {
+            if float {
+                wav.write_sample(*sample).unwrap();
+            } else {
+                wav.write_sample((f64::from(*sample) * (f64::from(1u32 << (bits - 1)) - 1.0)) as i32)
+                    .unwrap();
+            }
+        }
+    }
+    wav.finalize().unwrap();
+}
+
+fn read(path: &Path) -> (u32, Vec<f32>) {
+    let mut wav = hound::WavReader::open(path).unwrap();
+    let pcm = wav.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32768.0).collect();
+    (wav.spec().sample_rate, pcm)
+}
+
+/// What 48 kHz samples sound like when they are labelled as `rate`.
+fn stretch(pcm: &[f32], rate: u32) -> Vec<f32> {
+    let mut out = Vec::new();
+    let mut resampler = audio::Resampler::new(rate, 48_000).unwrap();
+    resampler.push(pcm, &mut out);
+    resampler.finish(&mut out);
+    out
+}

@@ -1,0 +1,322 @@
+//! The engine on a real PulseAudio server with null sinks, private to each test.
+//!
+//! The server is named by an environment variable, so each test starts its server and then itself again as a child.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use audio::{Captured, Config, Engine, Error, FrameLen, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
+
+#[path = "../src/sound.rs"]
+mod sound;
+
+#[test]
+fn a_tone_goes_through_two_devices_and_stays_a_tone() {
+    with_server("a_tone_goes_through_two_devices_and_stays_a_tone", || {
+        for frame in [FrameLen::Ms20, FrameLen::Ms10] {
+            // A tone is played into the sink `mic`, which is the microphone of the engine that is tested; that one
+            // hears itself on `spk`, and what `spk` plays is recorded.
+            let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), frame);
+            let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, frame, into_mic.clone());
+            let (on_spk, _) = start(InputSpec::Silence, device_out("spk"), frame);
+            let _tested = looped(device_in("mic.monitor"), OutputSpec::Null, frame, on_spk.clone());
+            let (_recorder, events) = start(device_in("spk.monitor"), OutputSpec::Null, frame);
+            let pcm = decode(&voices(&events, 1_500 / frame.as_millis() as usize), frame);
+            let settled = &pcm[pcm.len() / 2..];
+            let purity = sound::tonality(settled, 600.0, 48_000);
+            assert!(purity > 0.9, "{frame:?}: {purity}");
+            assert!((sound::rms(settled) - 0.177).abs() < 0.03, "{}", sound::rms(settled));
+        }
+    });
+}
+
+#[test]
+fn devices_are_listed_with_their_kind() {
+    with_server("devices_are_listed_with_their_kind", || {
+        let all = audio::devices().unwrap();
+        let ids: Vec<_> = all.outputs.iter().map(|d| d.id.as_str()).collect();
+        assert_eq!(ids, ["spk", "mic"]);
+        assert!(all.inputs.iter().any(|d| d.id == "mic.monitor" && d.is_monitor));
+        assert_eq!(all.outputs.iter().filter(|d| d.is_default).count(), 1);
+    });
+}
+
+#[test]
+fn an_absent_device_is_answered_with_those_that_exist() {
+    with_server("an_absent_device_is_answered_with_those_that_exist", || {
+        let error = refuse(InputSpec::Silence, device_out("headphones"));
+        assert!(error.contains("headphones") && error.contains("spk") && error.contains("mic"), "{error}");
+        let error = refuse(device_in("webcam"), OutputSpec::Null);
+        assert!(error.contains("webcam") && error.contains("mic.monitor"), "{error}");
+    });
+}
+
+#[test]
+fn a_monitor_is_not_taken_for_a_microphone() {
+    with_server("a_monitor_is_not_taken_for_a_microphone", || {
+        let error = refuse(InputSpec::Default, OutputSpec::Null);
+        assert!(error.contains("microphone"), "{error}");
+        assert!(
+            Engine::start(config(InputSpec::Silence, OutputSpec::Default, FrameLen::Ms20), |_| ()).is_ok()
+        );
+    });
+}
+
+#[test]
+fn a_server_that_dies_and_comes_back_is_used_again() {
+    if std::env::var_os(CHILD).is_none() {
+        let Some(mut server) = Server::start() else { return };
+        let mut child = child("a_server_that_dies_and_comes_back_is_used_again", &server.socket());
+        let mut out = child.stdout.take().unwrap();
+        // The child says when it is time; it waits for nothing but what the engine tells it.
+        expect(&mut out, READY);
+        server.stop();
+        expect(&mut out, LOST);
+        server.restart();
+        assert!(child.wait().unwrap().success());
+        return;
+    }
+    let (_engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+    say(READY);
+    let mut lost = Vec::new();
+    while lost.len() < 2 {
+        lost.push(trouble(&events));
+    }
+    assert!(lost.contains(&Trouble::MicrophoneLost) && lost.contains(&Trouble::SpeakerLost), "{lost:?}");
+    say(LOST);
+    let mut back = Vec::new();
+    while back.len() < 2 {
+        back.push(trouble(&events));
+    }
+    assert!(back.contains(&Trouble::MicrophoneBack) && back.contains(&Trouble::SpeakerBack), "{back:?}");
+    let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+    let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+    assert_eq!(voices(&events, 20).len(), 20);
+}
+
+#[test]
+fn without_a_server_the_start_fails_soon_and_says_what_to_do() {
+    if std::env::var_os(CHILD).is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let nothing = dir.path().join("nothing");
+        let hung = dir.path().join("hung");
+        let _listener = UnixListener::bind(&hung).unwrap();
+        for socket in [nothing, hung] {
+            let mut child = child("without_a_server_the_start_fails_soon_and_says_what_to_do", &socket);
+            assert!(child.wait().unwrap().success());
+        }
+        return;
+    }
+    let began = Instant::now();
+    for (input, output) in
+        [(InputSpec::Default, OutputSpec::Null), (InputSpec::Silence, OutputSpec::Device("spk".into()))]
+    {
+        let error = Engine::start(config(input, output, FrameLen::Ms20), |_| ()).err().unwrap();
+        assert!(matches!(error, Error::NoSoundServer { .. }), "{error}");
+        assert!(error.to_string().contains("Start PulseAudio or PipeWire"), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_resting_engine_is_woken_and_heard_at_once() {
+    with_server("a_resting_engine_is_woken_and_heard_at_once", || {
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+        let (engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+        voices(&events, 5);
+        engine.set_alone(true);
+        loop {
+            if voices(&events, 1)[0].last_of_talk {
+                break;
+            }
+        }
+        let quiet = events.recv_timeout(Duration::from_millis(300));
+        assert!(!matches!(quiet, Ok(FromEngine::Voice(_))), "{quiet:?}");
+        engine.set_alone(false);
+        let frames = voices(&events, 20);
+        assert!(frames.windows(2).all(|w| w[1].time == w[0].time + 1));
+    });
+}
+
+/// Runs `scenario` in a child of its own with a private server, or says that there is none.
+fn with_server(name: &str, scenario: impl FnOnce()) {
+    if std::env::var_os(CHILD).is_some() {
+        return scenario();
+    }
+    if let Some(server) = Server::start() {
+        assert!(child(name, &server.socket()).wait().unwrap().success());
+    }
+}
+
+fn child(test: &str, socket: &std::path::Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .env("PULSE_SERVER", format!("unix:{}", socket.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// A PulseAudio server in a directory of its own, with the sinks `spk` and `mic`.
+struct Server {
+    dir: tempfile::TempDir,
+    process: Child,
+}
+
+impl Server {
+    fn start() -> Option<Server> {
+        if Command::new("pulseaudio").arg("--version").stdout(Stdio::null()).status().is_err() {
+            eprintln!("SKIPPED: the program `pulseaudio` is not installed");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let process = Server::spawn(dir.path());
+        Some(Server { dir, process })
+    }
+
+    fn spawn(dir: &std::path::Path) -> Child {
+        use std::os::unix::fs::PermissionsExt;
+        let run = dir.join("run");
+        std::fs::create_dir_all(run.join("pulse")).unwrap();
+        std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let socket = run.join("pulse/native");
+        let _ = std::fs::remove_file(&socket);
+        let null_sink = |name: &str, channels| {
+            // Without `norewinds` null sinks of some versions run at half speed.
+            format!("module-null-sink sink_name={name} rate=48000 channels={channels} norewinds=1")
+        };
+        let process = Command::new("pulseaudio")
+            .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"])
+            .args(["--realtime=no", "--high-priority=no", "--log-level=error"])
+            .args(["-L", &null_sink("spk", 2), "-L", &null_sink("mic", 1), "-L"])
+            .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()))
+            .env("HOME", dir)
+            .env("XDG_RUNTIME_DIR", &run)
+            .env("PULSE_RUNTIME_PATH", run.join("pulse"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The socket module is loaded last: when it accepts, everything is there.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < deadline, "pulseaudio did not start");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        process
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/pulse/native")
+    }
+
+    fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.process = Server::spawn(self.dir.path());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn config(input: InputSpec, output: OutputSpec, frame: FrameLen) -> Config {
+    Config { input, output, frame, bitrate: 32_000 }
+}
+
+fn device_in(name: &str) -> InputSpec {
+    InputSpec::Device(name.into())
+}
+
+fn device_out(name: &str) -> OutputSpec {
+    OutputSpec::Device(name.into())
+}
+
+fn start(input: InputSpec, output: OutputSpec, frame: FrameLen) -> (Arc<Engine>, Receiver<FromEngine>) {
+    let (told, events) = mpsc::channel();
+    let engine = Engine::start(config(input, output, frame), move |event| {
+        let _ = told.send(event);
+    });
+    (Arc::new(engine.unwrap()), events)
+}
+
+/// Everything this engine records is played by `ear`.
+fn looped(input: InputSpec, output: OutputSpec, frame: FrameLen, ear: Arc<Engine>) -> Engine {
+    Engine::start(config(input, output, frame), move |event| {
+        if let FromEngine::Voice(Captured { time, opus, last_of_talk }) = event {
+            ear.hear(1, Heard { time, len: frame, opus, last_of_talk });
+        }
+    })
+    .unwrap()
+}
+
+fn refuse(input: InputSpec, output: OutputSpec) -> String {
+    match Engine::start(config(input, output, FrameLen::Ms20), |_| ()) {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn voices(events: &Receiver<FromEngine>, count: usize) -> Vec<Captured> {
+    let mut voices = Vec::new();
+    while voices.len() < count {
+        if let FromEngine::Voice(voice) = events.recv_timeout(PATIENCE).unwrap() {
+            voices.push(voice);
+        }
+    }
+    voices
+}
+
+fn trouble(events: &Receiver<FromEngine>) -> Trouble {
+    loop {
+        if let FromEngine::Trouble(trouble) = events.recv_timeout(PATIENCE).unwrap() {
+            return trouble;
+        }
+    }
+}
+
+fn decode(frames: &[Captured], len: FrameLen) -> Vec<f32> {
+    let mut decoder = audio::Decoder::new().unwrap();
+    let mut pcm = vec![0.0; frames.len() * len.samples()];
+    for (frame, out) in frames.iter().zip(pcm.chunks_exact_mut(len.samples())) {
+        decoder.decode(&frame.opus, out).unwrap();
+    }
+    pcm
+}
+
+fn say(word: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{word}").unwrap();
+    out.flush().unwrap();
+}
+
+fn expect(out: &mut impl Read, word: &str) {
+    let (mut seen, mut byte) = (String::new(), [0]);
+    while !seen.ends_with(word) {
+        out.read_exact(&mut byte).expect("the child ended early");
+        seen.push(char::from(byte[0]));
+    }
+}
+
+const CHILD: &str = "AUDIO_TEST_CHILD";
+const READY: &str = "<running>";
+const LOST: &str = "<lost>";
+const PATIENCE: Duration = Duration::from_secs(20);
