@@ -213,7 +213,7 @@ impl Shared {
     pub(crate) fn wait(&self, deadline: Option<Duration>, listening: bool) {
         self.asleep.store(listening, Ordering::SeqCst);
         // A frame that came before the flag was up did not wake us.
-        if !(listening && !lock(&self.orders).is_empty()) {
+        if !listening || lock(&self.orders).is_empty() {
             match deadline {
                 Some(deadline) => std::thread::park_timeout(deadline.saturating_sub(self.now())),
                 None => std::thread::park(),

@@ -37,7 +37,7 @@ enum Source {
 }
 
 enum File {
-    Wav(WavSource),
+    Wav(Box<WavSource>),
     Tone(Tone),
 }
 
@@ -60,7 +60,7 @@ impl Input {
         let source = match spec {
             InputSpec::Silence => Source::Silence,
             InputSpec::Tone { hz } => file(File::Tone(Tone::new(hz))),
-            InputSpec::Wav { path, repeat } => file(File::Wav(WavSource::open(&path, repeat)?)),
+            InputSpec::Wav { path, repeat } => file(File::Wav(Box::new(WavSource::open(&path, repeat)?))),
             InputSpec::Default => mic(None)?,
             InputSpec::Device(name) => mic(Some(name))?,
         };

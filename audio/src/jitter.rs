@@ -65,7 +65,8 @@ pub struct Counts {
 
 pub struct Jitter {
     slots: Box<[Option<Slot>; SLOTS]>,
-    stream: Stream,
+    /// Nothing before the first frame.
+    run: Option<Run>,
     counts: Counts,
     playing: Vec<u8>,
 }
@@ -74,11 +75,6 @@ struct Slot {
     time: i64,
     opus: Vec<u8>,
     last_of_talk: bool,
-}
-
-enum Stream {
-    Fresh,
-    Running(Run),
 }
 
 struct Run {
@@ -114,7 +110,7 @@ impl Jitter {
     pub fn new() -> Jitter {
         Jitter {
             slots: Box::new([const { None }; SLOTS]),
-            stream: Stream::Fresh,
+            run: None,
             counts: Counts::default(),
             playing: Vec::new(),
         }
@@ -123,8 +119,8 @@ impl Jitter {
     /// Takes a frame that arrived at `now`.
     pub fn push(&mut self, now: Duration, heard: Heard) {
         let now = micros(now);
-        let time = match &mut self.stream {
-            Stream::Running(run) if run.len == heard.len => {
+        let time = match &mut self.run {
+            Some(run) if run.len == heard.len => {
                 let time = run.newest + i64::from(heard.time.wrapping_sub(run.newest as u32) as i32);
                 if run.is_another_clock(now, time) {
                     self.counts.resets += 1;
@@ -136,13 +132,13 @@ impl Jitter {
                     time
                 }
             }
-            Stream::Running(_) => {
+            Some(_) => {
                 self.counts.resets += 1;
                 self.restart(&heard)
             }
-            Stream::Fresh => self.restart(&heard),
+            None => self.restart(&heard),
         };
-        let Stream::Running(run) = &mut self.stream else { return };
+        let Some(run) = &mut self.run else { return };
         run.note(now, time, heard.last_of_talk);
         if time < run.next {
             self.counts.late += 1;
@@ -164,7 +160,7 @@ impl Jitter {
     pub fn pull(&mut self, now: Duration) -> Frame<'_> {
         let now = micros(now);
         self.catch_up(now);
-        let Stream::Running(run) = &mut self.stream else { return Frame::Silence };
+        let Some(run) = &mut self.run else { return Frame::Silence };
         let len = run.len;
         let first = first(&self.slots[..], run);
         match (run.phase, first) {
@@ -198,22 +194,22 @@ impl Jitter {
 
     /// How far behind the quickest possible moment the stream is played, and should be.
     pub fn delay(&self) -> (Duration, Duration) {
-        match &self.stream {
-            Stream::Fresh => (Duration::ZERO, Duration::ZERO),
-            Stream::Running(run) => (duration(run.playing_at), duration(run.delay.target())),
+        match &self.run {
+            None => (Duration::ZERO, Duration::ZERO),
+            Some(run) => (duration(run.playing_at), duration(run.delay.target())),
         }
     }
 
     /// Whether [`Jitter::pull`] may return anything but silence before the next [`Jitter::push`].
     pub fn is_quiet(&self) -> bool {
-        match &self.stream {
-            Stream::Fresh => true,
-            Stream::Running(run) => run.phase == Phase::Quiet && first(&self.slots[..], run).is_none(),
+        match &self.run {
+            None => true,
+            Some(run) => run.phase == Phase::Quiet && first(&self.slots[..], run).is_none(),
         }
     }
 
     fn play(&mut self, now: i64, time: i64) -> Frame<'_> {
-        let (Stream::Running(run), Some(slot)) = (&mut self.stream, self.slots[place(time)].take()) else {
+        let (Some(run), Some(slot)) = (&mut self.run, self.slots[place(time)].take()) else {
             return Frame::Silence;
         };
         let early = run.early(now, time);
@@ -227,7 +223,7 @@ impl Jitter {
 
     /// Throws the oldest frames away while the delay is above what is bearable in a conversation.
     fn catch_up(&mut self, now: i64) {
-        let Stream::Running(run) = &mut self.stream else { return };
+        let Some(run) = &mut self.run else { return };
         let Some(oldest) = first(&self.slots[..], run) else { return };
         if run.delay.target() - run.early(now, oldest) <= MAX_DELAY {
             return;
@@ -245,7 +241,7 @@ impl Jitter {
     fn restart(&mut self, heard: &Heard) -> i64 {
         self.slots.fill_with(|| None);
         let time = i64::from(heard.time);
-        self.stream = Stream::Running(Run {
+        self.run = Some(Run {
             len: heard.len,
             delay: Delay::new(heard.len),
             phase: Phase::Quiet,

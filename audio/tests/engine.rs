@@ -340,11 +340,9 @@ fn voice(events: &Receiver<FromEngine>) -> Captured {
 fn say(path: &Path) -> Vec<Captured> {
     let (engine, events) = start(config(wav_in(path, false), OutputSpec::Null, FrameLen::Ms20));
     let mut frames = Vec::new();
-    loop {
-        match wait(&events, |e| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded)) {
-            FromEngine::Voice(voice) => frames.push(voice),
-            _ => break,
-        }
+    let told = |e: &FromEngine| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded);
+    while let FromEngine::Voice(voice) = wait(&events, told) {
+        frames.push(voice);
     }
     engine.finish().unwrap();
     frames
