@@ -1,0 +1,138 @@
+//! The network between sites: who reaches whom, by which line, and what is cut.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use vc_core::io::Time;
+
+use crate::dice::Dice;
+use crate::link::{Link, Profile};
+use crate::nat::{Kind, Nat};
+
+/// A house with one line to the world: a public address, perhaps a NAT behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub usize);
+
+pub struct Net {
+    sites: Vec<Site>,
+    hosts: BTreeMap<SocketAddr, SiteId>,
+    links: BTreeMap<(SiteId, SiteId), Link>,
+    /// No packet passes from the one to the other before that time.
+    cuts: BTreeMap<(SiteId, SiteId), Time>,
+    profile: Profile,
+    dice: Dice,
+}
+
+struct Site {
+    public: IpAddr,
+    nat: Option<Nat>,
+}
+
+/// A packet under way.
+pub struct Flight {
+    pub at: Time,
+    pub site: SiteId,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+}
+
+impl Net {
+    pub fn new(profile: Profile, dice: Dice) -> Self {
+        let (sites, hosts) = (Vec::new(), BTreeMap::new());
+        Self { sites, hosts, links: BTreeMap::new(), cuts: BTreeMap::new(), profile, dice }
+    }
+
+    /// A new house; the address of its first machine.
+    pub fn site(&mut self, nat: Option<Kind>) -> (SiteId, SocketAddr) {
+        let id = SiteId(self.sites.len());
+        let (high, low) = ((id.0 / 200) as u8, (id.0 % 200) as u8);
+        let public = IpAddr::from([203, 0, 100 + high, 1 + low]);
+        let nat = nat.map(|kind| Nat::new(kind, public, self.dice.fork()));
+        let ip = if nat.is_some() { IpAddr::from([10, high, low, 2]) } else { public };
+        self.sites.push(Site { public, nat });
+        let addr = SocketAddr::new(ip, 40_000);
+        self.hosts.insert(addr, id);
+        (id, addr)
+    }
+
+    /// Another machine in a house behind a NAT.
+    pub fn housemate(&mut self, site: SiteId) -> SocketAddr {
+        let taken = self.hosts.values().filter(|s| **s == site).count() as u8;
+        let addr = SocketAddr::from(([10, (site.0 / 200) as u8, (site.0 % 200) as u8, 2 + taken], 40_000));
+        self.hosts.insert(addr, site);
+        addr
+    }
+
+    /// What every line does from now on.
+    pub fn heal(&mut self, profile: Profile) {
+        self.profile = profile;
+        self.cuts.clear();
+        self.links.values_mut().for_each(|link| link.profile = profile);
+    }
+
+    /// What the line between two houses does, both ways.
+    pub fn line(&mut self, a: SiteId, b: SiteId, profile: Profile) {
+        for (a, b) in [(a, b), (b, a)] {
+            self.link(a, b).profile = profile;
+        }
+    }
+
+    /// Nothing passes between two houses until then.
+    pub fn cut(&mut self, a: SiteId, b: SiteId, until: Time) {
+        for pair in [(a, b), (b, a)] {
+            let end = self.cuts.entry(pair).or_default();
+            *end = (*end).max(until);
+        }
+    }
+
+    pub fn is_cut(&self, now: Time, a: SiteId, b: SiteId) -> bool {
+        self.cuts.get(&(a, b)).is_some_and(|until| now < *until)
+    }
+
+    /// Sends a datagram from a machine at `site`: each copy that will arrive.
+    pub fn send(&mut self, now: Time, site: SiteId, local: SocketAddr, to: SocketAddr) -> Vec<Flight> {
+        if self.hosts.get(&to) == Some(&site) {
+            return vec![Flight { at: now + LAN, site, from: local, to }];
+        }
+        let Some(there) = self.site_of(to).filter(|there| *there != site) else { return Vec::new() };
+        let from = match &mut self.sites[site.0].nat {
+            Some(nat) => nat.outbound(now, local, to),
+            None => local,
+        };
+        if self.is_cut(now, site, there) {
+            return Vec::new();
+        }
+        let times = self.link(site, there).carry();
+        times.map(|delay| Flight { at: now + delay, site: there, from, to }).collect()
+    }
+
+    /// The machine that a datagram reaches in the house where it arrived.
+    pub fn deliver(&mut self, now: Time, flight: &Flight) -> Option<SocketAddr> {
+        if self.hosts.get(&flight.to) == Some(&flight.site) {
+            return Some(flight.to);
+        }
+        self.sites[flight.site.0].nat.as_mut()?.inbound(now, flight.to.port(), flight.from)
+    }
+
+    /// How long one message of a stream takes.
+    pub fn stream_delay(&mut self, a: SiteId, b: SiteId) -> Duration {
+        if a == b { LAN } else { self.link(a, b).stream_delay() }
+    }
+
+    pub fn public(&self, site: SiteId) -> IpAddr {
+        self.sites[site.0].public
+    }
+
+    /// The house that packets to `addr` go to; none for another house's private addresses.
+    fn site_of(&self, addr: SocketAddr) -> Option<SiteId> {
+        (0..self.sites.len()).find(|n| self.sites[*n].public == addr.ip()).map(SiteId)
+    }
+
+    fn link(&mut self, a: SiteId, b: SiteId) -> &mut Link {
+        let (profile, dice) = (self.profile, &mut self.dice);
+        self.links.entry((a, b)).or_insert_with(|| Link::new(profile, dice.fork()))
+    }
+}
+
+const LAN: Duration = Duration::from_millis(1);

@@ -1,0 +1,195 @@
+//! What stands at the ends of the lines: a member's program around a `Room`, and a server with signaling and relay.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use signaling::{Config, ConnId, Limits, RelayInfo, Rooms};
+use vc_core::crypto::keys::{Rng, Secret, StaticKey};
+use vc_core::crypto::ticket::RelayKey;
+use vc_core::io::{Ended, Event, Rung, Time};
+use vc_core::net::forward::Forwarder;
+use vc_core::protocol::member::{Codes, MemberId};
+use vc_core::protocol::signal::ToClient;
+use vc_core::room::Room;
+use vc_core::room::code::Code;
+
+use crate::dice::Dice;
+use crate::net::SiteId;
+
+/// A member's program: everything a real driver keeps beside the room.
+pub struct Client {
+    pub room: Room,
+    pub site: SiteId,
+    pub addr: SocketAddr,
+    pub server: usize,
+    pub(crate) conn: Option<ConnId>,
+    /// Only the latest promise to wake counts.
+    pub(crate) alarm: u64,
+    pub(crate) asleep: Option<Time>,
+    pub(crate) speaking: u32,
+    pub(crate) clock: u32,
+    pub log: Vec<(Time, Event)>,
+    pub codes: Option<Codes>,
+    pub me: Option<MemberId>,
+    pub ended: Option<Ended>,
+    pub lines: u32,
+    pub load: Load,
+}
+
+/// How busy the driver was, by the second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    second: u64,
+    wakes: u32,
+    sent: u32,
+    pub most_wakes: u32,
+    pub most_sent: u32,
+    pub longest_drain: u32,
+}
+
+impl Client {
+    pub fn new(room: Room, site: SiteId, addr: SocketAddr, server: usize) -> Self {
+        Self {
+            room,
+            site,
+            addr,
+            server,
+            conn: None,
+            alarm: 0,
+            asleep: None,
+            speaking: 0,
+            clock: 0,
+            log: Vec::new(),
+            codes: None,
+            me: None,
+            ended: None,
+            lines: 0,
+            load: Load::default(),
+        }
+    }
+
+    /// The code that this member would read out.
+    pub fn code(&self) -> Option<Code> {
+        let (number, words) = self.codes.as_ref()?.spoken.clone()?;
+        Some(Code::Spoken { number, words, server: None })
+    }
+
+    pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.log.iter().filter(|(_, event)| wanted(event)).count()
+    }
+
+    pub fn first(&self, wanted: impl Fn(&Event) -> bool) -> Option<Time> {
+        self.log.iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at)
+    }
+
+    pub fn rungs(&self) -> Vec<Rung> {
+        let rung = |event: &Event| match event {
+            Event::Moved { rung, .. } => Some(*rung),
+            _ => None,
+        };
+        self.log.iter().filter_map(|(_, event)| rung(event)).collect()
+    }
+
+    pub(crate) fn is_in(&self) -> bool {
+        self.me.is_some() && self.ended.is_none()
+    }
+}
+
+impl Load {
+    pub(crate) fn wake(&mut self, now: Time) {
+        self.turn(now);
+        self.wakes += 1;
+        self.most_wakes = self.most_wakes.max(self.wakes);
+    }
+
+    pub(crate) fn sent(&mut self, now: Time) {
+        self.turn(now);
+        self.sent += 1;
+        self.most_sent = self.most_sent.max(self.sent);
+    }
+
+    fn turn(&mut self, now: Time) {
+        let second = now.as_micros() / 1_000_000;
+        if second != self.second {
+            (self.second, self.wakes, self.sent) = (second, 0, 0);
+        }
+    }
+}
+
+/// One machine that runs both servers on one port.
+pub struct Server {
+    pub site: SiteId,
+    pub addr: SocketAddr,
+    key: StaticKey,
+    relay_key: RelayKey,
+    dice: Dice,
+    pub signaling: Option<Rooms>,
+    pub relay: Option<Forwarder>,
+    pub operator: Option<Box<dyn Operator>>,
+    pub(crate) ticking: bool,
+}
+
+/// Whoever runs a server reads and rewrites what passes. The honest one does nothing of the kind.
+pub trait Operator {
+    /// A message from a client: what happens instead.
+    fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
+        vec![Turn::In(conn, bytes)]
+    }
+
+    /// A message of the signaling core to a client: what happens instead.
+    fn say(&mut self, conn: ConnId, message: ToClient) -> Vec<Turn> {
+        vec![Turn::Out(conn, message)]
+    }
+
+    /// A datagram that the relay is about to send: what leaves instead, and how much later.
+    fn datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) -> Vec<(Duration, SocketAddr, Vec<u8>)> {
+        vec![(Duration::ZERO, to, bytes)]
+    }
+}
+
+pub enum Turn {
+    /// Given to the signaling core as if this client had said it.
+    In(ConnId, Vec<u8>),
+    Out(ConnId, ToClient),
+}
+
+impl Server {
+    pub fn new(site: SiteId, addr: SocketAddr, mut dice: Dice) -> Self {
+        use rand_core::SeedableRng;
+        let mut rng = Rng::from_seed(dice.seed());
+        let (key, relay_key) = (StaticKey::generate(&mut rng), RelayKey::new(Secret::random(&mut rng)));
+        let mut server = Self {
+            site,
+            addr,
+            key,
+            relay_key,
+            dice,
+            signaling: None,
+            relay: None,
+            operator: None,
+            ticking: false,
+        };
+        server.start_signaling();
+        server.start_relay();
+        server
+    }
+
+    /// With an empty memory and the key it always had.
+    pub(crate) fn start_signaling(&mut self) {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], self.addr.port()));
+        self.signaling = Some(Rooms::new(Config {
+            key: StaticKey::from_bytes(*self.key.to_bytes().as_bytes()),
+            relays: vec![RelayInfo { addr: unspecified, id: RELAY_ID, key: self.relay_key.clone() }],
+            probes: vec![unspecified],
+            limits: Limits::default(),
+            seed: self.dice.seed(),
+        }));
+    }
+
+    pub(crate) fn start_relay(&mut self) {
+        let (key, seed) = (self.relay_key.clone(), self.dice.seed());
+        self.relay = Some(Forwarder::new(key, RELAY_ID, Default::default(), seed));
+    }
+}
+
+const RELAY_ID: [u8; 4] = *b"sim0";

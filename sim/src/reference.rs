@@ -1,0 +1,157 @@
+//! What must hold in every room: chat exactly once in order, voice at most once and only from whom it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vc_core::io::{Event, VoiceFrame};
+use vc_core::protocol::member::MemberId;
+
+/// Knows what everybody said, and to whom it had to get.
+#[derive(Default)]
+pub struct Reference {
+    ids: BTreeMap<MemberId, usize>,
+    /// Whom each member knows to be there.
+    friends: BTreeSet<(usize, usize)>,
+    owed: BTreeMap<(usize, usize), BTreeSet<u32>>,
+    got: BTreeMap<(usize, usize), u32>,
+    frames: BTreeSet<(usize, usize, u32)>,
+    spoken: BTreeSet<(usize, u32)>,
+    pub heard: u64,
+    pub delivered: u64,
+    pub faults: Vec<String>,
+}
+
+impl Reference {
+    /// The line with this number, by this member.
+    pub fn line(by: usize, n: u32) -> String {
+        format!("{LINE} {by} {n}")
+    }
+
+    /// What stands for Opus in a frame: the size of the default stream, and who said it when.
+    pub fn opus(by: usize, time: u32) -> Vec<u8> {
+        let mut opus = VOICE.to_vec();
+        opus.extend_from_slice(&(by as u32).to_be_bytes());
+        opus.extend_from_slice(&time.to_be_bytes());
+        opus.resize(OPUS, 0x5A);
+        opus
+    }
+
+    pub fn says(&mut self, by: usize, n: u32) {
+        let friends: Vec<usize> = self.friends.range((by, 0)..=(by, usize::MAX)).map(|(_, to)| *to).collect();
+        for to in friends {
+            self.owed.entry((by, to)).or_default().insert(n);
+        }
+    }
+
+    pub fn speaks(&mut self, by: usize, time: u32) {
+        self.spoken.insert((by, time));
+    }
+
+    pub fn event(&mut self, client: usize, event: &Event) {
+        match event {
+            Event::Entered { me } => drop(self.ids.insert(*me, client)),
+            Event::Joined { id, .. } => match self.ids.get(id) {
+                Some(friend) => drop(self.friends.insert((client, *friend))),
+                None => self.fault(format!("{client} met somebody who is not there")),
+            },
+            Event::Left { id, .. } => {
+                if let Some(friend) = self.ids.get(id).copied() {
+                    self.friends.remove(&(client, friend));
+                    self.owed.remove(&(client, friend));
+                    self.owed.remove(&(friend, client));
+                }
+            }
+            Event::Said { from, text } => self.said(client, *from, text),
+            Event::Undelivered { to, text } => {
+                let (Some(to), Some((_, n))) = (self.ids.get(to), parse(text)) else {
+                    return self.fault(format!("{client} failed to deliver what it never said"));
+                };
+                if let Some(owed) = self.owed.get_mut(&(client, *to)) {
+                    owed.remove(&n);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn voice(&mut self, client: usize, from: MemberId, frame: &VoiceFrame) {
+        self.heard += 1;
+        let Some(by) = self.ids.get(&from).copied() else {
+            return self.fault(format!("{client} heard a stranger"));
+        };
+        if frame.opus != Self::opus(by, frame.time) || !self.spoken.contains(&(by, frame.time)) {
+            self.fault(format!("{client} heard what {by} never spoke"));
+        }
+        if !self.frames.insert((client, by, frame.time)) {
+            self.fault(format!("{client} heard frame {} of {by} twice", frame.time));
+        }
+    }
+
+    /// How many of these frames of `by` did `client` hear?
+    pub fn heard_of(&self, client: usize, by: usize, times: std::ops::Range<u32>) -> usize {
+        self.frames.range((client, by, times.start)..(client, by, times.end)).count()
+    }
+
+    /// The last frame heard before, and the first at or after this one.
+    pub fn heard_around(&self, client: usize, by: usize, time: u32) -> (Option<u32>, Option<u32>) {
+        let before = self.frames.range((client, by, 0)..(client, by, time)).next_back();
+        let after = self.frames.range((client, by, time)..=(client, by, u32::MAX)).next();
+        (before.map(|(.., t)| *t), after.map(|(.., t)| *t))
+    }
+
+    /// The network has healed and settled: nothing may be owed among those who are in.
+    pub fn settled(&mut self, present: &[usize]) {
+        let mut missing = Vec::new();
+        for ((by, to), owed) in &self.owed {
+            if present.contains(by) && present.contains(to) && !owed.is_empty() {
+                missing.push(format!("{to} misses {} lines of {by}", owed.len()));
+            }
+        }
+        self.faults.extend(missing);
+    }
+
+    /// Does everyone of these know everyone else?
+    pub fn all_met(&self, present: &[usize]) -> bool {
+        present.iter().all(|a| present.iter().all(|b| a == b || self.friends.contains(&(*a, *b))))
+    }
+
+    pub fn fault(&mut self, what: String) {
+        // One wrong turn can fault ten thousand times.
+        if self.faults.len() < 20 {
+            self.faults.push(what);
+        }
+    }
+
+    fn said(&mut self, client: usize, from: MemberId, text: &str) {
+        let (Some(by), Some((claimed, n))) = (self.ids.get(&from).copied(), parse(text)) else {
+            return self.fault(format!("{client} read a line that nobody wrote"));
+        };
+        if claimed != by {
+            self.fault(format!("{client} read a line of {claimed} as of {by}"));
+        }
+        self.delivered += 1;
+        let last = self.got.entry((by, client)).or_default();
+        if n <= *last {
+            let last = *last;
+            return self.fault(format!("{client} read line {n} of {by} after {last}"));
+        }
+        *last = n;
+        let skipped = self.owed.get_mut(&(by, client)).map(|owed| {
+            owed.remove(&n);
+            owed.first().copied().filter(|first| *first < n)
+        });
+        if let Some(Some(first)) = skipped {
+            self.fault(format!("{client} read line {n} of {by} before {first}"));
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<(usize, u32)> {
+    let mut parts = text.strip_prefix(LINE)?.split_whitespace();
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Strings that no capture may contain.
+pub const LINE: &str = "CANARY-LINE";
+pub const VOICE: &[u8] = b"CANARY-VOICE";
+/// 32 kbit/s in frames of 20 ms.
+const OPUS: usize = 80;

@@ -1,0 +1,1 @@
+//! A whole evening of a room, drawn from one seed.

@@ -1,0 +1,600 @@
+//! The virtual clock and its queue. Each client is driven as a real driver would: tell, drain until `Wake`, sleep.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::hash::{DefaultHasher, Hasher};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use signaling::ConnId;
+use vc_core::io::{Command, Config, Event, FrameLen, Input, Output, SignalIn, SignalOut, Time, VoiceFrame};
+use vc_core::net::forward::Verdict;
+use vc_core::protocol::codec::Wire;
+use vc_core::room::Room;
+use vc_core::room::code::Code;
+
+use crate::dice::Dice;
+use crate::link::Profile;
+use crate::net::{Flight, Net, SiteId};
+use crate::node::{Client, Server, Turn};
+use crate::reference::Reference;
+use crate::stream::{Item, Stream, Way};
+
+pub struct World {
+    pub now: Time,
+    queue: BinaryHeap<Reverse<Due>>,
+    due: BTreeMap<u64, Happening>,
+    count: u64,
+    pub net: Net,
+    pub clients: Vec<Client>,
+    pub servers: Vec<Server>,
+    streams: BTreeMap<ConnId, Stream>,
+    next_conn: ConnId,
+    pub reference: Reference,
+    /// Everything that passes any wire, if anybody wants it.
+    pub tap: Option<Vec<Tapped>>,
+    pub dice: Dice,
+    trace: DefaultHasher,
+}
+
+/// When, and which of those at the same time.
+type Due = (Time, u64);
+
+enum Happening {
+    Arrival { flight: Flight, bytes: Vec<u8> },
+    Wake { client: usize, alarm: u64 },
+    Pump { conn: ConnId, way: Way },
+    DialLimit { conn: ConnId },
+    Speak { client: usize },
+    ServerTick { server: usize },
+    Emission { server: usize, to: SocketAddr, bytes: Vec<u8> },
+}
+
+/// What somebody on the wire, or the server itself, sees.
+pub struct Tapped {
+    pub at: Time,
+    pub wire: Wired,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wired {
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+    },
+    /// A message between this client and its server, as the server sees it.
+    Signal {
+        client: usize,
+        way: Way,
+    },
+}
+
+impl World {
+    pub fn new(seed: u64, profile: Profile) -> Self {
+        let mut dice = Dice::new(seed);
+        let net = Net::new(profile, dice.fork());
+        Self {
+            now: Time::ZERO,
+            queue: BinaryHeap::new(),
+            due: BTreeMap::new(),
+            count: 0,
+            net,
+            clients: Vec::new(),
+            servers: Vec::new(),
+            streams: BTreeMap::new(),
+            next_conn: 1,
+            reference: Reference::default(),
+            tap: None,
+            dice,
+            trace: DefaultHasher::new(),
+        }
+    }
+
+    /// A machine with signaling and relay.
+    pub fn server(&mut self) -> usize {
+        let (site, addr) = self.net.site(None);
+        self.servers.push(Server::new(site, addr, self.dice.fork()));
+        self.servers.len() - 1
+    }
+
+    pub fn create(&mut self, config: Config, at: (SiteId, SocketAddr), server: usize) -> usize {
+        let seed = self.dice.seed();
+        let room = Room::create(config, seed, self.now);
+        self.start(room, at, server)
+    }
+
+    pub fn join(&mut self, config: Config, code: &Code, at: (SiteId, SocketAddr), server: usize) -> usize {
+        let seed = self.dice.seed();
+        let room = Room::join(config, code, seed, self.now);
+        self.start(room, at, server)
+    }
+
+    pub fn run_until(&mut self, end: Time) {
+        while let Some(Reverse((at, _))) = self.queue.peek()
+            && *at <= end
+        {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    pub fn run(&mut self, span: Duration) {
+        self.run_until(self.now + span);
+    }
+
+    /// Runs until it holds, at most so long. True if it held.
+    pub fn run_till(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !holds(self) {
+            if self.queue.peek().is_none_or(|Reverse((at, _))| *at > end) {
+                self.now = end;
+                return false;
+            }
+            self.step();
+        }
+        true
+    }
+
+    /// A number for everything that happened so far.
+    pub fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// The clients that are in their room.
+    pub fn present(&self) -> Vec<usize> {
+        (0..self.clients.len()).filter(|n| self.clients[*n].is_in()).collect()
+    }
+
+    pub fn tell(&mut self, client: usize, input: Input<'_>) {
+        self.note(&[1, client as u64]);
+        self.clients[client].room.handle(self.now, input);
+        self.drain(client);
+    }
+
+    /// The next numbered line of this member.
+    pub fn say(&mut self, client: usize) {
+        if !self.clients[client].is_in() || self.clients[client].asleep.is_some() {
+            return;
+        }
+        self.clients[client].lines += 1;
+        let n = self.clients[client].lines;
+        self.reference.says(client, n);
+        self.tell(client, Input::Command(Command::Say(Reference::line(client, n))));
+    }
+
+    /// So many frames of 20 ms, from now on.
+    pub fn speak(&mut self, client: usize, frames: u32) {
+        let silent = self.clients[client].speaking == 0;
+        self.clients[client].speaking += frames;
+        if silent && frames > 0 {
+            self.schedule(self.now, Happening::Speak { client });
+        }
+    }
+
+    /// The driver stops for so long: its machine sleeps.
+    pub fn suspend(&mut self, client: usize, span: Duration) {
+        self.clients[client].asleep = Some(self.now + span);
+        let alarm = self.clients[client].alarm;
+        self.schedule(self.now + span, Happening::Wake { client, alarm });
+    }
+
+    /// The process is gone, without a word.
+    pub fn kill(&mut self, client: usize) {
+        self.clients[client].ended = Some(vc_core::io::Ended::Left);
+        self.clients[client].asleep = Some(FOREVER);
+        if let Some(conn) = self.clients[client].conn.take() {
+            self.push(conn, Way::Up, Item::Close, Duration::ZERO);
+        }
+    }
+
+    pub fn stop_signaling(&mut self, server: usize) {
+        self.servers[server].signaling = None;
+        let conns: Vec<ConnId> =
+            self.streams.iter().filter(|(_, s)| s.server == server).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.push(conn, Way::Down, Item::Close, Duration::ZERO);
+        }
+    }
+
+    pub fn start_signaling(&mut self, server: usize) {
+        self.servers[server].start_signaling();
+    }
+
+    pub fn stop_relay(&mut self, server: usize) {
+        self.servers[server].relay = None;
+    }
+
+    pub fn start_relay(&mut self, server: usize) {
+        self.servers[server].start_relay();
+    }
+
+    /// A datagram by nobody in particular, from any address to any.
+    pub fn inject(&mut self, from: SocketAddr, client: usize, bytes: Vec<u8>) {
+        let (site, to) = (self.clients[client].site, self.clients[client].addr);
+        let flight = Flight { at: self.now, site, from, to };
+        self.schedule(self.now, Happening::Arrival { flight, bytes });
+    }
+
+    /// A message to a client as if its server had said it.
+    pub fn whisper(&mut self, client: usize, message: &[u8]) {
+        if let Some(conn) = self.clients[client].conn {
+            self.push(conn, Way::Down, Item::Data(message.to_vec()), Duration::ZERO);
+        }
+    }
+
+    fn start(&mut self, room: Room, (site, addr): (SiteId, SocketAddr), server: usize) -> usize {
+        let client = self.clients.len();
+        self.clients.push(Client::new(room, site, addr, server));
+        self.tell(client, Input::LocalAddrs(&[addr]));
+        client
+    }
+
+    fn step(&mut self) {
+        let Some(Reverse((at, n))) = self.queue.pop() else { return };
+        let Some(happening) = self.due.remove(&n) else { return };
+        self.now = self.now.max(at);
+        match happening {
+            Happening::Arrival { flight, bytes } => self.arrive(flight, &bytes),
+            Happening::Wake { client, alarm } => self.wake(client, alarm),
+            Happening::Pump { conn, way } => self.pump(conn, way),
+            Happening::DialLimit { conn } => self.dial_limit(conn),
+            Happening::Speak { client } => self.frame(client),
+            Happening::ServerTick { server } => self.server_tick(server),
+            Happening::Emission { server, to, bytes } => {
+                let (site, addr) = (self.servers[server].site, self.servers[server].addr);
+                self.transmit(site, addr, to, bytes);
+            }
+        }
+    }
+
+    fn schedule(&mut self, at: Time, happening: Happening) {
+        self.count += 1;
+        self.due.insert(self.count, happening);
+        self.queue.push(Reverse((at.max(self.now), self.count)));
+    }
+
+    fn note(&mut self, words: &[u64]) {
+        self.trace.write_u64(self.now.as_micros());
+        words.iter().for_each(|word| self.trace.write_u64(*word));
+    }
+}
+
+/// Clients.
+impl World {
+    fn drain(&mut self, client: usize) {
+        let mut drained = 0;
+        loop {
+            let output = self.clients[client].room.poll();
+            drained += 1;
+            match output {
+                Output::Transmit { to, bytes } => {
+                    let (site, addr) = (self.clients[client].site, self.clients[client].addr);
+                    self.clients[client].load.sent(self.now);
+                    self.transmit(site, addr, to, bytes);
+                }
+                Output::Signal(signal) => self.signal(client, signal),
+                Output::Voice { from, frame } => {
+                    self.note(&[2, client as u64, from.as_u64(), u64::from(frame.time)]);
+                    self.reference.voice(client, from, &frame);
+                }
+                Output::Event(event) => self.event(client, event),
+                Output::Wake(wake) => {
+                    let load = &mut self.clients[client].load;
+                    load.longest_drain = load.longest_drain.max(drained);
+                    self.clients[client].alarm += 1;
+                    let alarm = self.clients[client].alarm;
+                    // Timers of a real machine are late by a little.
+                    let late = self.dice.within(Duration::ZERO, TIMER_LATE);
+                    self.schedule(wake.at.max(self.now) + late, Happening::Wake { client, alarm });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, client: usize, event: Event) {
+        self.trace.write(format!("{event:?}").as_bytes());
+        self.reference.event(client, &event);
+        let c = &mut self.clients[client];
+        match &event {
+            Event::Entered { me } => c.me = Some(*me),
+            Event::Invite(codes) => c.codes = Some(codes.clone()),
+            Event::Ended(ended) => c.ended = Some(*ended),
+            _ => {}
+        }
+        c.log.push((self.now, event));
+    }
+
+    fn wake(&mut self, client: usize, alarm: u64) {
+        if self.clients[client].alarm != alarm || !self.is_awake(client) {
+            return;
+        }
+        self.clients[client].load.wake(self.now);
+        if self.clients[client].load.most_wakes > SPINNING {
+            self.reference.fault(format!("{client} spins"));
+            self.clients[client].asleep = Some(FOREVER);
+            return;
+        }
+        self.tell(client, Input::Tick);
+    }
+
+    fn frame(&mut self, client: usize) {
+        let c = &mut self.clients[client];
+        c.speaking = c.speaking.saturating_sub(1);
+        c.clock += 1;
+        let (time, last) = (c.clock, c.speaking == 0);
+        if !last {
+            self.schedule(self.now + FrameLen::Ms20.duration(), Happening::Speak { client });
+        }
+        if !self.is_awake(client) {
+            return;
+        }
+        self.reference.speaks(client, time);
+        let opus = Reference::opus(client, time);
+        let frame = VoiceFrame { time, len: FrameLen::Ms20, last_of_talk: last, opus };
+        self.tell(client, Input::Voice(frame));
+    }
+
+    fn is_awake(&mut self, client: usize) -> bool {
+        let c = &mut self.clients[client];
+        if c.asleep.is_some_and(|until| self.now < until) {
+            return false;
+        }
+        c.asleep = None;
+        true
+    }
+
+    fn signal(&mut self, client: usize, signal: SignalOut) {
+        match signal {
+            SignalOut::Dial => self.dial(client),
+            SignalOut::Frame(bytes) => {
+                if let Some(conn) = self.clients[client].conn {
+                    self.push(conn, Way::Up, Item::Data(bytes), Duration::ZERO);
+                }
+            }
+            SignalOut::Hang => {
+                if let Some(conn) = self.clients[client].conn.take() {
+                    self.push(conn, Way::Up, Item::Close, Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, client: usize) {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        let server = self.clients[client].server;
+        let sites = (self.clients[client].site, self.servers[server].site);
+        self.streams.insert(conn, Stream::new(client, server, sites));
+        self.clients[client].conn = Some(conn);
+        // TCP's round trip before the first byte of the handshake leaves.
+        let connect = self.net.stream_delay(sites.0, sites.1) + self.net.stream_delay(sites.1, sites.0);
+        self.push(conn, Way::Up, Item::Open, connect);
+        self.schedule(self.now + DIAL_LIMIT, Happening::DialLimit { conn });
+    }
+
+    fn dial_limit(&mut self, conn: ConnId) {
+        let Some(stream) = self.streams.get_mut(&conn) else { return };
+        if stream.is_open {
+            return;
+        }
+        let client = stream.client;
+        self.streams.remove(&conn);
+        self.hung_up(client, conn);
+    }
+
+    fn hung_up(&mut self, client: usize, conn: ConnId) {
+        if self.clients[client].conn == Some(conn) {
+            self.clients[client].conn = None;
+            self.tell(client, Input::Signal(SignalIn::Down));
+        }
+    }
+}
+
+/// Streams.
+impl World {
+    fn push(&mut self, conn: ConnId, way: Way, item: Item, extra: Duration) {
+        let Some(stream) = self.streams.get_mut(&conn) else { return };
+        let (a, b) = stream.sites;
+        let (from, to) = if way == Way::Up { (a, b) } else { (b, a) };
+        let delay = self.net.stream_delay(from, to) + extra;
+        let at = stream.lane(way).push(self.now + delay, item);
+        self.schedule(at, Happening::Pump { conn, way });
+    }
+
+    fn pump(&mut self, conn: ConnId, way: Way) {
+        let Some(stream) = self.streams.get_mut(&conn) else { return };
+        let (client, server, (a, b)) = (stream.client, stream.server, stream.sites);
+        if self.net.is_cut(self.now, a, b) || (way == Way::Down && !self.is_awake(client)) {
+            return self.schedule(self.now + REPAIR, Happening::Pump { conn, way });
+        }
+        let Some(item) = self.streams.get_mut(&conn).and_then(|stream| stream.lane(way).pop(self.now)) else {
+            return;
+        };
+        match way {
+            Way::Up => self.at_server(server, client, conn, item),
+            Way::Down => self.at_client(client, server, conn, item),
+        }
+    }
+
+    fn at_client(&mut self, client: usize, server: usize, conn: ConnId, item: Item) {
+        if self.clients[client].conn != Some(conn) {
+            return;
+        }
+        match item {
+            Item::Open => {
+                if let Some(stream) = self.streams.get_mut(&conn) {
+                    stream.is_open = true;
+                }
+                let server = self.servers[server].addr;
+                self.tell(client, Input::Signal(SignalIn::Up { server }));
+            }
+            Item::Data(bytes) => {
+                self.tapped(Wired::Signal { client, way: Way::Down }, &bytes);
+                self.trace.write(&bytes);
+                self.tell(client, Input::Signal(SignalIn::Frame(&bytes)));
+            }
+            Item::Close => {
+                self.streams.remove(&conn);
+                self.hung_up(client, conn);
+            }
+        }
+    }
+
+    fn at_server(&mut self, server: usize, client: usize, conn: ConnId, item: Item) {
+        if self.servers[server].signaling.is_none() {
+            return self.push(conn, Way::Down, Item::Close, Duration::ZERO);
+        }
+        match item {
+            Item::Open => {
+                let from = self.net.public(self.clients[client].site);
+                self.push(conn, Way::Down, Item::Open, Duration::ZERO);
+                self.tell_server(server, signaling::Input::Opened { conn, from });
+            }
+            Item::Data(bytes) => {
+                self.tapped(Wired::Signal { client, way: Way::Up }, &bytes);
+                self.trace.write(&bytes);
+                let turns = match &mut self.servers[server].operator {
+                    Some(operator) => operator.frame(conn, bytes),
+                    None => vec![Turn::In(conn, bytes)],
+                };
+                self.turns(server, turns);
+            }
+            Item::Close => {
+                self.tell_server(server, signaling::Input::Closed { conn });
+                self.streams.remove(&conn);
+            }
+        }
+    }
+
+    fn turns(&mut self, server: usize, turns: Vec<Turn>) {
+        for turn in turns {
+            match turn {
+                Turn::In(conn, bytes) => {
+                    self.tell_server(server, signaling::Input::Frame { conn, bytes: &bytes });
+                }
+                Turn::Out(conn, message) => {
+                    self.push(conn, Way::Down, Item::Data(message.encode()), Duration::ZERO);
+                }
+            }
+        }
+    }
+}
+
+/// Servers and the wire.
+impl World {
+    fn tell_server(&mut self, server: usize, input: signaling::Input<'_>) {
+        let (now, wall) = (self.now, self.wall());
+        let Some(rooms) = &mut self.servers[server].signaling else { return };
+        rooms.handle(now, wall, input);
+        let mut said = Vec::new();
+        while let Some(output) = rooms.poll() {
+            said.push(output);
+        }
+        let next = rooms.next_tick();
+        for output in said {
+            match output {
+                signaling::Output::Say { conn, message } => {
+                    let turns = match &mut self.servers[server].operator {
+                        Some(operator) => operator.say(conn, message),
+                        None => vec![Turn::Out(conn, message)],
+                    };
+                    self.turns(server, turns);
+                }
+                signaling::Output::Close { conn } => self.push(conn, Way::Down, Item::Close, Duration::ZERO),
+            }
+        }
+        if let Some(at) = next
+            && !self.servers[server].ticking
+        {
+            self.servers[server].ticking = true;
+            self.schedule(at, Happening::ServerTick { server });
+        }
+    }
+
+    fn server_tick(&mut self, server: usize) {
+        self.servers[server].ticking = false;
+        let now = self.now;
+        if let Some(relay) = &mut self.servers[server].relay
+            && relay.next_expiry().is_some_and(|at| at <= now)
+        {
+            relay.expire(now);
+        }
+        self.tell_server(server, signaling::Input::Tick);
+    }
+
+    fn transmit(&mut self, site: SiteId, local: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let mut flights = self.net.send(self.now, site, local, to);
+        let last = flights.pop();
+        for flight in flights {
+            let bytes = bytes.clone();
+            self.schedule(flight.at, Happening::Arrival { flight, bytes });
+        }
+        match last {
+            Some(flight) => {
+                self.tapped(Wired::Datagram { from: flight.from, to }, &bytes);
+                self.schedule(flight.at, Happening::Arrival { flight, bytes });
+            }
+            None => self.tapped(Wired::Datagram { from: local, to }, &bytes),
+        }
+    }
+
+    fn arrive(&mut self, flight: Flight, bytes: &[u8]) {
+        let Some(host) = self.net.deliver(self.now, &flight) else { return };
+        self.trace.write(bytes);
+        if let Some(server) = self.servers.iter().position(|s| s.addr == host) {
+            return self.relay(server, flight.from, bytes);
+        }
+        let Some(client) = self.clients.iter().position(|c| c.addr == host && c.ended.is_none()) else {
+            return;
+        };
+        if self.is_awake(client) {
+            self.tell(client, Input::Datagram { from: flight.from, bytes });
+        }
+    }
+
+    fn relay(&mut self, server: usize, from: SocketAddr, bytes: &[u8]) {
+        let (now, wall) = (self.now, self.wall());
+        let Some(relay) = &mut self.servers[server].relay else { return };
+        let (to, bytes) = match relay.handle(now, wall, from, bytes) {
+            Verdict::Drop(_) => return,
+            Verdict::Reply(reply) => {
+                assert!(reply.len() <= bytes.len(), "a stranger's packet is never answered by a longer one");
+                (from, reply)
+            }
+            Verdict::Forward { to, header, inner } => {
+                (to, [&header[..], bytes.get(inner).unwrap_or_default()].concat())
+            }
+        };
+        let emissions = match &mut self.servers[server].operator {
+            Some(operator) => operator.datagram(to, bytes),
+            None => vec![(Duration::ZERO, to, bytes)],
+        };
+        for (later, to, bytes) in emissions {
+            self.schedule(now + later, Happening::Emission { server, to, bytes });
+        }
+    }
+
+    fn tapped(&mut self, wire: Wired, bytes: &[u8]) {
+        let at = self.now;
+        if let Some(tap) = &mut self.tap {
+            tap.push(Tapped { at, wire, bytes: bytes.to_vec() });
+        }
+    }
+
+    fn wall(&self) -> u32 {
+        WALL + (self.now - Time::ZERO).as_secs() as u32
+    }
+}
+
+/// Any day in history.
+const WALL: u32 = 1_700_000_000;
+const TIMER_LATE: Duration = Duration::from_micros(1_500);
+/// The edge's own limit for connecting and shaking hands.
+const DIAL_LIMIT: Duration = Duration::from_secs(8);
+/// How often a stream looks whether a cut is over.
+const REPAIR: Duration = Duration::from_millis(400);
+/// Timer wakes in one second that no honest schedule needs.
+const SPINNING: u32 = 1_000;
+const FOREVER: Time = Time::from_micros(u64::MAX);
