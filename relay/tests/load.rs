@@ -57,10 +57,8 @@ fn pace(per_second: u32, seconds: u32, mut send: impl FnMut(u32)) -> u32 {
     let mut sent = 0;
     while start.elapsed() < Duration::from_secs(seconds.into()) {
         let due = (start.elapsed().as_secs_f64() * f64::from(per_second)) as u32;
-        for _ in sent..due {
-            send(sent);
-            sent += 1;
-        }
+        (sent..due).for_each(&mut send);
+        sent = due;
         thread::yield_now();
     }
     sent
