@@ -50,7 +50,14 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("TCP {} cannot be opened; is it in use?", args.listen))?;
-    println!("Friends reach this server at {}#{}", listener.local_addr()?, base32(&key.public().0));
+    let addr = listener.local_addr()?;
+    let key_text = base32(&key.public().0);
+    if addr.ip().is_unspecified() {
+        // Only the operator knows under which name the machine is reached.
+        println!("Friends reach this server at HOST:{}#{key_text}", addr.port());
+    } else {
+        println!("Friends reach this server at {addr}#{key_text}");
+    }
     let config = Config { key, relays, probes, limits: Limits::default(), seed };
     signaling::serve(listener, config, relay::server::stop_signal()).await?;
     Ok(())
