@@ -1,1 +1,76 @@
-fn main() {}
+//! `voicechat`: the command line, and the only place that chooses an exit status.
+
+mod app;
+mod cli;
+mod config;
+mod demo;
+mod failure;
+mod host;
+mod note;
+mod pins;
+mod place;
+mod plan;
+mod prompt;
+mod report;
+mod serve;
+mod signal_link;
+mod sockets;
+mod sound;
+mod stop;
+mod trace;
+mod typed;
+mod ui;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::{Failure, Kind};
+use crate::plan::Plan;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    trace::quiet_panics();
+    match catch_unwind(AssertUnwindSafe(|| run(Cli::parse()))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            ui::fail(&failure);
+            ExitCode::from(failure.kind.status())
+        }
+        // The hook has said its sentence.
+        Err(_) => ExitCode::from(Kind::Defect.status()),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    trace::start(cli.verbose, cli.log.as_deref())?;
+    match cli.command {
+        None => {
+            ui::say(cli::WELCOME);
+            Ok(())
+        }
+        Some(Command::Create(call)) => {
+            within(call.json, async |ui| app::run(Plan::create(call, ui).await?, ui).await)
+        }
+        Some(Command::Join { code, call }) => {
+            within(call.json, async |ui| app::run(Plan::join(code.as_deref(), call, ui)?, ui).await)
+        }
+        Some(Command::Serve(serve)) => within(serve.json, async |ui| serve::run(serve, ui).await),
+        Some(Command::Demo(demo)) => within(false, async |_| demo::run(demo).await),
+        Some(Command::Devices) => sound::list(),
+    }
+}
+
+/// One thread for everything that waits, and the last word to the user.
+fn within(json: bool, body: impl AsyncFnOnce(&mut Ui) -> Result<(), Failure>) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::defect)?;
+    let mut ui = Ui::new(json)?;
+    let result = runtime.block_on(body(&mut ui));
+    ui.end(&result);
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,411 @@
+//! The only loop of a call: sockets, signaling, microphone, keyboard and timer tell the room; what it wants is done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand_core::{RngCore, SeedableRng};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use vc_core::crypto::keys::Rng;
+use vc_core::io::{Command, Ended, Event, Input, Output, PeerState, SignalIn, SignalOut, Time};
+use vc_core::protocol::member::MemberId;
+use vc_core::room::Room;
+
+use crate::failure::{Failure, Kind};
+use crate::host::seed;
+use crate::note::{self, Note};
+use crate::plan::{Entry, Plan};
+use crate::report::{self, Counts};
+use crate::signal_link::{Fault, Link, News};
+use crate::sockets::Sockets;
+use crate::sound::{FromSound, Sound};
+use crate::stop::Stop;
+use crate::typed::{self, Typed};
+use crate::ui::Ui;
+
+/// From here to the end of the stay.
+pub(crate) async fn run(plan: Plan, ui: &mut Ui) -> Result<(), Failure> {
+    let stop = Stop::new()?;
+    let (sound, missing) = Sound::start(plan.sound.clone())?;
+    if let Some(error) = missing {
+        ui.trouble(format!("{error} Until then this call is text only."));
+    }
+    let sockets = Sockets::bind().await.map_err(|error| {
+        Failure::machine(
+            format!("No UDP socket could be opened ({}).", crate::config::reason(&error)),
+            "Check the network settings of this machine.",
+        )
+    })?;
+    App::new(plan, ui, sound, sockets)?.stay(stop).await
+}
+
+struct App<'a> {
+    plan: Plan,
+    ui: &'a mut Ui,
+    room: Room,
+    sockets: Sockets,
+    link: Link,
+    sound: Sound,
+    start: Instant,
+    rng: Rng,
+    /// When the room wants to be called next.
+    wake: Time,
+    /// Members as they were introduced, for what is said about them after they are gone.
+    names: BTreeMap<MemberId, String>,
+    counts: Counts,
+    /// Why the last attempt to reach the server failed.
+    fault: Option<Fault>,
+    server_is_here: bool,
+    muted: bool,
+    deafened: bool,
+    stage: Stage,
+}
+
+enum Stage {
+    Staying,
+    /// Told the room; not longer than until then.
+    Leaving(Instant),
+    Over(Result<(), Failure>),
+}
+
+impl<'a> App<'a> {
+    fn new(plan: Plan, ui: &'a mut Ui, sound: Sound, sockets: Sockets) -> Result<Self, Failure> {
+        let now = Time::ZERO;
+        let mut rng = Rng::from_seed(seed()?);
+        let room = match &plan.entry {
+            Entry::Create => Room::create(plan.room.clone(), fresh(&mut rng), now),
+            Entry::Join(code) => Room::join(plan.room.clone(), code, fresh(&mut rng), now),
+        };
+        let server_is_here = plan.place.host == "localhost"
+            || plan.place.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        let muted = plan.muted;
+        Ok(Self {
+            plan,
+            ui,
+            room,
+            sockets,
+            link: Link::default(),
+            sound,
+            start: Instant::now(),
+            rng,
+            wake: now,
+            names: BTreeMap::new(),
+            counts: Counts::default(),
+            fault: None,
+            server_is_here,
+            muted,
+            deafened: false,
+            stage: Stage::Staying,
+        })
+    }
+
+    async fn stay(mut self, mut stop: Stop) -> Result<(), Failure> {
+        let mut lines = typed::lines();
+        let mut second = interval(SECOND);
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stay = self.plan.stay.map(|stay| self.start + stay);
+        self.sound.set_alone(true);
+        self.mute(self.muted);
+        self.tell_addresses();
+        loop {
+            if let Stage::Over(result) = self.stage {
+                self.link.parted().await;
+                return result.and(self.sound.finish());
+            }
+            self.next(&mut stop, &mut lines, &mut second, stay).await;
+        }
+    }
+
+    /// Waits for whatever comes first and acts on it.
+    async fn next(
+        &mut self,
+        stop: &mut Stop,
+        lines: &mut mpsc::Receiver<Typed>,
+        second: &mut Interval,
+        stay: Option<Instant>,
+    ) {
+        let wake = self.start + Duration::from_micros(self.wake.as_micros());
+        let (over, patience) = match &self.stage {
+            Stage::Staying => (stay, None),
+            Stage::Leaving(until) => (None, Some(*until)),
+            Stage::Over(_) => (None, None),
+        };
+        tokio::select! {
+            () = self.sockets.readable() => self.datagrams(),
+            from = self.sound.next() => self.heard(from),
+            () = sleep_until(wake) => self.tell(Input::Tick),
+            news = self.link.next() => self.news(news),
+            Some(typed) = lines.recv() => self.typed(typed),
+            _ = second.tick() => self.second().await,
+            () = stop.asked() => self.leave(),
+            () = self.ui.broken() => self.leave(),
+            () = at(over) => self.leave(),
+            () = at(patience) => self.stage = Stage::Over(Ok(())),
+            () = host_failed(&mut self.plan.host) => {
+                self.plan.host = None;
+                self.ui.trouble("The room's own server stopped: the call goes on, but nobody can join.");
+            }
+        }
+    }
+
+    /// Every change of the room is followed by everything that it wants done.
+    fn tell(&mut self, input: Input<'_>) {
+        let now = self.now();
+        self.room.handle(now, input);
+        loop {
+            match self.room.poll() {
+                Output::Transmit { to, bytes } => self.sockets.send(to, &bytes),
+                Output::Voice { from, frame } => {
+                    self.counts.heard(from);
+                    if !self.deafened {
+                        self.sound.hear(from, frame);
+                    }
+                }
+                Output::Signal(SignalOut::Dial) => {
+                    self.link.dial(self.plan.place.clone(), fresh(&mut self.rng))
+                }
+                Output::Signal(SignalOut::Frame(frame)) => self.link.send(frame),
+                Output::Signal(SignalOut::Hang) => self.link.hang(),
+                Output::Event(event) => self.event(event),
+                Output::Wake(wake) => {
+                    tracing::trace!(why = wake.why, "next");
+                    self.wake = wake.at;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn datagrams(&mut self) {
+        let mut buffer = [0; BUFFER];
+        // Bounded, so that a flood leaves a turn for the keyboard.
+        for _ in 0..BATCH {
+            let Some((len, from)) = self.sockets.take(&mut buffer) else { return };
+            if let Some(bytes) = buffer.get(..len) {
+                self.tell(Input::Datagram { from, bytes });
+            }
+        }
+    }
+
+    fn heard(&mut self, from: FromSound) {
+        match from {
+            FromSound::Voice(frame) => {
+                self.counts.sent += 1;
+                self.tell(Input::Voice(frame));
+            }
+            FromSound::Level { dbfs, talking } => {
+                self.counts.level = Some((dbfs, talking));
+                if self.ui.is_json() {
+                    self.ui.show(&Note::Level { dbfs, talking });
+                }
+            }
+            FromSound::Trouble(trouble) => self.ui.trouble(trouble.to_string()),
+            FromSound::InputEnded => self.ui.notice("The sound file has been played to its end."),
+        }
+    }
+
+    fn news(&mut self, news: News) {
+        match news {
+            News::Up { server, key } => {
+                self.fault = None;
+                self.met(key);
+                if server.ip().is_loopback() != self.server_is_here {
+                    self.server_is_here = server.ip().is_loopback();
+                    self.tell_addresses();
+                }
+                self.tell(Input::Signal(SignalIn::Up { server }));
+            }
+            News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
+            News::Down(Fault::Key(key)) => {
+                self.stage = Stage::Over(Err(report::key_changed(&self.plan, key)))
+            }
+            News::Down(fault) => {
+                tracing::debug!(?fault, "no signaling");
+                self.fault = Some(fault);
+                self.tell(Input::Signal(SignalIn::Down));
+            }
+        }
+    }
+
+    /// From its first answer on, the server must be the same one.
+    fn met(&mut self, key: vc_core::crypto::keys::PublicKey) {
+        let first = self.plan.place.key.replace(key).is_none();
+        let Some(pins) = self.plan.pins.take() else { return };
+        let address = self.plan.place.address();
+        match pins.remember(&address, key) {
+            Ok(()) if first => {
+                self.ui.notice(format!(
+                    "First time at {address}: its key is remembered and has to be the same next time."
+                ));
+            }
+            Ok(()) => {}
+            Err(error) => self.ui.trouble(format!(
+                "The server's key could not be remembered in {} ({}). Next time it is trusted anew.",
+                pins.file().display(),
+                crate::config::reason(&error)
+            )),
+        }
+    }
+
+    fn typed(&mut self, typed: Typed) {
+        match typed {
+            Typed::Say(_) if !self.somebody() => {
+                self.ui.notice("Nobody else is here yet, so nobody got that line.")
+            }
+            Typed::Say(text) => self.tell(Input::Command(Command::Say(text))),
+            Typed::Mute(muted) => self.mute(muted),
+            Typed::Deafen(deafened) => {
+                self.deafened = deafened;
+                self.tell(Input::Command(Command::Deafen(deafened)));
+                self.ui.notice(if deafened {
+                    "You hear nobody now; /undeafen ends it."
+                } else {
+                    "You hear again."
+                });
+            }
+            Typed::Peers => self.ui.peers(self.stats()),
+            Typed::Help => self.ui.notice(typed::HELP),
+            Typed::Quit => self.leave(),
+            Typed::Nonsense(why) => self.ui.notice(why),
+            // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
+            Typed::End if typed::on_terminal() && !self.ui.is_json() => self.leave(),
+            Typed::End => {}
+        }
+    }
+
+    fn mute(&mut self, muted: bool) {
+        if muted != self.muted {
+            self.ui.notice(if muted {
+                "Your microphone is off; /unmute switches it on."
+            } else {
+                "Your microphone is on."
+            });
+        }
+        self.muted = muted;
+        self.sound.set_muted(muted);
+        self.tell(Input::Command(Command::Mute(muted)));
+    }
+
+    /// The second request does not wait for the others to know.
+    fn leave(&mut self) {
+        match self.stage {
+            Stage::Staying => {
+                self.stage = Stage::Leaving(Instant::now() + PATIENCE);
+                self.tell(Input::Command(Command::Leave));
+            }
+            Stage::Leaving(_) => self.stage = Stage::Over(Ok(())),
+            Stage::Over(_) => {}
+        }
+    }
+
+    async fn second(&mut self) {
+        self.counts.seconds += 1;
+        let peers = self.room.peers();
+        let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
+        self.sound.set_alone(live().next().is_none());
+        let worst = live().map(|peer| peer.loss_out).fold(0.0, f32::max);
+        self.sound.set_expected_loss((worst * 100.0).round() as u8);
+        if self.ui.is_json() && self.room.me().is_some() {
+            self.ui.show(&Note::Stats(self.stats()));
+        }
+        if self.counts.seconds.is_multiple_of(ADDRESSES_EVERY) {
+            self.sockets.mend().await;
+            self.tell_addresses();
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match &event {
+            Event::Joined { id, name } => {
+                self.names.insert(*id, name.clone());
+                self.sound.set_alone(false);
+            }
+            Event::Left { id, .. } => self.sound.forget(*id),
+            Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
+            Event::Invite(_)
+            | Event::Entered { .. }
+            | Event::Moved { .. }
+            | Event::Reconnecting { .. }
+            | Event::Back { .. }
+            | Event::Said { .. }
+            | Event::Undelivered { .. }
+            | Event::Muted { .. }
+            | Event::Unreachable { .. }
+            | Event::WrongCode { .. }
+            | Event::Locked
+            | Event::Signaling { .. } => {}
+        }
+        if let Some(note) = report::note(&event, &self.plan, &self.names) {
+            self.ui.show(&note);
+        }
+        if let Event::Left { id, .. } = event {
+            self.names.remove(&id);
+            self.counts.forget(id);
+        }
+    }
+
+    fn result(&self, ended: Ended) -> Result<(), Failure> {
+        match ended {
+            Ended::Left => Ok(()),
+            Ended::Failed(error) => {
+                let failure = Failure::from(error);
+                Err(match self.fault {
+                    Some(fault) if failure.kind == Kind::Unreachable => {
+                        report::unreachable(&self.plan, fault)
+                    }
+                    _ => failure,
+                })
+            }
+        }
+    }
+
+    fn tell_addresses(&mut self) {
+        let addresses = self.sockets.addresses(self.server_is_here);
+        self.tell(Input::LocalAddrs(&addresses));
+    }
+
+    fn somebody(&self) -> bool {
+        !self.room.peers().is_empty()
+    }
+
+    fn stats(&self) -> note::Stats {
+        let mut stats = self.counts.stats(&self.room, &self.sound);
+        stats.muted = self.muted;
+        stats.deafened = self.deafened;
+        stats.drops.unsent = self.sockets.unsent;
+        stats
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+fn fresh(rng: &mut Rng) -> [u8; 32] {
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    seed
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn host_failed(host: &mut Option<crate::host::Host>) {
+    match host {
+        Some(host) => host.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// A changed network is noticed before the paths over the old one are given up.
+const ADDRESSES_EVERY: u64 = 5;
+/// Longer than the room takes to tell the others, so that it normally has the last word.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Longer than any packet of ours, so that what was cut off is malformed, too.
+const BUFFER: usize = vc_core::protocol::packet::MAX_UDP + 1;
+const BATCH: usize = 64;

@@ -1,0 +1,127 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Settings;
+
+#[derive(Parser)]
+#[command(
+    name = "voicechat",
+    version,
+    about = "Private voice and text chat for the terminal",
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n\n{STATUSES}"),
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Say on stderr what happens inside; never addresses, codes or what is said
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Write the same to FILE
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Open a room and print the code that lets friends in
+    Create(Call),
+    /// Enter a friend's room
+    Join {
+        /// The code or link; asked for when left out, so that nobody on this machine can read it in the process list
+        #[arg(value_name = "CODE|LINK")]
+        code: Option<String>,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Run a server for your friends: signaling and relay on one port, TCP and UDP
+    Serve(Serve),
+    /// Show a whole call between two programs on this machine, without sound card or network
+    Demo(Demo),
+    /// List microphones and loudspeakers
+    Devices,
+}
+
+#[derive(Args)]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Enter muted
+    #[arg(long)]
+    pub(crate) muted: bool,
+    /// One JSON event per line on stdout, as docs/EVENTS.md describes; stdin stays chat and commands
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Leave by itself after N seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Where to listen [default: 0.0.0.0:47700]; port 0 takes any free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The server's key, made on first use [default: server.key in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Print the place as one JSON event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// How long the two talk
+    #[arg(long, value_name = "N", default_value_t = 18, value_parser = clap::value_parser!(u32).range(8..=600))]
+    pub(crate) seconds: u32,
+    /// Force the step of the connection ladder
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) path: crate::config::Path,
+    /// Write what each friend heard to DIR [default: ./demo]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// What `voicechat` alone says.
+pub(crate) const WELCOME: &str = "\
+voicechat: private voice and text chat for you and your friends.
+
+  voicechat create    opens a room and prints a code; tell it to your friends
+  voicechat join      asks for the code and lets you in
+
+Try it alone first: voicechat demo
+Everything else:    voicechat --help
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  voicechat create                          a room on this machine; prints the code
+  voicechat join                            asks for the code
+  voicechat join --name Bob --low-latency   10 ms frames, for good networks
+  voicechat serve                           a server for your friends, anywhere
+  voicechat create --server HOST:PORT#KEY   a room on that server
+  voicechat demo                            see and hear it work
+
+In the call: just type to chat; /help lists the commands.";
+
+/// The promise of docs/EVENTS.md, for people. A test compares the two.
+pub(crate) const STATUSES: &str = "\
+Exit statuses:
+  0   left as asked
+  1   a defect of the program
+  2   wrong usage, configuration, or a code that cannot be one
+  3   wrong words in the code
+  4   no such room, or nobody in it answered
+  5   server not reachable
+  6   room full or locked, or too many tries
+  7   let in, but no connection to anybody works
+  8   the server shows another key than before
+  9   removed from the room
+  10  the other side speaks another version
+  11  this machine refuses: port in use, no such device, unreadable or unwritable file
+  12  the demo saw something other than it promises";

@@ -1,0 +1,239 @@
+//! A server inside this process: signaling on TCP and the relay on UDP, one port number, one key.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+use vc_core::crypto::keys::{PublicKey, Secret, StaticKey, kdf};
+use vc_core::crypto::ticket::RelayKey;
+
+use crate::config::{LISTEN, reason};
+use crate::failure::Failure;
+use crate::note::Reach;
+use crate::sockets::{interface_addresses, outward};
+
+/// Runs until it is dropped.
+pub(crate) struct Host {
+    /// Where others reach it.
+    pub(crate) address: SocketAddr,
+    pub(crate) reach: Reach,
+    pub(crate) key: PublicKey,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// One port number, both protocols.
+pub(crate) struct Door {
+    tcp: TcpListener,
+    udp: UdpSocket,
+}
+
+impl Host {
+    pub(crate) fn start(door: Door, secret: &Secret<32>) -> Result<Self, Failure> {
+        let listen = door.tcp.local_addr().map_err(Failure::defect)?;
+        let key = StaticKey::from_bytes(*secret.as_bytes());
+        // Derived, so that tickets outlive a restart of the server.
+        let relay_secret = kdf::<32>(secret.as_bytes(), "own relay", &[]);
+        let relay_id = relay::key_file::relay_id(&relay_secret);
+        let relay_key = RelayKey::new(relay_secret);
+        // "The host that you reached me at": right behind every router and for every name.
+        let same_host: SocketAddr = match listen {
+            SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, listen.port()).into(),
+            SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, listen.port()).into(),
+        };
+        let public = key.public();
+        let config = signaling::Config {
+            key,
+            relays: vec![signaling::RelayInfo { addr: same_host, id: relay_id, key: relay_key.clone() }],
+            probes: vec![same_host],
+            limits: signaling::Limits::default(),
+            seed: seed()?,
+        };
+        let relay_seed = seed()?;
+        let signaling = tokio::spawn(async move {
+            if let Err(error) = signaling::serve(door.tcp, config, std::future::pending()).await {
+                tracing::error!(%error, "signaling stopped");
+            }
+        });
+        let relay = tokio::spawn(async move {
+            if let Err(error) =
+                relay::serve(door.udp, relay_key, relay_id, relay_seed, std::future::pending()).await
+            {
+                tracing::error!(%error, "relay stopped");
+            }
+        });
+        let ip = advertised(listen.ip());
+        Ok(Self {
+            address: SocketAddr::new(ip, listen.port()),
+            reach: reach(ip),
+            key: public,
+            tasks: [signaling, relay],
+        })
+    }
+
+    /// Until one of the two has failed for good.
+    pub(crate) async fn failed(&mut self) {
+        let [signaling, relay] = &mut self.tasks;
+        tokio::select! {
+            _ = signaling => {}
+            _ = relay => {}
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Door {
+    /// Exactly there, or not at all.
+    pub(crate) async fn open(listen: SocketAddr) -> Result<Self, Failure> {
+        Self::bind(listen).await.map_err(|error| refused(listen, &error))
+    }
+
+    /// At the usual port or, when something else has it, at any; tells which.
+    pub(crate) async fn open_anywhere() -> Result<(Self, bool), Failure> {
+        match Self::bind(LISTEN).await {
+            Ok(door) => Ok((door, true)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                Ok((Self::open(SocketAddr::new(LISTEN.ip(), 0)).await?, false))
+            }
+            Err(error) => Err(refused(LISTEN, &error)),
+        }
+    }
+
+    async fn bind(listen: SocketAddr) -> io::Result<Self> {
+        let mut tries = 0;
+        loop {
+            let tcp = TcpListener::bind(listen).await?;
+            match UdpSocket::bind(tcp.local_addr()?).await {
+                Ok(udp) => return Ok(Self { tcp, udp }),
+                // A port that was free for TCP need not be for UDP; when any will do, take another.
+                Err(_) if listen.port() == 0 && tries < PORT_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The key of this machine's server, made on first use. Without a place to keep it, one for this time.
+pub(crate) fn key(state: Option<&Path>, file: Option<PathBuf>) -> Result<Secret<32>, Failure> {
+    let Some(path) = file.or_else(|| state.map(|state| state.join("server.key"))) else {
+        return Ok(Secret::new(seed()?));
+    };
+    let unusable = |error: io::Error| {
+        Failure::machine(
+            format!("The server's key file {} cannot be used ({}).", path.display(), reason(&error)),
+            "Make it readable, choose another with `voicechat serve --key-file`, or remove it to get a new key.",
+        )
+    };
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+    }
+    relay::key_file::load_or_create(&path).map_err(unusable)
+}
+
+pub(crate) fn seed() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        Failure::machine(
+            format!("The system gives no random bytes ({error})."),
+            "Without them nothing is private.",
+        )
+    })?;
+    Ok(seed)
+}
+
+/// How far an address is heard.
+pub(crate) fn reach(ip: IpAddr) -> Reach {
+    let private = match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            // 100.64/10 is shared by the customers of one provider (RFC 6598).
+            v4.is_private() || v4.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    };
+    match ip {
+        _ if ip.is_loopback() => Reach::Loopback,
+        _ if private => Reach::Lan,
+        _ => Reach::Public,
+    }
+}
+
+/// What to tell others when listening on `ip`.
+fn advertised(ip: IpAddr) -> IpAddr {
+    if !ip.is_unspecified() {
+        return ip;
+    }
+    outward()
+        .or_else(|| interface_addresses(false).into_iter().find(|other| other.is_ipv4() == ip.is_ipv4()))
+        .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+}
+
+fn refused(listen: SocketAddr, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::machine(
+            format!("Port {} is in use by another program.", listen.port()),
+            "Stop that program (another voicechat, perhaps), or choose another port with --listen ADDR:PORT.",
+        ),
+        io::ErrorKind::AddrNotAvailable => Failure::machine(
+            format!("This machine does not have the address {}.", listen.ip()),
+            "Listen on one of its own addresses, or on 0.0.0.0 for all.",
+        ),
+        io::ErrorKind::PermissionDenied => Failure::machine(
+            format!("The system does not allow listening on {listen}."),
+            "Choose a port above 1023 with --listen ADDR:PORT.",
+        ),
+        _ => Failure::machine(
+            format!("Listening on {listen} failed ({}).", reason(error)),
+            "Choose another --listen.",
+        ),
+    }
+}
+
+/// Two programs that both miss this often do not share a machine by chance.
+const PORT_TRIES: u32 = 16;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_tells_who_can_reach_it() {
+        let at = |ip: &str| reach(ip.parse().unwrap());
+        assert_eq!(at("127.0.0.1"), Reach::Loopback);
+        assert_eq!(at("::1"), Reach::Loopback);
+        for lan in ["192.168.1.2", "10.0.0.1", "172.16.0.1", "100.64.0.1", "169.254.0.1", "fd00::1"] {
+            assert_eq!(at(lan), Reach::Lan, "{lan}");
+        }
+        for public in ["9.9.9.9", "100.128.0.1", "2001:4860::1"] {
+            assert_eq!(at(public), Reach::Public, "{public}");
+        }
+    }
+
+    #[tokio::test]
+    async fn both_protocols_share_a_port_and_a_taken_one_is_named() {
+        let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = door.tcp.local_addr().unwrap();
+        assert_eq!(address.port(), door.udp.local_addr().unwrap().port());
+        let failure = Door::open(address).await.err().unwrap();
+        assert!(failure.what.contains(&address.port().to_string()));
+        assert_eq!(failure.kind, crate::failure::Kind::Machine);
+    }
+
+    #[test]
+    fn the_key_is_the_same_next_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("new");
+        let first = key(Some(&state), None).unwrap();
+        assert_eq!(first.as_bytes(), key(Some(&state), None).unwrap().as_bytes());
+        assert_ne!(first.as_bytes(), key(None, None).unwrap().as_bytes());
+    }
+}

@@ -1,0 +1,329 @@
+//! Everything the client has to say, once: `--json` prints it as it is (docs/EVENTS.md), ui.rs in words.
+
+use serde::Serialize;
+use vc_core::io::{Counters, Parting, Rung};
+use vc_core::protocol::member::MemberId;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Note {
+    Invite {
+        code: Option<String>,
+        link: Option<String>,
+        server: String,
+        reach: Reach,
+    },
+    Entered {
+        me: Id,
+    },
+    Joined {
+        id: Id,
+        name: String,
+    },
+    Left {
+        id: Id,
+        name: String,
+        why: &'static str,
+    },
+    Path {
+        id: Id,
+        name: String,
+        rung: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        via: Option<Id>,
+    },
+    Chat {
+        from: Id,
+        name: String,
+        text: String,
+    },
+    Undelivered {
+        to: Id,
+        name: String,
+        text: String,
+    },
+    Muted {
+        id: Id,
+        name: String,
+        muted: bool,
+    },
+    Reconnecting {
+        id: Id,
+        name: String,
+    },
+    Back {
+        id: Id,
+        name: String,
+    },
+    Unreachable {
+        id: Id,
+        name: String,
+    },
+    WrongCode {
+        tries: u32,
+    },
+    Locked,
+    Signaling {
+        up: bool,
+    },
+    Level {
+        dbfs: f32,
+        talking: bool,
+    },
+    Stats(Stats),
+    Notice {
+        message: String,
+    },
+    Trouble {
+        message: String,
+    },
+    Serving {
+        place: String,
+        address: String,
+        key: String,
+        reach: Reach,
+    },
+    Error {
+        code: &'static str,
+        message: String,
+        hint: String,
+    },
+    Ended {
+        reason: &'static str,
+        exit: u8,
+    },
+}
+
+/// How far an address is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reach {
+    /// This machine only.
+    Loopback,
+    /// The same network.
+    Lan,
+    Public,
+    /// A name or a server of somebody else: as far as that goes.
+    Server,
+}
+
+/// The state of the call, once a second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Stats {
+    pub(crate) captured: u64,
+    pub(crate) sent: u64,
+    pub(crate) level_dbfs: Option<f32>,
+    pub(crate) talking: bool,
+    pub(crate) muted: bool,
+    pub(crate) deafened: bool,
+    pub(crate) peers: Vec<PeerStats>,
+    pub(crate) drops: Drops,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct PeerStats {
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    pub(crate) state: &'static str,
+    pub(crate) rung: Option<&'static str>,
+    pub(crate) rtt_ms: Option<f32>,
+    pub(crate) jitter_ms: Option<f32>,
+    pub(crate) loss_in: f32,
+    pub(crate) loss_out: f32,
+    pub(crate) muted: bool,
+    pub(crate) deafened: bool,
+    pub(crate) heard: u64,
+    #[serde(flatten)]
+    pub(crate) sound: Option<PeerSound>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct PeerSound {
+    pub(crate) played: u64,
+    pub(crate) fec: u64,
+    pub(crate) concealed: u64,
+    pub(crate) late: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) buffer_ms: u32,
+    pub(crate) target_ms: u32,
+    pub(crate) level_dbfs: f32,
+    pub(crate) delay_ms: Option<f32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Drops {
+    pub(crate) unsent: u64,
+    pub(crate) voice: u64,
+    pub(crate) garbage: Garbage,
+}
+
+/// What came from the network and was dropped, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Garbage {
+    pub(crate) malformed: u64,
+    pub(crate) unknown: u64,
+    pub(crate) replayed: u64,
+    pub(crate) forged: u64,
+    pub(crate) gate: u64,
+    pub(crate) stranger: u64,
+    pub(crate) too_many: u64,
+    pub(crate) out_of_turn: u64,
+}
+
+impl From<&Counters> for Garbage {
+    fn from(counters: &Counters) -> Self {
+        Self {
+            malformed: counters.malformed,
+            unknown: counters.unknown,
+            replayed: counters.replayed,
+            forged: counters.forged,
+            gate: counters.gate,
+            stranger: counters.stranger,
+            too_many: counters.too_many,
+            out_of_turn: counters.out_of_turn,
+        }
+    }
+}
+
+/// A member, as 16 hexadecimal digits: programs' numbers are often too short for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Id(pub(crate) String);
+
+impl From<MemberId> for Id {
+    fn from(id: MemberId) -> Self {
+        Self(format!("{:016x}", id.as_u64()))
+    }
+}
+
+pub(crate) fn rung(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Direct => "direct",
+        Rung::Host(_) => "host",
+        Rung::Relay => "relay",
+        Rung::Mail => "mail",
+    }
+}
+
+pub(crate) fn parting(why: Parting) -> &'static str {
+    match why {
+        Parting::Left => "left",
+        Parting::TimedOut => "timed_out",
+        Parting::Kicked => "kicked",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/EVENTS.md");
+
+    /// One of each. A variant that is missing here fails to compile below.
+    fn all() -> Vec<Note> {
+        let id = || Id("0123456789abcdef".into());
+        let name = || "Ada".to_owned();
+        let text = || "hi".to_owned();
+        let sound = Some(PeerSound::default());
+        let peers = vec![PeerStats { sound, ..PeerStats::default() }];
+        vec![
+            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan },
+            Note::Entered { me: id() },
+            Note::Joined { id: id(), name: name() },
+            Note::Left { id: id(), name: name(), why: parting(Parting::Left) },
+            Note::Path { id: id(), name: name(), rung: "host", via: Some(id()) },
+            Note::Chat { from: id(), name: name(), text: text() },
+            Note::Undelivered { to: id(), name: name(), text: text() },
+            Note::Muted { id: id(), name: name(), muted: true },
+            Note::Reconnecting { id: id(), name: name() },
+            Note::Back { id: id(), name: name() },
+            Note::Unreachable { id: id(), name: name() },
+            Note::WrongCode { tries: 1 },
+            Note::Locked,
+            Note::Signaling { up: true },
+            Note::Level { dbfs: -20.0, talking: true },
+            Note::Stats(Stats { peers, ..Stats::default() }),
+            Note::Notice { message: text() },
+            Note::Trouble { message: text() },
+            Note::Serving { place: text(), address: text(), key: text(), reach: Reach::Public },
+            Note::Error { code: "usage", message: text(), hint: text() },
+            Note::Ended { reason: "left", exit: 0 },
+        ]
+    }
+
+    fn kinds(note: &Note) -> usize {
+        match note {
+            Note::Invite { .. }
+            | Note::Entered { .. }
+            | Note::Joined { .. }
+            | Note::Left { .. }
+            | Note::Path { .. }
+            | Note::Chat { .. }
+            | Note::Undelivered { .. }
+            | Note::Muted { .. }
+            | Note::Reconnecting { .. }
+            | Note::Back { .. }
+            | Note::Unreachable { .. }
+            | Note::WrongCode { .. }
+            | Note::Locked
+            | Note::Signaling { .. }
+            | Note::Level { .. }
+            | Note::Stats(_)
+            | Note::Notice { .. }
+            | Note::Trouble { .. }
+            | Note::Serving { .. }
+            | Note::Error { .. }
+            | Note::Ended { .. } => 21,
+        }
+    }
+
+    fn fields(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    found.push(key.clone());
+                    fields(value, found);
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| fields(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_event_and_every_field_is_described() {
+        let notes = all();
+        assert!(notes.iter().all(|note| kinds(note) == notes.len()));
+        for note in notes {
+            let value = serde_json::to_value(&note).unwrap();
+            let event = value["event"].as_str().unwrap();
+            let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{event}` |")));
+            let row = row.unwrap_or_else(|| panic!("{event} has no row"));
+            let mut found = Vec::new();
+            fields(&value, &mut found);
+            let stats = matches!(note, Note::Stats(_));
+            for field in found.iter().filter(|field| *field != "event") {
+                let place = if stats { PAGE } else { row };
+                assert!(place.contains(&format!("`{field}`")), "{event}: {field}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_described_event_exists() {
+        let events: Vec<String> = all()
+            .iter()
+            .map(|note| serde_json::to_value(note).unwrap()["event"].as_str().unwrap().into())
+            .collect();
+        let table = PAGE.split("## Events").nth(1).unwrap().split("### `stats`").next().unwrap();
+        for row in
+            table.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| !row.starts_with("event`"))
+        {
+            let event = row.split('`').next().unwrap();
+            assert!(events.iter().any(|known| known == event), "{event}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Where a server is, and which key it must show: `HOST[:PORT][#KEY]`.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use thiserror::Error;
+use vc_core::crypto::keys::PublicKey;
+use vc_core::room::code::{base32, unbase32};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// A name or a bare IP address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) key: Option<PublicKey>,
+}
+
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum BadPlace {
+    #[error("a server is written HOST:PORT, for example play.example.org:47700 or 192.168.1.5:47700")]
+    Form,
+    #[error("the part after # is not a server's key; copy the whole line that `voicechat serve` printed")]
+    Key,
+}
+
+impl Place {
+    pub(crate) fn at(addr: SocketAddr, key: PublicKey) -> Self {
+        Self { host: addr.ip().to_string(), port: addr.port(), key: Some(key) }
+    }
+
+    /// `HOST:PORT`, without the key.
+    pub(crate) fn address(&self) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]:{}", self.port),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The whole line, as `voicechat serve` prints it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address())?;
+        match &self.key {
+            Some(key) => write!(f, "#{}", base32(&key.0)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = BadPlace;
+
+    fn from_str(text: &str) -> Result<Self, BadPlace> {
+        let text = text.trim();
+        let (address, key) = match text.split_once('#') {
+            Some((address, key)) => (address, Some(PublicKey(unbase32(key).ok_or(BadPlace::Key)?))),
+            None => (text, None),
+        };
+        let (host, port) = host_port(address).ok_or(BadPlace::Form)?;
+        Ok(Self { host: host.to_owned(), port, key })
+    }
+}
+
+fn host_port(text: &str) -> Option<(&str, u16)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        let IpAddr::V6(_) = host.parse().ok()? else { return None };
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, port_number(port)?)),
+            None => rest.is_empty().then_some((host, PORT)),
+        };
+    }
+    if let Ok(IpAddr::V6(_)) = text.parse() {
+        return Some((text, PORT));
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, port_number(port)?),
+        None => (text, PORT),
+    };
+    let named = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    named.then_some((host, port))
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port != 0)
+}
+
+/// In the dynamic range, so that no registered service is disturbed.
+pub(crate) const PORT: u16 = 47_700;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Result<(String, bool), BadPlace> {
+        text.parse::<Place>().map(|place| (place.address(), place.key.is_some()))
+    }
+
+    #[test]
+    fn a_port_may_be_left_out_and_an_ipv6_address_may_stand_bare() {
+        assert_eq!(place("play.example.org"), Ok(("play.example.org:47700".into(), false)));
+        assert_eq!(place("10.0.0.2:5"), Ok(("10.0.0.2:5".into(), false)));
+        assert_eq!(place("::1"), Ok(("[::1]:47700".into(), false)));
+        assert_eq!(place("[2001:db8::1]:9"), Ok(("[2001:db8::1]:9".into(), false)));
+    }
+
+    #[test]
+    fn a_place_with_a_key_comes_back_from_its_text() {
+        let place = Place { host: "h.example".into(), port: 7, key: Some(PublicKey([9; 32])) };
+        assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
+        assert_eq!(place.to_string().to_uppercase().parse::<Place>().unwrap().key, place.key);
+    }
+
+    #[test]
+    fn what_is_no_place_says_so() {
+        for text in ["", ":1", "host:", "host:0", "host:99999", "a b", "[::1", "[::1]x", "[host]:1", "a:b:c"]
+        {
+            assert_eq!(place(text), Err(BadPlace::Form), "{text}");
+        }
+        assert_eq!(place("host:1#"), Err(BadPlace::Key));
+        assert_eq!(place("host:1#abc"), Err(BadPlace::Key));
+    }
+}

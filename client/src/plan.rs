@@ -1,0 +1,162 @@
+//! What one call is to be, settled before anything touches the network.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vc_core::io::Config;
+use vc_core::protocol::member::Codes;
+use vc_core::protocol::text;
+use vc_core::room::code::Code;
+
+use crate::cli::Call;
+use crate::config::{Settings, default_name, state_dir};
+use crate::failure::Failure;
+use crate::host::{Door, Host, key};
+use crate::note::{Note, Reach};
+use crate::pins::Pins;
+use crate::place::Place;
+use crate::prompt;
+use crate::ui::Ui;
+
+pub(crate) struct Plan {
+    pub(crate) entry: Entry,
+    /// Where to dial; its key is the one that must be shown, if it is known yet.
+    pub(crate) place: Place,
+    /// Keeps the key of a server met for the first time.
+    pub(crate) pins: Option<Pins>,
+    /// Whether a spoken code must name the place, because friends have no other way to know it.
+    pub(crate) named: bool,
+    pub(crate) reach: Reach,
+    /// Our own server, if the room has no other.
+    pub(crate) host: Option<Host>,
+    pub(crate) room: Config,
+    pub(crate) sound: audio::Config,
+    pub(crate) muted: bool,
+    pub(crate) stay: Option<Duration>,
+}
+
+pub(crate) enum Entry {
+    Create,
+    Join(Code),
+}
+
+impl Plan {
+    pub(crate) async fn create(call: Call, ui: &Ui) -> Result<Self, Failure> {
+        let settings = call.settings.clone().completed()?;
+        let Some(server) = settings.server.clone() else {
+            let host = embedded(settings.listen, ui).await?;
+            let place = Place::at(host.address, host.key);
+            let reach = host.reach;
+            let plan = Self::new(Entry::Create, place, None, &call, settings);
+            return Ok(Self { named: true, reach, host: Some(host), ..plan });
+        };
+        let (place, pins) = pinned(server)?;
+        Ok(Self::new(Entry::Create, place, pins, &call, settings))
+    }
+
+    pub(crate) fn join(typed: Option<&str>, call: Call, ui: &Ui) -> Result<Self, Failure> {
+        let code = match typed {
+            Some(text) => prompt::parse(text)?,
+            None => prompt::code()?,
+        };
+        if typed.is_some() && !ui.is_json() && std::io::stdin().is_terminal() {
+            ui.notice(
+                "Other users of this machine can see a code that stands on the command line; `voicechat join` asks \
+                 for it instead.",
+            );
+        }
+        let flag = call.settings.server.clone();
+        let settings = call.settings.clone().completed()?;
+        let told = match code.server() {
+            Some((address, key)) => {
+                let place: Place = address.parse().map_err(|bad| unusable(&bad))?;
+                Some(Place { key, ..place })
+            }
+            None => None,
+        };
+        // What stands on the command line was meant for this call; what the code says beats every standing setting.
+        let named = flag.is_none() && told.is_some();
+        let key = told.as_ref().and_then(|told| told.key);
+        let server =
+            flag.map(|flag| Place { key: flag.key.or(key), ..flag }).or(told).or(settings.server.clone());
+        let Some(server) = server else {
+            return Err(Failure::usage(
+                "The code does not say which server the room is on, and none is set.",
+                "Ask your friend for the link, or add --server HOST:PORT.",
+            ));
+        };
+        // A place that a code names may be any machine's address in any network: nothing to remember.
+        let (place, pins) = if named { (server, None) } else { pinned(server)? };
+        let plan = Self::new(Entry::Join(code), place, pins, &call, settings);
+        Ok(Self { named, ..plan })
+    }
+
+    fn new(entry: Entry, place: Place, pins: Option<Pins>, call: &Call, settings: Settings) -> Self {
+        let frame = match settings.low_latency {
+            Some(true) => audio::FrameLen::Ms10,
+            _ => audio::FrameLen::Ms20,
+        };
+        let defaults = audio::Config::default();
+        Self {
+            entry,
+            place,
+            pins,
+            named: false,
+            reach: Reach::Server,
+            host: None,
+            room: Config {
+                name: settings.name.map_or_else(default_name, |name| text::name(&name)),
+                paths: settings.path.unwrap_or_default().policy(),
+            },
+            sound: audio::Config {
+                input: settings.input.unwrap_or(defaults.input),
+                output: settings.output.unwrap_or(defaults.output),
+                frame,
+                bitrate: defaults.bitrate,
+            },
+            muted: call.muted,
+            stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        }
+    }
+
+    /// The codes as people hand them on. The link needs the server's key.
+    pub(crate) fn invitation(&self, codes: &Codes) -> Note {
+        let server = self.place.address();
+        let spoken = codes.spoken.clone().map(|(number, words)| {
+            Code::Spoken { number, words, server: self.named.then(|| server.clone()) }.text()
+        });
+        let link = codes.link.zip(self.place.key).map(|((nameplate, secret), key)| {
+            Code::Link { server: server.clone(), key, nameplate, secret }.text()
+        });
+        Note::Invite { code: spoken, link, server, reach: self.reach }
+    }
+}
+
+async fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {
+    let door = match listen {
+        Some(listen) => Door::open(listen).await?,
+        None => {
+            let (door, usual) = Door::open_anywhere().await?;
+            if !usual {
+                ui.notice("The usual port is taken, so this room listens on another one.");
+            }
+            door
+        }
+    };
+    let host = Host::start(door, &key(state_dir().as_deref(), None)?)?;
+    ui.notice("No server is set, so this program runs one for the room; --server HOST:PORT uses another.");
+    Ok(host)
+}
+
+/// The key to expect of a server that the user chose: the one typed, else the one it showed the first time.
+fn pinned(server: Place) -> Result<(Place, Option<Pins>), Failure> {
+    let Some(pins) = state_dir().map(|dir| Pins::in_dir(&dir)) else { return Ok((server, None)) };
+    let known = pins.key_of(&server.address());
+    let key = server.key.or(known);
+    Ok((Place { key, ..server }, (key.is_none() || key != known).then_some(pins)))
+}
+
+fn unusable(bad: &crate::place::BadPlace) -> Failure {
+    Failure::usage("The code names no usable server.", format!("{bad}."))
+}

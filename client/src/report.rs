@@ -1,0 +1,175 @@
+//! The room's words and numbers as notes.
+
+use std::collections::BTreeMap;
+
+use vc_core::crypto::keys::PublicKey;
+use vc_core::io::{Event, PeerState, PeerView, Rung};
+use vc_core::protocol::member::MemberId;
+use vc_core::room::Room;
+
+use crate::failure::{Failure, Kind};
+use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats};
+use crate::plan::Plan;
+use crate::signal_link::Fault;
+use crate::sound::Sound;
+
+/// What the loop counts itself.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Voice frames given to the room.
+    pub(crate) sent: u64,
+    /// The own microphone: dBFS, and whether it is being sent.
+    pub(crate) level: Option<(f32, bool)>,
+    pub(crate) seconds: u64,
+    heard: BTreeMap<MemberId, u64>,
+}
+
+impl Counts {
+    pub(crate) fn heard(&mut self, from: MemberId) {
+        *self.heard.entry(from).or_default() += 1;
+    }
+
+    pub(crate) fn forget(&mut self, id: MemberId) {
+        self.heard.remove(&id);
+    }
+
+    pub(crate) fn stats(&self, room: &Room, sound: &Sound) -> Stats {
+        let sounds = sound.stats();
+        let peers = room.peers().into_iter().map(|peer| {
+            let heard = sounds.iter().find(|(friend, _)| *friend == peer.id.as_u64()).map(|(_, stats)| stats);
+            let sound = heard.map(|heard| PeerSound {
+                played: heard.played,
+                fec: heard.fec,
+                concealed: heard.concealed,
+                late: heard.late,
+                duplicates: heard.duplicates,
+                buffer_ms: heard.buffer_ms,
+                target_ms: heard.target_ms,
+                level_dbfs: heard.level_dbfs,
+                delay_ms: peer.rtt.map(|rtt| delay_ms(millis(rtt), heard.buffer_ms, sound.frame_ms())),
+            });
+            peer_stats(peer, sound, &self.heard)
+        });
+        Stats {
+            captured: sound.captured(),
+            sent: self.sent,
+            level_dbfs: self.level.map(|(dbfs, _)| dbfs),
+            talking: self.level.is_some_and(|(_, talking)| talking),
+            peers: peers.collect(),
+            drops: Drops { unsent: 0, voice: sound.dropped(), garbage: room.counters().into() },
+            ..Stats::default()
+        }
+    }
+}
+
+/// `None` for what is said elsewhere.
+pub(crate) fn note(event: &Event, plan: &Plan, names: &BTreeMap<MemberId, String>) -> Option<Note> {
+    let name = |id: &MemberId| names.get(id).cloned().unwrap_or_else(|| "someone".to_owned());
+    Some(match event {
+        Event::Invite(codes) => plan.invitation(codes),
+        Event::Entered { me } => Note::Entered { me: (*me).into() },
+        Event::Joined { id, name } => Note::Joined { id: (*id).into(), name: name.clone() },
+        Event::Moved { id, rung } => Note::Path {
+            id: (*id).into(),
+            name: name(id),
+            rung: note::rung(*rung),
+            via: match rung {
+                Rung::Host(via) => Some((*via).into()),
+                Rung::Direct | Rung::Relay | Rung::Mail => None,
+            },
+        },
+        Event::Reconnecting { id } => Note::Reconnecting { id: (*id).into(), name: name(id) },
+        Event::Back { id } => Note::Back { id: (*id).into(), name: name(id) },
+        Event::Left { id, why } => Note::Left { id: (*id).into(), name: name(id), why: note::parting(*why) },
+        Event::Said { from, text } => {
+            Note::Chat { from: (*from).into(), name: name(from), text: text.clone() }
+        }
+        Event::Undelivered { to, text } => {
+            Note::Undelivered { to: (*to).into(), name: name(to), text: text.clone() }
+        }
+        Event::Muted { id, muted } => Note::Muted { id: (*id).into(), name: name(id), muted: *muted },
+        Event::Unreachable { id, name } => Note::Unreachable { id: (*id).into(), name: name.clone() },
+        Event::WrongCode { tries } => Note::WrongCode { tries: *tries },
+        Event::Locked => Note::Locked,
+        Event::Signaling { up } => Note::Signaling { up: *up },
+        // The end is told with its exit status, last of all.
+        Event::Ended(_) => return None,
+    })
+}
+
+pub(crate) fn key_changed(plan: &Plan, shown: PublicKey) -> Failure {
+    let address = plan.place.address();
+    let key = vc_core::room::code::base32(&shown.0);
+    Failure::new(
+        Kind::KeyChanged,
+        format!(
+            "The server at {address} shows another key than the one you know; somebody may be in between."
+        ),
+        format!(
+            "Ask whoever runs it. If the key was really changed, accept it once with --server {address}#{key}, or ask \
+             for a new link."
+        ),
+    )
+}
+
+/// More precise than "unreachable", where the attempt told more.
+pub(crate) fn unreachable(plan: &Plan, fault: Fault) -> Failure {
+    let address = plan.place.address();
+    let (what, hint) = match fault {
+        Fault::Lookup => (
+            format!("The server's name in {address} cannot be found."),
+            "Check its spelling and your connection.",
+        ),
+        Fault::Refused => (
+            format!("Nothing runs at {address}."),
+            "Check the address and the port; the server may have been stopped.",
+        ),
+        Fault::Silent | Fault::Key(_) => (
+            format!("The server at {address} does not answer."),
+            "Check the address and your connection; a firewall may be in the way.",
+        ),
+        Fault::Foreign => {
+            (format!("What answers at {address} is no voicechat server."), "Check the address and the port.")
+        }
+        Fault::Broken => (
+            format!("The connection to the server at {address} breaks off."),
+            "Try again; if it happens again, the server may be full or of another version.",
+        ),
+    };
+    Failure::new(Kind::Unreachable, what, hint)
+}
+
+fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: &BTreeMap<MemberId, u64>) -> PeerStats {
+    PeerStats {
+        id: peer.id.into(),
+        name: peer.name,
+        state: match peer.state {
+            PeerState::Connecting => "connecting",
+            PeerState::Live => "live",
+            PeerState::Reconnecting => "reconnecting",
+        },
+        rung: peer.rung.map(note::rung),
+        rtt_ms: peer.rtt.map(millis),
+        jitter_ms: peer.rtt_var.map(millis),
+        loss_in: peer.loss_in,
+        loss_out: peer.loss_out,
+        muted: peer.muted,
+        deafened: peer.deafened,
+        heard: heard.get(&peer.id).copied().unwrap_or(0),
+        sound,
+    }
+}
+
+/// From their lips to our ears without the sound devices: a frame has to be full, the codec looks ahead, half a round
+/// trip, the jitter buffer.
+fn delay_ms(rtt_ms: f32, buffer_ms: u32, frame_ms: f32) -> f32 {
+    let delay = frame_ms + LOOK_AHEAD_MS + rtt_ms / 2.0 + buffer_ms as f32;
+    (delay * 10.0).round() / 10.0
+}
+
+fn millis(duration: std::time::Duration) -> f32 {
+    (duration.as_secs_f32() * 100_000.0).round() / 100.0
+}
+
+/// Of Opus at 48 kHz (RFC 6716 and the encoder's own figure, 312 samples).
+const LOOK_AHEAD_MS: f32 = 6.5;

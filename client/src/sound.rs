@@ -1,0 +1,177 @@
+//! The sound of the call, or its absence: text goes on without.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use audio::{Engine, Error, FrameLen, FriendStats, FromEngine, Heard, Trouble};
+use tokio::sync::mpsc;
+use vc_core::io::{self, VoiceFrame};
+use vc_core::protocol::member::MemberId;
+
+use crate::failure::Failure;
+use crate::ui;
+
+pub(crate) struct Sound {
+    engine: Option<Engine>,
+    frame: FrameLen,
+    voice: mpsc::Receiver<FromEngine>,
+    /// Rare, and never to be lost to a full queue.
+    news: mpsc::UnboundedReceiver<FromEngine>,
+    dropped: Arc<AtomicU64>,
+    alone: bool,
+    loss: u8,
+}
+
+pub(crate) enum FromSound {
+    Voice(VoiceFrame),
+    Level { dbfs: f32, talking: bool },
+    Trouble(Trouble),
+    InputEnded,
+}
+
+impl Sound {
+    /// What the user named and does not exist is an error; a machine without sound is not, its reason is returned.
+    pub(crate) fn start(config: audio::Config) -> Result<(Self, Option<Error>), Failure> {
+        let (to_voice, voice) = mpsc::channel(QUEUE);
+        let (to_news, news) = mpsc::unbounded_channel();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let frame = config.frame;
+        let count = dropped.clone();
+        let sink = move |from: FromEngine| match from {
+            FromEngine::Voice(_) | FromEngine::Level { .. } => {
+                // A loop that is so far behind has no use for more.
+                if to_voice.try_send(from).is_err() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            FromEngine::Trouble(_) | FromEngine::InputEnded => {
+                // The loop is gone only when the engine is about to be.
+                let _ = to_news.send(from);
+            }
+        };
+        let (engine, missing) = match Engine::start(config, sink) {
+            Ok(engine) => (Some(engine), None),
+            Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => (None, Some(error)),
+            Err(error) => return Err(Failure::machine(error.to_string(), "")),
+        };
+        let sound = Self { engine, frame, voice, news, dropped, alone: false, loss: 0 };
+        Ok((sound, missing))
+    }
+
+    pub(crate) async fn next(&mut self) -> FromSound {
+        let from = tokio::select! {
+            Some(from) = self.voice.recv() => from,
+            Some(from) = self.news.recv() => from,
+            else => pending().await,
+        };
+        match from {
+            FromEngine::Voice(captured) => FromSound::Voice(VoiceFrame {
+                time: captured.time,
+                len: match self.frame {
+                    FrameLen::Ms10 => io::FrameLen::Ms10,
+                    FrameLen::Ms20 => io::FrameLen::Ms20,
+                },
+                last_of_talk: captured.last_of_talk,
+                opus: captured.opus,
+            }),
+            FromEngine::Level { dbfs, talking } => FromSound::Level { dbfs, talking },
+            FromEngine::Trouble(trouble) => FromSound::Trouble(trouble),
+            FromEngine::InputEnded => FromSound::InputEnded,
+        }
+    }
+
+    pub(crate) fn hear(&self, from: MemberId, frame: VoiceFrame) {
+        let len = match frame.len {
+            io::FrameLen::Ms10 => FrameLen::Ms10,
+            io::FrameLen::Ms20 => FrameLen::Ms20,
+            // Known to the protocol, sent by nobody yet.
+            io::FrameLen::Ms40 | io::FrameLen::Ms60 => return,
+        };
+        if let Some(engine) = &self.engine {
+            let heard = Heard { time: frame.time, len, opus: frame.opus, last_of_talk: frame.last_of_talk };
+            engine.hear(from.as_u64(), heard);
+        }
+    }
+
+    pub(crate) fn forget(&self, friend: MemberId) {
+        if let Some(engine) = &self.engine {
+            engine.forget(friend.as_u64());
+        }
+    }
+
+    pub(crate) fn set_muted(&self, muted: bool) {
+        if let Some(engine) = &self.engine {
+            engine.set_muted(muted);
+        }
+    }
+
+    pub(crate) fn set_alone(&mut self, alone: bool) {
+        if alone != self.alone {
+            self.alone = alone;
+            if let Some(engine) = &self.engine {
+                engine.set_alone(alone);
+            }
+        }
+    }
+
+    /// In percent.
+    pub(crate) fn set_expected_loss(&mut self, loss: u8) {
+        if loss != self.loss {
+            self.loss = loss;
+            if let Some(engine) = &self.engine {
+                engine.set_expected_loss(loss);
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Vec<(u64, FriendStats)> {
+        self.engine.as_ref().map(Engine::stats).unwrap_or_default()
+    }
+
+    /// Frames that passed the microphone while somebody could hear them.
+    pub(crate) fn captured(&self) -> u64 {
+        self.engine.as_ref().map_or(0, |engine| engine.captured().heard)
+    }
+
+    /// Frames lost between the threads, in both directions.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed) + self.engine.as_ref().map_or(0, Engine::dropped)
+    }
+
+    pub(crate) fn frame_ms(&self) -> f32 {
+        self.frame.as_millis() as f32
+    }
+
+    /// Completes a recording.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        match self.engine.map(Engine::finish) {
+            Some(Err(error)) => Err(Failure::machine(error.to_string(), "")),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+/// `voicechat devices`.
+pub(crate) fn list() -> Result<(), Failure> {
+    let devices = audio::devices().map_err(|error| Failure::machine(error.to_string(), ""))?;
+    let mut text = String::new();
+    for (title, devices) in
+        [("Microphones (--input)", devices.inputs), ("Loudspeakers (--output)", devices.outputs)]
+    {
+        text += &format!("{title}:\n");
+        for device in &devices {
+            let star = if device.is_default { "*" } else { " " };
+            let monitor = if device.is_monitor { ", hears what is played" } else { "" };
+            text += &format!("  {star} {}  ({}{monitor})\n", device.id, device.name);
+        }
+        if devices.is_empty() {
+            text += "    none\n";
+        }
+    }
+    ui::say(&text);
+    Ok(())
+}
+
+/// A third of a second of 20 ms frames: later ones would be played too late anyway.
+const QUEUE: usize = 16;

@@ -1,0 +1,46 @@
+//! Being asked to stop: Ctrl-C, a closed terminal, a service manager.
+
+use crate::failure::Failure;
+
+#[cfg(unix)]
+pub(crate) struct Stop([tokio::signal::unix::Signal; 3]);
+
+#[cfg(unix)]
+impl Stop {
+    /// From now on the signals no longer end the process by themselves.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(Failure::defect);
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// Once per request.
+    pub(crate) async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) struct Stop;
+
+#[cfg(not(unix))]
+impl Stop {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self)
+    }
+
+    pub(crate) async fn asked(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
