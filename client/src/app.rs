@@ -18,7 +18,7 @@ use crate::plan::{Entry, Plan};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
-use crate::sound::{FromSound, Sound};
+use crate::sound::FromSound;
 use crate::stop::Stop;
 use crate::typed::{self, Typed};
 use crate::ui::Ui;
@@ -26,17 +26,13 @@ use crate::ui::Ui;
 /// From here to the end of the stay.
 pub(crate) async fn run(plan: Plan, ui: &mut Ui) -> Result<(), Failure> {
     let stop = Stop::new()?;
-    let (sound, missing) = Sound::start(plan.sound.clone())?;
-    if let Some(error) = missing {
-        ui.trouble(format!("{error} Until then this call is text only."));
-    }
     let sockets = Sockets::bind().await.map_err(|error| {
         Failure::machine(
             format!("No UDP socket could be opened ({}).", crate::config::reason(&error)),
             "Check the network settings of this machine.",
         )
     })?;
-    App::new(plan, ui, sound, sockets)?.stay(stop).await
+    App::new(plan, ui, sockets)?.stay(stop).await
 }
 
 struct App<'a> {
@@ -45,7 +41,6 @@ struct App<'a> {
     room: Room,
     sockets: Sockets,
     link: Link,
-    sound: Sound,
     start: Instant,
     rng: Rng,
     /// When the room wants to be called next.
@@ -69,7 +64,7 @@ enum Stage {
 }
 
 impl<'a> App<'a> {
-    fn new(plan: Plan, ui: &'a mut Ui, sound: Sound, sockets: Sockets) -> Result<Self, Failure> {
+    fn new(plan: Plan, ui: &'a mut Ui, sockets: Sockets) -> Result<Self, Failure> {
         let now = Time::ZERO;
         let mut rng = Rng::from_seed(seed()?);
         let room = match &plan.entry {
@@ -85,7 +80,6 @@ impl<'a> App<'a> {
             room,
             sockets,
             link: Link::default(),
-            sound,
             start: Instant::now(),
             rng,
             wake: now,
@@ -104,13 +98,12 @@ impl<'a> App<'a> {
         let mut second = interval(SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stay = self.plan.stay.map(|stay| self.start + stay);
-        self.sound.set_alone(true);
         self.mute(self.muted);
         self.tell_addresses();
         loop {
             if let Stage::Over(result) = self.stage {
                 self.link.parted().await;
-                return result.and(self.sound.finish());
+                return result.and(self.plan.sound.finish());
             }
             self.next(&mut stop, &mut lines, &mut second, stay).await;
         }
@@ -132,7 +125,7 @@ impl<'a> App<'a> {
         };
         tokio::select! {
             () = self.sockets.readable() => self.datagrams(),
-            from = self.sound.next() => self.heard(from),
+            from = self.plan.sound.next() => self.heard(from),
             () = sleep_until(wake) => self.tell(Input::Tick),
             news = self.link.next() => self.news(news),
             Some(typed) = lines.recv() => self.typed(typed),
@@ -158,7 +151,7 @@ impl<'a> App<'a> {
                 Output::Voice { from, frame } => {
                     self.counts.heard(from);
                     if !self.deafened {
-                        self.sound.hear(from, frame);
+                        self.plan.sound.hear(from, frame);
                     }
                 }
                 Output::Signal(SignalOut::Dial) => {
@@ -282,7 +275,7 @@ impl<'a> App<'a> {
             });
         }
         self.muted = muted;
-        self.sound.set_muted(muted);
+        self.plan.sound.set_muted(muted);
         self.tell(Input::Command(Command::Mute(muted)));
     }
 
@@ -302,9 +295,9 @@ impl<'a> App<'a> {
         self.counts.seconds += 1;
         let peers = self.room.peers();
         let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
-        self.sound.set_alone(live().next().is_none());
+        self.plan.sound.set_alone(live().next().is_none());
         let worst = live().map(|peer| peer.loss_out).fold(0.0, f32::max);
-        self.sound.set_expected_loss((worst * 100.0).round() as u8);
+        self.plan.sound.set_expected_loss((worst * 100.0).round() as u8);
         if self.ui.is_json() && self.room.me().is_some() {
             self.ui.show(&Note::Stats(self.stats()));
         }
@@ -318,9 +311,9 @@ impl<'a> App<'a> {
         match &event {
             Event::Joined { id, name } => {
                 self.names.insert(*id, name.clone());
-                self.sound.set_alone(false);
+                self.plan.sound.set_alone(false);
             }
-            Event::Left { id, .. } => self.sound.forget(*id),
+            Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(_)
             | Event::Entered { .. }
@@ -336,7 +329,10 @@ impl<'a> App<'a> {
             | Event::Signaling { .. } => {}
         }
         if let Some(note) = report::note(&event, &self.plan, &self.names) {
-            self.ui.show(&note);
+            match (&self.plan.entry, &note) {
+                (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(&note),
+                _ => self.ui.show(&note),
+            }
         }
         if let Event::Left { id, .. } = event {
             self.names.remove(&id);
@@ -369,7 +365,7 @@ impl<'a> App<'a> {
     }
 
     fn stats(&self) -> note::Stats {
-        let mut stats = self.counts.stats(&self.room, &self.sound);
+        let mut stats = self.counts.stats(&self.room, &self.plan.sound);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
         stats.drops.unsent = self.sockets.unsent;

@@ -210,7 +210,7 @@ impl FromStr for PathText {
 }
 
 const KEYS: [&str; 7] = ["name", "server", "input", "output", "low_latency", "path", "listen"];
-const SEE: &str = "See client/config/example.toml for every setting.";
+const SEE: &str = "`voicechat create --help` explains each setting.";
 /// Above it lie a forgotten letter, swapped ones, and a dash for an underscore; below, other words.
 const LIKE: f64 = 0.75;
 

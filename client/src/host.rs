@@ -155,7 +155,9 @@ pub(crate) fn reach(ip: IpAddr) -> Reach {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
             // 100.64/10 is shared by the customers of one provider (RFC 6598).
-            v4.is_private() || v4.is_link_local() || (a == 100 && b & 0xc0 == 64)
+            let shared = a == 100 && b & 0xc0 == 64;
+            let benchmark = a == 198 && b & 0xfe == 18;
+            v4.is_private() || v4.is_link_local() || v4.is_documentation() || shared || benchmark
         }
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
     };
@@ -210,7 +212,9 @@ mod tests {
         let at = |ip: &str| reach(ip.parse().unwrap());
         assert_eq!(at("127.0.0.1"), Reach::Loopback);
         assert_eq!(at("::1"), Reach::Loopback);
-        for lan in ["192.168.1.2", "10.0.0.1", "172.16.0.1", "100.64.0.1", "169.254.0.1", "fd00::1"] {
+        for lan in
+            ["192.168.1.2", "10.0.0.1", "172.16.0.1", "100.64.0.1", "192.0.2.2", "198.18.0.1", "fd00::1"]
+        {
             assert_eq!(at(lan), Reach::Lan, "{lan}");
         }
         for public in ["9.9.9.9", "100.128.0.1", "2001:4860::1"] {

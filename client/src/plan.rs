@@ -17,6 +17,7 @@ use crate::note::{Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::prompt;
+use crate::sound::Sound;
 use crate::ui::Ui;
 
 pub(crate) struct Plan {
@@ -31,7 +32,7 @@ pub(crate) struct Plan {
     /// Our own server, if the room has no other.
     pub(crate) host: Option<Host>,
     pub(crate) room: Config,
-    pub(crate) sound: audio::Config,
+    pub(crate) sound: Sound,
     pub(crate) muted: bool,
     pub(crate) stay: Option<Duration>,
 }
@@ -44,15 +45,17 @@ pub(crate) enum Entry {
 impl Plan {
     pub(crate) async fn create(call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
+        // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
+        let sound = sound(&settings, ui)?;
         let Some(server) = settings.server.clone() else {
             let host = embedded(settings.listen, ui).await?;
             let place = Place::at(host.address, host.key);
             let reach = host.reach;
-            let plan = Self::new(Entry::Create, place, None, &call, settings);
+            let plan = Self::new(Entry::Create, place, None, sound, &call, settings);
             return Ok(Self { named: true, reach, host: Some(host), ..plan });
         };
         let (place, pins) = pinned(server)?;
-        Ok(Self::new(Entry::Create, place, pins, &call, settings))
+        Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
     }
 
     pub(crate) fn join(typed: Option<&str>, call: Call, ui: &Ui) -> Result<Self, Failure> {
@@ -88,16 +91,19 @@ impl Plan {
         };
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
-        let plan = Self::new(Entry::Join(code), place, pins, &call, settings);
+        let sound = sound(&settings, ui)?;
+        let plan = Self::new(Entry::Join(code), place, pins, sound, &call, settings);
         Ok(Self { named, ..plan })
     }
 
-    fn new(entry: Entry, place: Place, pins: Option<Pins>, call: &Call, settings: Settings) -> Self {
-        let frame = match settings.low_latency {
-            Some(true) => audio::FrameLen::Ms10,
-            _ => audio::FrameLen::Ms20,
-        };
-        let defaults = audio::Config::default();
+    fn new(
+        entry: Entry,
+        place: Place,
+        pins: Option<Pins>,
+        sound: Sound,
+        call: &Call,
+        settings: Settings,
+    ) -> Self {
         Self {
             entry,
             place,
@@ -109,12 +115,7 @@ impl Plan {
                 name: settings.name.map_or_else(default_name, |name| text::name(&name)),
                 paths: settings.path.unwrap_or_default().policy(),
             },
-            sound: audio::Config {
-                input: settings.input.unwrap_or(defaults.input),
-                output: settings.output.unwrap_or(defaults.output),
-                frame,
-                bitrate: defaults.bitrate,
-            },
+            sound,
             muted: call.muted,
             stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }
@@ -131,6 +132,21 @@ impl Plan {
         });
         Note::Invite { code: spoken, link, server, reach: self.reach }
     }
+}
+
+fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
+    let defaults = audio::Config::default();
+    let frame = match settings.low_latency {
+        Some(true) => audio::FrameLen::Ms10,
+        Some(false) | None => audio::FrameLen::Ms20,
+    };
+    let config = audio::Config {
+        input: settings.input.clone().unwrap_or(defaults.input),
+        output: settings.output.clone().unwrap_or(defaults.output),
+        frame,
+        bitrate: defaults.bitrate,
+    };
+    Sound::start(&config, ui)
 }
 
 async fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {

@@ -161,8 +161,8 @@ fn take(slot: &mut Option<Open>, buffer: &mut [u8]) -> Option<(usize, SocketAddr
 const MAX_ADDRESSES: usize = vc_core::protocol::member::MAX_CANDIDATES;
 /// No burst of probes gets as many ICMP answers; a socket that fails so often is broken, and would spin.
 const MAX_FAILURES: u32 = 256;
-/// TEST-NET-1 (RFC 5737): routed like any other address, owned by nobody.
-const SOMEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+/// TEST-NET-3 (RFC 5737): routed like any other address, owned by nobody.
+const SOMEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -4,13 +4,13 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use audio::{Engine, Error, FrameLen, FriendStats, FromEngine, Heard, Trouble};
+use audio::{Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
 use tokio::sync::mpsc;
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 
 use crate::failure::Failure;
-use crate::ui;
+use crate::ui::{self, Ui};
 
 pub(crate) struct Sound {
     engine: Option<Engine>,
@@ -31,32 +31,35 @@ pub(crate) enum FromSound {
 }
 
 impl Sound {
-    /// What the user named and does not exist is an error; a machine without sound is not, its reason is returned.
-    pub(crate) fn start(config: audio::Config) -> Result<(Self, Option<Error>), Failure> {
+    /// What the user named and does not exist is an error. A machine without sound, or with half of it, is not: the
+    /// call goes on with what there is, and a sentence says so.
+    pub(crate) fn start(config: &audio::Config, ui: &Ui) -> Result<Self, Failure> {
         let (to_voice, voice) = mpsc::channel(QUEUE);
         let (to_news, news) = mpsc::unbounded_channel();
         let dropped = Arc::new(AtomicU64::new(0));
-        let frame = config.frame;
-        let count = dropped.clone();
-        let sink = move |from: FromEngine| match from {
-            FromEngine::Voice(_) | FromEngine::Level { .. } => {
-                // A loop that is so far behind has no use for more.
-                if to_voice.try_send(from).is_err() {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            FromEngine::Trouble(_) | FromEngine::InputEnded => {
-                // The loop is gone only when the engine is about to be.
-                let _ = to_news.send(from);
-            }
+        let start = |input: &InputSpec, output: &OutputSpec| {
+            let config = audio::Config { input: input.clone(), output: output.clone(), ..config.clone() };
+            Engine::start(config, sink(to_voice.clone(), to_news.clone(), dropped.clone()))
         };
-        let (engine, missing) = match Engine::start(config, sink) {
-            Ok(engine) => (Some(engine), None),
-            Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => (None, Some(error)),
+        let engine = match start(&config.input, &config.output) {
+            Ok(engine) => Some(engine),
+            Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => {
+                let half = start(&InputSpec::Silence, &config.output).map(|engine| (engine, NO_MICROPHONE));
+                let half = half
+                    .or_else(|_| start(&config.input, &OutputSpec::Null).map(|engine| (engine, NO_SPEAKER)));
+                let (engine, rest) = match half {
+                    Ok((engine, rest)) => (Some(engine), rest),
+                    Err(_) => (None, TEXT_ONLY),
+                };
+                ui.trouble(format!("{error} {rest}"));
+                engine
+            }
             Err(error) => return Err(Failure::machine(error.to_string(), "")),
         };
-        let sound = Self { engine, frame, voice, news, dropped, alone: false, loss: 0 };
-        Ok((sound, missing))
+        if let Some(engine) = &engine {
+            engine.set_alone(true);
+        }
+        Ok(Self { engine, frame: config.frame, voice, news, dropped, alone: true, loss: 0 })
     }
 
     pub(crate) async fn next(&mut self) -> FromSound {
@@ -152,6 +155,25 @@ impl Sound {
     }
 }
 
+fn sink(
+    voice: mpsc::Sender<FromEngine>,
+    news: mpsc::UnboundedSender<FromEngine>,
+    dropped: Arc<AtomicU64>,
+) -> impl FnMut(FromEngine) + Send + 'static {
+    move |from| match from {
+        FromEngine::Voice(_) | FromEngine::Level { .. } => {
+            // A loop that is so far behind has no use for more.
+            if voice.try_send(from).is_err() {
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        FromEngine::Trouble(_) | FromEngine::InputEnded => {
+            // The loop is gone only when the engine is about to be.
+            let _ = news.send(from);
+        }
+    }
+}
+
 /// `voicechat devices`.
 pub(crate) fn list() -> Result<(), Failure> {
     let devices = audio::devices().map_err(|error| Failure::machine(error.to_string(), ""))?;
@@ -173,5 +195,8 @@ pub(crate) fn list() -> Result<(), Failure> {
     Ok(())
 }
 
+const NO_MICROPHONE: &str = "Until then you hear the others, but they cannot hear you.";
+const NO_SPEAKER: &str = "Until then the others hear you, but you cannot hear them.";
+const TEXT_ONLY: &str = "Until then this call is text only.";
 /// A third of a second of 20 ms frames: later ones would be played too late anyway.
 const QUEUE: usize = 16;

@@ -62,6 +62,16 @@ impl Ui {
         self.show(&Note::Trouble { message: message.into() });
     }
 
+    /// For one who was let in: how to let others in, in a line.
+    pub(crate) fn invite_as_guest(&self, note: &Note) {
+        match note {
+            Note::Invite { code: Some(code), .. } if !self.json => {
+                let _ = self.printer.try_send(Print::Out(format!("* Others get in with {code}\n")));
+            }
+            _ => self.show(note),
+        }
+    }
+
     /// The answer to `/peers`.
     pub(crate) fn peers(&self, stats: Stats) {
         if self.json {
@@ -183,7 +193,9 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
     if let Some(link) = link {
         text += &format!("Or send them this link to paste there:\n\n    {link}\n\n");
     }
+    let named = code.is_some_and(|code| code.contains('@'));
     text += &match reach {
+        Reach::Server if named => String::new(),
         Reach::Loopback => format!(
             "Only programs on this machine reach {server}. For friends elsewhere, use a server: voicechat serve --help\n"
         ),

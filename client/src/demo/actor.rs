@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
@@ -75,6 +75,7 @@ impl Actor {
                     return;
                 }
             }
+            let _ = to.send(Heard { who, event: json!({ "event": GONE }) }).await;
         });
         Ok(Self { who, child, stdin })
     }
@@ -94,6 +95,9 @@ impl Actor {
         }
     }
 }
+
+/// Stands for the end of a process's output.
+pub(super) const GONE: &str = "gone";
 
 /// Away from the user's settings, pins and keys.
 fn alone(mut command: Command, work: &Path) -> Command {

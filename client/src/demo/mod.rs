@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::actor::{Actor, Heard, Who};
+use self::actor::{Actor, GONE, Heard, Who};
 use self::speech::{ADA, BOB};
 use self::summary::Tally;
 use crate::cli::Demo;
@@ -134,6 +134,7 @@ impl Stage {
                 () = sleep_until(end) => return Ok(()),
             };
             let Some(heard) = heard else { return Ok(()) };
+            narrate(&heard);
             if let Some(line) = tally.note(&heard)? {
                 let speaker = match heard.who {
                     Who::Ada => &mut *ada,
@@ -175,8 +176,10 @@ impl Stage {
         let deadline = Instant::now() + ACT;
         loop {
             let heard = self.next(deadline, &format!("{} did not start in time.", who.name())).await?;
-            if heard.who == who && heard.is(event) {
-                return Ok(heard.event);
+            match heard.who == who {
+                true if heard.is(event) => return Ok(heard.event),
+                true if heard.is(GONE) => return Err(failed(&format!("{} stopped by itself.", who.name()))),
+                _ => {}
             }
         }
     }
@@ -185,12 +188,21 @@ impl Stage {
     async fn next(&mut self, deadline: Instant, late: &str) -> Result<Heard, Failure> {
         let wait = deadline.saturating_duration_since(Instant::now());
         match timeout(wait, self.heard.recv()).await {
-            Ok(Some(heard)) => match heard.is("error") {
-                true => Err(failed(&format!("{}: {}", heard.who.name(), text(&heard.event, "message")))),
-                false => Ok(heard),
-            },
+            Ok(Some(heard)) if heard.is("error") => {
+                Err(failed(&format!("{}: {}", heard.who.name(), text(&heard.event, "message"))))
+            }
+            Ok(Some(heard)) => {
+                narrate(&heard);
+                Ok(heard)
+            }
             Ok(None) | Err(_) => Err(failed(late)),
         }
+    }
+}
+
+fn narrate(heard: &Heard) {
+    if let Some(words) = Tally::words(heard) {
+        ui::say(&words);
     }
 }
 

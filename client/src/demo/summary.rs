@@ -8,7 +8,7 @@ use audio::RATE;
 use audio::measure::matches;
 use serde_json::Value;
 
-use super::actor::{Heard, Who};
+use super::actor::{GONE, Heard, Who};
 use super::speech::{ADA, BOB, Part, recording};
 use super::{failed, text};
 use crate::config;
@@ -50,20 +50,9 @@ impl Tally {
         };
         let event = &heard.event;
         match event["event"].as_str().unwrap_or_default() {
-            "path" => {
-                let rung = text(event, "rung");
-                ui::say(&format!(
-                    "  {}: {} is connected {}\n",
-                    heard.who.name(),
-                    text(event, "name"),
-                    way(&rung)
-                ));
-                seen.rungs.push(rung);
-            }
+            "path" => seen.rungs.push(text(event, "rung")),
             "chat" => {
-                let line = text(event, "text");
-                ui::say(&format!("  {} reads   {}: {line}\n", heard.who.name(), text(event, "name")));
-                seen.chat.push(line);
+                seen.chat.push(text(event, "text"));
                 self.typed = self.typed.max(1) + 1;
                 return Ok(SCRIPT.get(self.typed - 1).copied());
             }
@@ -73,9 +62,21 @@ impl Tally {
             }
             "trouble" => return Err(failed(&format!("{}: {}", heard.who.name(), text(event, "message")))),
             "ended" => seen.left = true,
+            GONE if !seen.left => return Err(failed(&format!("{} stopped by itself.", heard.who.name()))),
             _ => {}
         }
         Ok(None)
+    }
+
+    /// The event in words, where it is for people.
+    pub(super) fn words(heard: &Heard) -> Option<String> {
+        let (who, event) = (heard.who.name(), &heard.event);
+        let name = text(event, "name");
+        match event["event"].as_str().unwrap_or_default() {
+            "path" => Some(format!("  {who}: {name} is connected {}\n", way(&text(event, "rung")))),
+            "chat" => Some(format!("  {who} reads   {name}: {}\n", text(event, "text"))),
+            _ => None,
+        }
     }
 
     pub(super) fn script(&self) -> &'static [&'static str] {
