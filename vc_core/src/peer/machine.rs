@@ -206,13 +206,20 @@ impl Peer {
         }
     }
 
-    /// Message 2, addressed to our attempt.
-    pub fn answered(&mut self, scene: &mut Scene, path: Path, sender: u32, noise: &[u8; RESP_NOISE]) {
-        let session = match &mut self.role {
-            Role::Initiator(initiator) => initiator.finish(scene.now, sender, noise),
-            Role::Responder(_) => None,
+    /// Message 2, addressed to `receiver`.
+    pub fn answered(
+        &mut self,
+        scene: &mut Scene,
+        path: Path,
+        (sender, receiver): (u32, u32),
+        noise: &[u8; RESP_NOISE],
+    ) {
+        let attempt = match &mut self.role {
+            Role::Initiator(initiator) if initiator.owns(receiver) => initiator,
+            // The same answer came by another path before: each copy of message 1 is answered.
+            Role::Initiator(_) | Role::Responder(_) => return scene.counters.replayed += 1,
         };
-        let Some(session) = session else {
+        let Some(session) = attempt.finish(scene.now, sender, noise) else {
             scene.counters.forged += 1;
             return;
         };

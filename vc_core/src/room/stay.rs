@@ -282,7 +282,8 @@ impl Stay {
                     return world.counters.gate += 1;
                 }
                 let Some(id) = self.owner(receiver) else { return world.counters.unknown += 1 };
-                self.with(world, now, id, |peer, scene| peer.answered(scene, path, sender, noise));
+                let ends = (sender, receiver);
+                self.with(world, now, id, |peer, scene| peer.answered(scene, path, ends, noise));
             }
             _ => world.counters.malformed += 1,
         }
