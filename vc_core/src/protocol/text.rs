@@ -32,7 +32,7 @@ fn clean(text: &str, max_bytes: usize, max_columns: usize, joiners: Joiners) -> 
     let mut marks = 0;
     for c in text.chars() {
         let Some(c) = permitted(c, joiners) else { continue };
-        if is_mark(c) {
+        if is_mark(c) || is_joiner(c) {
             marks += 1;
             if marks > MAX_MARKS {
                 continue;
@@ -52,7 +52,7 @@ fn clean(text: &str, max_bytes: usize, max_columns: usize, joiners: Joiners) -> 
 fn permitted(c: char, joiners: Joiners) -> Option<char> {
     match c {
         '\t' | '\n' | '\r' => return Some(' '),
-        '\u{200d}' | '\u{200c}' => return (joiners == Joiners::Kept).then_some(c),
+        _ if is_joiner(c) => return (joiners == Joiners::Kept).then_some(c),
         _ => {}
     }
     match get_general_category(c) {
@@ -73,6 +73,11 @@ fn is_mark(c: char) -> bool {
         get_general_category(c),
         GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark | GeneralCategory::SpacingMark
     )
+}
+
+/// Zero-width (non-)joiner: scripts and emoji need them, between letters.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 fn skeleton(text: &str) -> String {
@@ -104,7 +109,8 @@ fn skeleton(text: &str) -> String {
 pub const MAX_CHAT: usize = 1_000;
 /// Wide enough for any real name, narrow enough for one status line.
 pub const NAME_COLUMNS: usize = 24;
-/// Real scripts stack two or three marks on a letter; more is a weapon against the line above.
+/// Real scripts stack two or three marks on a letter; more is a weapon against the line above. Joiners count as well:
+/// they must neither begin a new stack nor hide a message of their own.
 const MAX_MARKS: usize = 3;
 
 #[cfg(test)]
@@ -127,6 +133,8 @@ mod tests {
     fn stacked_marks_are_thinned_and_emoji_families_stay_whole() {
         let zalgo: String = std::iter::once('z').chain(std::iter::repeat_n('\u{301}', 50)).collect();
         assert_eq!(line(&zalgo).chars().count(), 1 + MAX_MARKS);
+        let joined = "z".to_owned() + &"\u{301}\u{200c}".repeat(20);
+        assert_eq!(line(&joined).chars().count(), 1 + MAX_MARKS);
         assert_eq!(line("👩\u{200d}👩\u{200d}👧"), "👩\u{200d}👩\u{200d}👧");
         assert_eq!(line("привет שלום 你好"), "привет שלום 你好");
     }
