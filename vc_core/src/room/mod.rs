@@ -309,6 +309,9 @@ impl Room {
     }
 
     fn tick(&mut self) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
         let now = self.now;
         match self.world.link.tick(now) {
             Some(Need::Dial) => self.world.out.push_back(Output::Signal(SignalOut::Dial)),
