@@ -1,7 +1,5 @@
 //! Decides what of the microphone is worth sending: speech, and anything that is loud.
 
-use std::collections::VecDeque;
-
 use crate::spec::{FrameLen, RATE};
 
 /// Opens on speech, stays open over the gaps between words.
@@ -91,8 +89,8 @@ pub(crate) fn dbfs(pcm: &[f32]) -> f32 {
 /// 48 kHz to the detector's 16 kHz: a windowed-sinc low-pass, every third value computed.
 struct Decimator {
     taps: [f32; TAPS],
-    past: VecDeque<f32>,
-    phase: usize,
+    /// What the next value needs: the last samples, and those that were one too few for a value.
+    past: Vec<f32>,
 }
 
 impl Decimator {
@@ -110,21 +108,17 @@ impl Decimator {
         }
         let sum: f32 = taps.iter().sum();
         taps.iter_mut().for_each(|tap| *tap /= sum);
-        Decimator { taps, past: VecDeque::from(vec![0.0; TAPS]), phase: 0 }
+        Decimator { taps, past: vec![0.0; TAPS - 1] }
     }
 
     fn push(&mut self, pcm: &[f32], out: &mut Vec<f32>) {
-        for &sample in pcm {
-            self.past.pop_front();
-            self.past.push_back(sample);
-            self.phase = (self.phase + 1) % 3;
-            if self.phase == 0 {
-                let (a, b) = self.past.as_slices();
-                let (ta, tb) = self.taps.split_at(a.len());
-                let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
-                out.push(dot(a, ta) + dot(b, tb));
-            }
+        self.past.extend_from_slice(pcm);
+        let mut used = 0;
+        while let Some(window) = self.past.get(used..used + TAPS) {
+            out.push(window.iter().zip(&self.taps).map(|(sample, tap)| sample * tap).sum());
+            used += 3;
         }
+        self.past.drain(..used);
     }
 }
 

@@ -102,18 +102,17 @@ impl Mic {
 }
 
 impl Native for Speaker {
-    fn open(name: Option<&str>, frame: FrameLen, worker: Thread) -> Result<Speaker, Error> {
+    fn open(name: Option<&str>, _: FrameLen, worker: Thread) -> Result<Speaker, Error> {
         let mut session = Session::open()?;
         let sink = session.choose(name, Direction::Output)?;
-        let piece = (frame.samples() * BYTES) as u32;
         let params = PlaybackStreamParams {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
             sink_name: Some(sink),
             buffer_attr: BufferAttr {
                 max_length: u32::MAX,
-                target_length: piece + PIECE_MS_10,
-                minimum_request_length: piece,
+                target_length: LATENCY,
+                minimum_request_length: LEAST_REQUEST,
                 // Plays on after an underrun instead of waiting to fill up.
                 pre_buffering: 0,
                 ..BufferAttr::default()
@@ -403,8 +402,11 @@ const SPEC: SampleSpec = SampleSpec { format: SampleFormat::S16Le, channels: 1, 
 const COOKIE: usize = 256;
 /// Of one sample.
 const BYTES: usize = 2;
-/// 10 ms: what the server may still hold when it asks for the next piece.
-const PIECE_MS_10: u32 = 480 * BYTES as u32;
+/// 30 ms from us to the loudspeaker. The server gives its device a third of it, so it wakes every 10 ms, and keeps
+/// two thirds before it: (latency - 2 x least request) / 2.
+const LATENCY: u32 = 1440 * BYTES as u32;
+/// 5 ms.
+const LEAST_REQUEST: u32 = 240 * BYTES as u32;
 /// The channel of a message that is no sound.
 const COMMANDS: u32 = u32::MAX;
 /// Far above any piece of sound or list of devices.
