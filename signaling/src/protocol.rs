@@ -51,6 +51,7 @@ pub(crate) enum Request {
     Admit {
         by: Place,
         id: u32,
+        taken: u16,
     },
     Tickets(Place),
     NewCode(Place, Form),
@@ -93,7 +94,7 @@ fn visitor(room: Nonce, id: u32, message: ToServer) -> Result<Request, Refusal> 
 fn seated(place: Place, message: ToServer) -> Result<Request, Refusal> {
     match message {
         ToServer::Mail { to, blob } => Ok(Request::Mail { from: place, to, blob }),
-        ToServer::Admit { visitor } => Ok(Request::Admit { by: place, id: visitor }),
+        ToServer::Admit { visitor, taken } => Ok(Request::Admit { by: place, id: visitor, taken }),
         ToServer::Tickets => Ok(Request::Tickets(place)),
         ToServer::NewCode { form } => Ok(Request::NewCode(place, form)),
         ToServer::Leave => Ok(Request::Leave(place)),
@@ -115,7 +116,7 @@ mod tests {
             ToServer::Join { nameplate: Nameplate::Spoken(1) },
             ToServer::Mail { to: Party::Slot(slot), blob: vec![1] },
             ToServer::Mail { to: Party::Visitor(1), blob: vec![1] },
-            ToServer::Admit { visitor: 1 },
+            ToServer::Admit { visitor: 1, taken: 0 },
             ToServer::Tickets,
             ToServer::Reclaim { proof: [0; 51] },
             ToServer::NewCode { form: Form::Link },

@@ -193,7 +193,7 @@ impl Rooms {
             Request::Ping => return self.say(conn, ToClient::Pong),
             Request::Withdraw { room, id } => return self.withdraw(conn, room, id),
             Request::Mail { from, to, blob } => return self.mail(now, conn, from, to, blob),
-            Request::Admit { by, id } => return self.admit(wall, by, id),
+            Request::Admit { by, id, taken } => return self.admit(wall, by, id, taken),
             Request::Tickets(place) => return self.provide(wall, conn, place),
             Request::Leave(place) => return self.leave(now, conn, place),
         };
@@ -215,7 +215,7 @@ impl Rooms {
         self.rng.fill_bytes(&mut nonce);
         let mut room = Room::new();
         let nameplate = self.name(&mut room, nonce, form)?;
-        let slot = room.seat(conn, wall).ok_or(No::Refused(Refusal::Busy))?;
+        let slot = room.seat(conn, wall, 0).ok_or(No::Refused(Refusal::Busy))?;
         self.rooms.insert(nonce, room);
         let place = Place { room: nonce, slot };
         self.stand(conn, Standing::Seated(place));
@@ -304,13 +304,13 @@ impl Rooms {
     }
 
     /// A visitor that has gone meanwhile is no fault of the doorkeeper's, so nothing is said about it.
-    fn admit(&mut self, wall: u32, by: Place, id: u32) {
+    fn admit(&mut self, wall: u32, by: Place, id: u32, taken: u16) {
         let Some(room) = self.rooms.get_mut(&by.room) else { return };
         if room.visitors.get(&id).is_none_or(|v| v.door != by.slot) {
             return;
         }
         let Some(Visitor { conn, .. }) = room.visitors.remove(&id) else { return };
-        let Some(slot) = room.seat(conn, wall) else {
+        let Some(slot) = room.seat(conn, wall, taken) else {
             self.stand(conn, Standing::Greeted);
             return self.refuse(conn, Refusal::Full);
         };

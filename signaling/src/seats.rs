@@ -65,11 +65,15 @@ impl Room {
     }
 
     /// Seats a newcomer. The lowest free slot; one that may have an owner only if there is no other, and then the
-    /// highest, since rooms fill from below.
-    pub(crate) fn seat(&mut self, conn: ConnId, wall: u32) -> Option<Slot> {
+    /// highest, since rooms fill from below. One of `taken` last: its owner may come back to it.
+    pub(crate) fn seat(&mut self, conn: ConnId, wall: u32, taken: u16) -> Option<Slot> {
         let free = |slot: &Slot| matches!(self.get(*slot), Seat::Free);
         let perhaps = |slot: &Slot| matches!(self.get(*slot), Seat::Perhaps { .. });
-        let slot = Slot::all().find(free).or_else(|| Slot::all().filter(perhaps).last())?;
+        let choose = |among: u16| {
+            let slots = || Slot::all().filter(move |slot| slot.bit() & among != 0);
+            slots().find(free).or_else(|| slots().filter(perhaps).last())
+        };
+        let slot = choose(!taken).or_else(|| choose(taken))?;
         let from = wall.saturating_add(PROOF_LIFE).max(self.newest.saturating_add(1));
         self.newest = from;
         self.put(slot, Seat::Here { conn, from });
@@ -212,22 +216,22 @@ mod tests {
     fn slots_fill_from_below_and_a_freed_one_is_next() {
         let mut room = Room::new();
         for n in 0..16 {
-            assert!(room.seat(u64::from(n), WALL) == Some(slot(n)));
+            assert!(room.seat(u64::from(n), WALL, 0) == Some(slot(n)));
         }
-        assert!(room.is_full() && room.seat(99, WALL).is_none());
+        assert!(room.is_full() && room.seat(99, WALL, 0).is_none());
         room.free(slot(3));
-        assert!(room.seat(99, WALL) == Some(slot(3)));
+        assert!(room.seat(99, WALL, 0) == Some(slot(3)));
         assert!(room.door() == Some((slot(0), 0)));
     }
 
     #[test]
     fn a_former_owner_does_not_get_the_seat_of_a_new_one() {
         let mut room = Room::new();
-        room.seat(1, WALL);
+        room.seat(1, WALL, 0);
         let old = room.proof_expiry(slot(0), WALL);
         room.free(slot(0));
         assert!(room.reseat(slot(0), 2, old).is_err(), "left is left");
-        room.seat(3, WALL);
+        room.seat(3, WALL, 0);
         assert!(room.reseat(slot(0), 2, old).is_err());
         let new = room.proof_expiry(slot(0), WALL);
         assert!(matches!(room.reseat(slot(0), 4, new), Ok(Some(3))));
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn a_seat_is_kept_ten_minutes_for_an_owner_that_is_away() {
         let mut room = Room::new();
-        room.seat(1, WALL);
+        room.seat(1, WALL, 0);
         let proof = room.proof_expiry(slot(0), WALL);
         room.away(at(0), slot(0));
         room.expire(at(599));
@@ -250,9 +254,11 @@ mod tests {
     fn in_a_restored_room_newcomers_keep_away_from_slots_that_owners_may_want() {
         let mut room = Room::restored(at(0), WALL);
         assert!(matches!(room.reseat(slot(2), 1, WALL + 5), Ok(None)));
-        assert!(room.seat(2, WALL) == Some(slot(15)));
+        assert!(room.seat(2, WALL, 0) == Some(slot(15)));
         assert!(matches!(room.reseat(slot(0), 3, WALL + 5), Ok(None)));
+        assert!(room.seat(5, WALL, slot(14).bit() | slot(13).bit()) == Some(slot(12)), "members said so");
         room.expire(at(600));
-        assert!(room.seat(4, WALL) == Some(slot(1)));
+        assert!(room.seat(4, WALL, 0) == Some(slot(1)));
+        assert!(room.seat(6, WALL, slot(3).bit()) == Some(slot(4)));
     }
 }

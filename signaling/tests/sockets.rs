@@ -141,7 +141,7 @@ async fn friends_meet_write_and_part() {
         matches!(a.heard().await, Some(ToClient::Mail { from: Party::Visitor(_), blob }) if blob.len() == 1_300)
     );
     a.say(ToServer::Mail { to: Party::Visitor(visitor), blob: vec![2; MAX_BLOB] }).await;
-    a.say(ToServer::Admit { visitor }).await;
+    a.say(ToServer::Admit { visitor, taken: 0 }).await;
     assert!(matches!(b.heard().await, Some(ToClient::Mail { blob, .. }) if blob.len() == MAX_BLOB));
     assert!(matches!(b.heard().await, Some(ToClient::Seat { .. })));
     assert!(matches!(a.heard().await, Some(ToClient::Admitted { .. })));
@@ -155,7 +155,7 @@ async fn friends_meet_write_and_part() {
 async fn a_refusal_that_ends_the_connection_arrives_first() {
     let server = Running::start().await;
     let mut client = Client::dial(server.addr).await;
-    client.say(ToServer::Admit { visitor: 1 }).await;
+    client.say(ToServer::Admit { visitor: 1, taken: 0 }).await;
     for _ in 0..50 {
         client.say(ToServer::Ping).await;
     }
@@ -215,7 +215,7 @@ async fn a_member_that_does_not_read_loses_mail_and_the_others_nothing() {
     let (mut a, mut b) = (Client::dial(server.addr).await, Client::dial(server.addr).await);
     let (nameplate, _) = a.create().await;
     let (visitor, _) = b.join(nameplate).await;
-    a.say(ToServer::Admit { visitor }).await;
+    a.say(ToServer::Admit { visitor, taken: 0 }).await;
     // 400 KiB at once, to one that reads nothing meanwhile; the writer must not notice.
     for _ in 0..70 {
         b.say(ToServer::Mail { to: Party::Slot(Slot::new(0).unwrap()), blob: vec![0; MAX_BLOB] }).await;

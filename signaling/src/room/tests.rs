@@ -95,7 +95,7 @@ impl World {
     fn enter(&mut self, conn: ConnId, door: ConnId, nameplate: Nameplate) -> (Slot, Reclaim) {
         self.greeted(conn);
         let (visitor, _) = self.join(conn, nameplate).unwrap();
-        self.say(door, ToServer::Admit { visitor });
+        self.say(door, ToServer::Admit { visitor, taken: 0 });
         let seat = self.heard(conn).into_iter().find_map(|m| match m {
             ToClient::Seat { slot, proof } => Some((slot, proof)),
             _ => None,
@@ -162,7 +162,7 @@ fn a_joiner_is_led_to_the_door_and_seated_in_the_promised_order() {
     w.say(2, ToServer::Mail { to: Party::Slot(door), blob: vec![1] });
     assert!(w.heard(1) == [ToClient::Mail { from: Party::Visitor(visitor), blob: vec![1] }]);
     w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![2] });
-    w.say(1, ToServer::Admit { visitor });
+    w.say(1, ToServer::Admit { visitor, taken: 0 });
     assert!(matches!(
         &w.heard(2)[..],
         [
@@ -217,7 +217,7 @@ fn a_visitor_writes_to_its_door_only_and_not_too_much() {
     let (visitor, door) = w.join(3, nameplate).unwrap();
     w.heard(1);
     w.say(2, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![1] });
-    w.say(2, ToServer::Admit { visitor });
+    w.say(2, ToServer::Admit { visitor, taken: 0 });
     assert!(w.heard(3).is_empty(), "only the door writes to a visitor, and admits it");
     for _ in 0..2 {
         w.say(3, ToServer::Mail { to: Party::Slot(door), blob: vec![1; VISITOR_BYTES / 2] });
@@ -251,7 +251,7 @@ fn a_visitor_is_told_when_its_door_is_gone_and_dropped_when_it_waits_too_long() 
     assert!(door == slot(1), "the next one answers");
     w.pass(20);
     assert!(w.closed.contains(&5));
-    w.say(2, ToServer::Admit { visitor });
+    w.say(2, ToServer::Admit { visitor, taken: 0 });
     w.say(2, ToServer::Ping);
     assert!(matches!(w.heard(2)[..], [.., ToClient::Pong]), "a late ADMIT harms nobody");
 }
@@ -371,7 +371,7 @@ fn after_a_restart_the_members_find_their_slots_and_joiners_their_room() {
     w.say(13, ToServer::Join { nameplate });
     let [ToClient::Joined { room_nonce, visitor, door }] = w.heard(13)[..] else { panic!() };
     assert!(room_nonce == nonce && door == second);
-    w.say(12, ToServer::Admit { visitor });
+    w.say(12, ToServer::Admit { visitor, taken: 0 });
     assert!(matches!(w.heard(13)[0], ToClient::Seat { slot: s, .. } if s == slot(15)), "not the creator's");
     let heard = w.reclaim(11, first);
     assert!(matches!(heard[0], ToClient::Seat { slot: s, .. } if s == slot(0)));
@@ -577,7 +577,7 @@ impl Reference {
             Act::MailVisitor(n) => {
                 ToServer::Mail { to: Party::Visitor(pick(&self.visitors, n)?.1), blob: blob(9) }
             }
-            Act::Admit(n) => ToServer::Admit { visitor: pick(&self.visitors, n)?.1 },
+            Act::Admit(n) => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0 },
             Act::Tickets => ToServer::Tickets,
             Act::Reclaim(n) => {
                 let proof = *pick(&self.proofs, n)?;
@@ -589,7 +589,7 @@ impl Reference {
             Act::Anything(n) => match n % 6 {
                 0 => HELLO,
                 1 => ToServer::Create { form: Form::Link },
-                2 => ToServer::Admit { visitor: pick(&self.visitors, n)?.1 },
+                2 => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0 },
                 3 => ToServer::Mail { to: Party::Visitor(pick(&self.visitors, n)?.1), blob: blob(9) },
                 4 => ToServer::Mail { to: Party::Slot(slot((n % 16) as u8)), blob: blob(9) },
                 _ => ToServer::Tickets,

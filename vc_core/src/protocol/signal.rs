@@ -137,9 +137,11 @@ pub enum ToServer {
         to: Party,
         blob: Vec<u8>,
     },
-    /// By a member: this visitor gets a slot.
+    /// By a member: this visitor gets a slot. `taken`, a bit each, are those that members hold: a server that restarted
+    /// does not know them until their owners are back.
     Admit {
         visitor: u32,
+        taken: u16,
     },
     /// By a member: fresh relay tickets for myself.
     Tickets,
@@ -261,7 +263,7 @@ impl Wire for ToServer {
             0x02 => Self::Create { form: Form::read(r)? },
             0x03 => Self::Join { nameplate: Nameplate::read(r)? },
             0x04 => Self::Mail { to: Party::read(r)?, blob: blob(r)? },
-            0x05 => Self::Admit { visitor: r.u32()? },
+            0x05 => Self::Admit { visitor: r.u32()?, taken: r.u16()? },
             0x06 => Self::Tickets,
             0x07 => Self::Reclaim { proof: r.array()? },
             0x08 => Self::NewCode { form: Form::read(r)? },
@@ -290,9 +292,10 @@ impl Wire for ToServer {
                 to.write(w);
                 w.extend_from_slice(blob);
             }
-            Self::Admit { visitor } => {
+            Self::Admit { visitor, taken } => {
                 w.push(0x05);
                 w.extend_from_slice(&visitor.to_be_bytes());
+                w.extend_from_slice(&taken.to_be_bytes());
             }
             Self::Tickets => w.push(0x06),
             Self::Reclaim { proof } => {
@@ -481,7 +484,7 @@ mod tests {
             ToServer::Create { form: Form::Link },
             ToServer::Join { nameplate: Nameplate::Spoken(48213) },
             ToServer::Mail { to: Party::Visitor(9), blob: vec![1, 2, 3] },
-            ToServer::Admit { visitor: 9 },
+            ToServer::Admit { visitor: 9, taken: 0x8001 },
             ToServer::Tickets,
             ToServer::Reclaim { proof: [5; 51] },
             ToServer::NewCode { form: Form::Spoken },

@@ -380,7 +380,9 @@ impl Stay {
             Verdict::Reply(blob) => world.tell_server(&ToServer::Mail { to, blob }),
             Verdict::Admit(blob) => {
                 world.tell_server(&ToServer::Mail { to, blob });
-                world.tell_server(&ToServer::Admit { visitor });
+                let held = self.peers.values().map(Peer::slot).chain([self.slot]);
+                let taken = held.fold(0, |mask, slot| mask | slot.bit());
+                world.tell_server(&ToServer::Admit { visitor, taken });
             }
             Verdict::Wrong { reply, tries } => {
                 world.tell_server(&ToServer::Mail { to, blob: reply });
