@@ -92,6 +92,7 @@ impl Stage {
         let mut stage = Self::new(Room::create(config(policy), [1; 32], Time::ZERO));
         stage.server(&ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
         stage.server(&ToClient::Seat { slot: Slot::all().next().unwrap(), proof: [0; 51] });
+        stage.server(&ToClient::Plate { nameplate: Nameplate::Link([7; 10]) });
         stage
     }
 
@@ -473,4 +474,39 @@ const MAX_ROUNDS: usize = 8;
 
 const fn v4([a, b, c, d]: [u8; 4], port: u16) -> SocketAddr {
     SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::new(a, b, c, d), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use vc_core::io::PeerState;
+
+    use super::*;
+
+    #[test]
+    fn the_stage_is_deep_friends_are_live_heard_and_the_relay_has_a_place_for_us() {
+        for n in [2, 3] {
+            let mut stage = Stage::with_friend(PathPolicy::Auto, n);
+            for act in [&[6, 1, 9][..], &[7, 1, 44], &[12, 1, 1], &[7, 4, 0], &[3, 1, 0, 2, b'h', b'i', 9]] {
+                stage.step(&mut Script::new(act));
+            }
+            assert!(matches!(&stage.room.peers()[..], [peer] if peer.state == PeerState::Live));
+            assert_eq!(stage.relay.bound(), 1);
+            assert!(stage.friend.as_ref().is_some_and(|friend| friend.session.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_visitor_with_the_words_is_let_in() {
+        let mut stage = Stage::creator(PathPolicy::Auto);
+        let record = Record {
+            key: StaticKey::from_bytes([5; 32]).public(),
+            name: "guest".to_owned(),
+            relay_only: false,
+            candidates: Vec::new(),
+        }
+        .encode();
+        let act = [&[11, 0, 0, 0, 0, record.len() as u8][..], &record, &[3]].concat();
+        stage.step(&mut Script::new(&act));
+        assert_eq!(stage.room.peers().len(), 1);
+    }
 }
