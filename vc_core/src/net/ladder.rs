@@ -177,8 +177,10 @@ impl Ladder {
     fn carry(&mut self, now: Time, path: Path) -> Path {
         let overlap = self.carrying().map(|before| (before, now + OVERLAP));
         self.carrying = Some(Carrying { path, overlap });
-        for tried in self.paths.values_mut() {
-            tried.wins = 0;
+        // A rival of the path before that beats this one as well need not begin anew.
+        let better: Vec<Path> = self.paths.keys().filter(|path| self.clearly_better(path)).copied().collect();
+        for (path, tried) in &mut self.paths {
+            tried.wins = if better.contains(path) { tried.wins.min(WINS - 1) } else { 0 };
         }
         path
     }
@@ -196,6 +198,12 @@ impl Ladder {
         }
         if suspect && self.paths.get(path).is_some_and(|tried| tried.probes.answered().is_some()) {
             return Watch::Alarm;
+        }
+        let rival = |tried: &Tried| {
+            tried.wins > 0 && tried.probes.answered().is_some_and(|at| now - at < RIVAL_SILENT)
+        };
+        if self.paths.get(path).is_some_and(rival) {
+            return Watch::Rival;
         }
         match (self.carrying() == Some(*path), self.is_hot(now)) {
             (true, true) => Watch::Hot,
@@ -279,6 +287,8 @@ const SPARE_HOT: Duration = Duration::from_millis(6_500);
 /// Less is not worth a change (ears notice 10 ms of jitter buffer, not 5).
 const MARGIN: Duration = Duration::from_millis(10);
 const MARGIN_SHARE: f32 = 0.15;
+/// A rival that stops answering is a spare like any other.
+const RIVAL_SILENT: Duration = Duration::from_secs(1);
 /// Answers in a row that must agree before a move.
 const WINS: u32 = 3;
 
@@ -338,6 +348,29 @@ mod tests {
             run(&mut ladder, 1_000, 2_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
         assert_eq!(moves.len(), 1);
         assert!(moves[0].1 == direct() && moves[0].0 < 1_800, "{}", moves[0].0);
+    }
+
+    #[test]
+    fn the_best_of_three_carries_within_a_second_also_in_a_quiet_call() {
+        let mail = Path::Mail(Slot::new(1).unwrap());
+        for late in [0, 50, 100, 200, 300] {
+            let mut ladder = Ladder::default();
+            ladder.offer(Time::ZERO, mail);
+            ladder.offer(Time::ZERO, relay());
+            run(&mut ladder, 0, late, false, |path| Some(if *path == mail { 40 } else { 100 }));
+            ladder.offer(Time::from_micros(late * 1_000), direct());
+            let rtt = |path: &Path| {
+                Some(if *path == direct() {
+                    50
+                } else if *path == mail {
+                    40
+                } else {
+                    100
+                })
+            };
+            run(&mut ladder, late, 1_000, false, rtt);
+            assert!(ladder.carrying() == Some(direct()), "offered after {late} ms");
+        }
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum Watch {
     Spare,
     /// Spare in a quiet call.
     IdleSpare,
+    /// It was better than the carrying path when last asked: to be confirmed at once.
+    Rival,
     /// The carrying path is in doubt: every path is asked at once.
     Alarm,
     /// Not needed as long as something better works.
@@ -165,6 +167,7 @@ fn every(watch: Watch) -> Duration {
         // The shortest NAT lifetime on record is 15 s: two probes may be lost.
         Watch::Idle => Duration::from_secs(5),
         Watch::IdleSpare => Duration::from_secs(6),
+        Watch::Rival => FIRST_SAMPLES,
         Watch::Alarm | Watch::Asleep => ALARM,
     }
 }
