@@ -64,6 +64,16 @@ impl Net {
         addr
     }
 
+    /// A new socket on the same machine.
+    pub fn socket(&mut self, (site, addr): (SiteId, SocketAddr)) -> SocketAddr {
+        let mut addr = addr;
+        while self.hosts.contains_key(&addr) {
+            addr.set_port(addr.port() + 1);
+        }
+        self.hosts.insert(addr, site);
+        addr
+    }
+
     /// What every line does from now on.
     pub fn heal(&mut self, profile: Profile) {
         self.profile = profile;

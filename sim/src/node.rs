@@ -90,6 +90,11 @@ impl Client {
         self.log.iter().filter_map(|(_, event)| rung(event)).collect()
     }
 
+    /// The time of the last frame that this member spoke.
+    pub fn spoken(&self) -> u32 {
+        self.clock
+    }
+
     pub(crate) fn is_in(&self) -> bool {
         self.me.is_some() && self.ended.is_none()
     }

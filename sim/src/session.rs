@@ -1,1 +1,354 @@
-//! A whole evening of a room, drawn from one seed.
+//! A whole evening of a room, drawn from one seed: who comes, over what lines, what breaks, what is said. At the end
+//! the network heals, and everything that `Reference` knows must hold.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vc_core::io::{Command, Config, Ended, Input, PathPolicy, Time};
+
+use crate::dice::Dice;
+use crate::link::Profile;
+use crate::nat::Kind;
+use crate::net::SiteId;
+use crate::world::World;
+
+/// What a session came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub trace: u64,
+    pub faults: Vec<String>,
+    pub members: usize,
+    pub lines: u64,
+    pub frames: u64,
+    pub seconds: u64,
+    pub most_wakes: u32,
+    pub most_sent: u32,
+}
+
+/// Someone at a keyboard, who tries again when it did not work.
+struct Person {
+    at: (SiteId, SocketAddr),
+    policy: PathPolicy,
+    comes: Time,
+    client: Option<usize>,
+    tries: u32,
+    gone: bool,
+    /// Left or died on the way.
+    lost: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Say(usize),
+    Speak(usize, u32),
+    /// Two people (or one and the server) do not reach each other.
+    Cut(usize, Option<usize>, Duration),
+    /// One person reaches nobody.
+    Alone(usize, Duration),
+    StopSignaling,
+    StartSignaling,
+    StopRelay,
+    StartRelay,
+    Leave(usize),
+    Kill(usize),
+    Sleep(usize, Duration),
+}
+
+/// Runs the session of this seed.
+pub fn run(seed: u64) -> Outcome {
+    let mut dice = Dice::new(seed ^ 0x5e55_1015);
+    let profile = Profile::any(&mut dice);
+    let mut world = World::new(seed, profile);
+    let server = world.server();
+    let mut people = people(&mut world, &mut dice);
+    lines(&mut world, &mut dice, &people, server);
+
+    let length = Duration::from_secs(dice.range(60, 150));
+    let mut acts = plan(&mut dice, people.len(), length);
+    acts.sort_by_key(|(at, _)| *at);
+    let mut acts = acts.into_iter().peekable();
+    let end = Time::ZERO + length;
+    while world.now < end {
+        let next = world.now + STEP;
+        while let Some((at, act)) = acts.next_if(|(at, _)| *at <= next) {
+            world.run_until(at);
+            play(&mut world, &mut people, server, act);
+        }
+        world.run_until(next);
+        people.iter_mut().for_each(|person| person.attend(&mut world, server));
+    }
+    for (_, act) in acts {
+        // What was stopped starts again.
+        if matches!(act, Act::StartSignaling | Act::StartRelay) {
+            play(&mut world, &mut people, server, act);
+        }
+    }
+    settle(&mut world, &mut dice, &mut people, server);
+    outcome(world, people.len())
+}
+
+pub fn look(seed: u64) -> Outcome {
+    unsafe_look(true);
+    let o = run(seed);
+    o
+}
+thread_local! {pub static LOOK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };}
+fn unsafe_look(b: bool) {
+    LOOK.with(|l| l.set(b));
+}
+/// Two mostly; up to five, since a room is made for many.
+fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
+    let count = if dice.chance(0.75) { 2 } else { dice.range(3, 6) as usize };
+    let manner = dice.range(0, 10);
+    let mut people: Vec<Person> = Vec::new();
+    for n in 0..count {
+        let policy = match manner {
+            0 => PathPolicy::Direct,
+            1 if dice.chance(0.5) => PathPolicy::Relay,
+            _ => PathPolicy::Auto,
+        };
+        let nat = match dice.range(0, 10) {
+            // Direct alone works only where packets reach.
+            _ if policy == PathPolicy::Direct => None,
+            0..4 => None,
+            4..8 => Some(Kind::PORT_RESTRICTED),
+            _ => Some(Kind::SYMMETRIC),
+        };
+        let neighbour = people.last().map(|person| person.at).filter(|(_, addr)| addr.ip().is_ipv4());
+        let at = match neighbour {
+            Some((site, addr)) if dice.chance(0.1) && is_private(addr) => (site, world.net.housemate(site)),
+            _ => world.net.site(nat),
+        };
+        let comes = Time::ZERO + Duration::from_millis(if n == 0 { 0 } else { dice.range(1_000, 15_000) });
+        people.push(Person { at, policy, comes, client: None, tries: 0, gone: false, lost: false });
+    }
+    people
+}
+
+/// In half of the sessions every pair has a line of its own kind.
+fn lines(world: &mut World, dice: &mut Dice, people: &[Person], server: usize) {
+    if dice.chance(0.5) {
+        return;
+    }
+    let mut sites: Vec<SiteId> = people.iter().map(|person| person.at.0).collect();
+    sites.push(world.servers[server].site);
+    for (n, a) in sites.iter().enumerate() {
+        for b in &sites[n + 1..] {
+            world.net.line(*a, *b, Profile::any(dice));
+        }
+    }
+}
+
+fn plan(dice: &mut Dice, count: usize, length: Duration) -> Vec<(Time, Act)> {
+    let mut acts = Vec::new();
+    let when = |dice: &mut Dice| Time::ZERO + dice.within(Duration::ZERO, length);
+    let who = |dice: &mut Dice| dice.range(0, count as u64) as usize;
+    for person in 0..count {
+        for _ in 0..dice.range(3, 25) {
+            let at = when(dice);
+            let paste = if dice.chance(0.1) { dice.range(2, 30) } else { 1 };
+            acts.extend((0..paste).map(|_| (at, Act::Say(person))));
+        }
+        for _ in 0..dice.range(0, 4) {
+            acts.push((when(dice), Act::Speak(person, dice.range(10, 250) as u32)));
+        }
+    }
+    // Half of the sessions join in peace.
+    let peace = Duration::from_secs(if dice.chance(0.5) { 20 } else { 0 });
+    for _ in 0..dice.range(0, 5) {
+        let at = when(dice).max(Time::ZERO + peace);
+        let span = dice.within(Duration::from_millis(500), LONGEST_CUT);
+        match dice.range(0, 7) {
+            0 => acts.push((at, Act::Cut(who(dice), Some(who(dice)), span))),
+            1 => acts.push((at, Act::Cut(who(dice), None, span))),
+            2 => acts.push((at, Act::Alone(who(dice), span))),
+            3 => acts.extend([(at, Act::StopSignaling), (at + span, Act::StartSignaling)]),
+            4 => acts.extend([(at, Act::StopRelay), (at + span, Act::StartRelay)]),
+            5 => acts.extend([
+                (at, Act::StopSignaling),
+                (at, Act::StopRelay),
+                (at + span, Act::StartSignaling),
+                (at + span, Act::StartRelay),
+            ]),
+            _ => acts.push((at, Act::Sleep(who(dice), span))),
+        }
+    }
+    if dice.chance(0.15) {
+        acts.push((when(dice), Act::Leave(who(dice))));
+    }
+    if dice.chance(0.1) {
+        acts.push((when(dice), Act::Kill(who(dice))));
+    }
+    acts
+}
+
+fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
+    let now = world.now;
+    let site = |n: usize| people[n].at.0;
+    let client = |n: usize| people[n].client;
+    let there = world.servers[server].site;
+    if LOOK.with(|l| l.get()) {
+        if !matches!(act, Act::Say(_)) {
+            println!(
+                "{:?} {act:?} {:?}",
+                now.as_micros() as f64 / 1e6,
+                world.clients.iter().map(|c| c.room.counters().forged).collect::<Vec<_>>()
+            );
+        }
+    }
+    match act {
+        Act::Say(n) => client(n).into_iter().for_each(|client| world.say(client)),
+        Act::Speak(n, frames) => client(n).into_iter().for_each(|client| world.speak(client, frames)),
+        Act::Cut(a, Some(b), span) => world.net.cut(site(a), site(b), now + span),
+        Act::Cut(a, None, span) => world.net.cut(site(a), there, now + span),
+        Act::Alone(a, span) => {
+            for other in (0..people.len()).map(site).chain([there]) {
+                world.net.cut(site(a), other, now + span);
+            }
+        }
+        Act::StopSignaling => world.stop_signaling(server),
+        Act::StartSignaling => world.start_signaling(server),
+        Act::StopRelay => world.stop_relay(server),
+        Act::StartRelay => world.start_relay(server),
+        Act::Sleep(n, span) => client(n).into_iter().for_each(|client| world.suspend(client, span)),
+        Act::Leave(n) => {
+            (people[n].gone, people[n].lost) = (true, true);
+            if let Some(client) = people[n].client {
+                world.tell(client, Input::Command(Command::Leave));
+            }
+        }
+        Act::Kill(n) => {
+            (people[n].gone, people[n].lost) = (true, true);
+            people[n].client.into_iter().for_each(|client| world.kill(client));
+        }
+    }
+}
+
+impl Person {
+    /// Comes, and comes again where that failed.
+    fn attend(&mut self, world: &mut World, server: usize) {
+        let waits = match self.client {
+            Some(client) => !matches!(world.clients[client].ended, Some(Ended::Failed(_))),
+            None => false,
+        };
+        if self.gone || waits || world.now < self.comes || self.tries >= TRIES {
+            return;
+        }
+        let present = world.present();
+        let code = present.iter().find_map(|n| world.clients[*n].code());
+        if self.tries > 0 {
+            self.at.1 = world.net.socket(self.at);
+        }
+        let config = Config { name: format!("guest {}", world.clients.len()), paths: self.policy };
+        let first = !world.clients.iter().any(|client| client.me.is_some());
+        self.client = match code {
+            Some(code) => Some(world.join(config, &code, self.at, server)),
+            None if first && self.comes == Time::ZERO => Some(world.create(config, self.at, server)),
+            None => return,
+        };
+        self.tries += 1;
+        self.comes = world.now + Duration::from_secs(3);
+    }
+}
+
+struct Unmet {
+    a: usize,
+    b: usize,
+    /// Both know of each other.
+    mutual: bool,
+}
+
+fn strangers(world: &World, present: &[usize]) -> Option<Unmet> {
+    let pairs = present.iter().flat_map(|a| present.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
+    let knows = |a: usize, b: usize| {
+        world.clients[a].room.peers().iter().any(|peer| Some(peer.id) == world.clients[b].me)
+    };
+    let mut unmet = pairs.filter(|(a, b)| !world.reference.all_met(&[*a, *b]));
+    unmet.next().map(|(a, b)| Unmet { a, b, mutual: knows(a, b) && knows(b, a) })
+}
+
+/// All is well again; then nobody may miss anybody or anything.
+fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) {
+    world.net.heal(Profile::clean(dice.range(5, 60)));
+    for _ in 0..SETTLE.as_secs() {
+        world.run(Duration::from_secs(1));
+        people.iter_mut().for_each(|person| person.attend(world, server));
+    }
+    // Somebody may have come a moment ago.
+    people.iter_mut().for_each(|person| person.gone = true);
+    world.run(SETTLE);
+    let present = world.present();
+    if let Some(fault) = strangers(world, &present) {
+        // A member whose only friend died before it could tell of newcomers is alone; that is known and rare.
+        if people.iter().all(|person| !person.lost) || fault.mutual {
+            world.reference.fault(format!("{} never met {}", fault.a, fault.b));
+        }
+        return;
+    }
+    let before: Vec<u32> = present.iter().map(|n| world.clients[*n].spoken()).collect();
+    for client in &present {
+        world.say(*client);
+        world.speak(*client, LAST_WORDS);
+    }
+    world.run(Duration::from_secs(10));
+    world.reference.settled(&present);
+    for (by, first) in present.iter().zip(before) {
+        for to in present.iter().filter(|to| *to != by) {
+            let heard = world.reference.heard_of(*to, *by, first + 1..first + 1 + LAST_WORDS);
+            if heard != LAST_WORDS as usize {
+                world.reference.fault(format!("{to} heard {heard} of the last {LAST_WORDS} frames of {by}"));
+            }
+        }
+    }
+}
+
+fn outcome(mut world: World, members: usize) -> Outcome {
+    if LOOK.with(|l| l.get()) {
+        for (n, c) in world.clients.iter().enumerate() {
+            println!("client {n} me {:?} {:?}", c.me, c.room.counters());
+            for (at, e) in &c.log {
+                println!("  {:?} {e:?}", at.as_micros() as f64 / 1e6);
+            }
+        }
+    }
+    let mut outcome = Outcome { members, ..Outcome::default() };
+    for (n, client) in world.clients.iter().enumerate() {
+        outcome.most_wakes = outcome.most_wakes.max(client.load.most_wakes);
+        outcome.most_sent = outcome.most_sent.max(client.load.most_sent);
+        let counters = client.room.counters();
+        if counters.malformed + counters.forged + counters.gate > 0 {
+            world.reference.fault(format!("{n} dropped what nobody damaged: {counters:?}"));
+        }
+        if client.load.most_wakes > MOST_WAKES {
+            world.reference.fault(format!("{n} woke {} times in a second", client.load.most_wakes));
+        }
+        if client.load.most_sent > MOST_SENT * members as u32 {
+            world.reference.fault(format!("{n} sent {} packets in a second", client.load.most_sent));
+        }
+    }
+    outcome.trace = world.trace();
+    outcome.lines = world.reference.delivered;
+    outcome.frames = world.reference.heard;
+    outcome.seconds = (world.now - Time::ZERO).as_secs();
+    outcome.faults = std::mem::take(&mut world.reference.faults);
+    outcome
+}
+
+fn is_private(addr: SocketAddr) -> bool {
+    match addr {
+        SocketAddr::V4(v4) => v4.ip().is_private(),
+        SocketAddr::V6(_) => false,
+    }
+}
+
+const STEP: Duration = Duration::from_secs(1);
+/// A room outlives the failure of any part for so long without anybody noticing more than a pause.
+const LONGEST_CUT: Duration = Duration::from_secs(30);
+/// A member that was given up is tried every 15 s.
+const SETTLE: Duration = Duration::from_secs(40);
+const TRIES: u32 = 8;
+const LAST_WORDS: u32 = 50;
+/// Timers of five friends, each probing its paths in alarm ten times a second.
+const MOST_WAKES: u32 = 300;
+/// For each friend: voice twice, probes of all paths in alarm, acknowledgements.
+const MOST_SENT: u32 = 400;
