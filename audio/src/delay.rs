@@ -15,6 +15,8 @@ pub(crate) struct Delay {
     lateness: [f32; BUCKETS],
     loss: f32,
     target: i64,
+    /// What the target sinks to.
+    wanted: i64,
     frame: i64,
 }
 
@@ -28,7 +30,8 @@ impl Delay {
             seen: 0,
             lateness: [0.0; BUCKETS],
             loss: 0.0,
-            target: START_TARGET,
+            target: START_FRAMES * frame.micros(),
+            wanted: frame.micros(),
             frame: frame.micros(),
         }
     }
@@ -60,6 +63,18 @@ impl Delay {
         }
     }
 
+    /// One that seemed to be missing came after the next.
+    pub(crate) fn came_after_all(&mut self) {
+        self.loss = (self.loss - LOSS_WEIGHT).max(0.0);
+    }
+
+    /// Nobody talks at this moment: a part of the way down costs no splice.
+    pub(crate) fn settle(&mut self) {
+        if self.seen == MEMORY {
+            self.target = self.wanted.max(self.target - SETTLE);
+        }
+    }
+
     /// The transit time of the quickest frame of the window.
     pub(crate) fn base(&self) -> i64 {
         self.quickest.iter().copied().min().unwrap_or(i64::MAX)
@@ -83,9 +98,9 @@ impl Delay {
 
         // A lost frame is recovered from the one after it, so that one must have come.
         let for_recovery = if self.loss > RECOVERY_LOSS { self.frame } else { 0 };
-        let wanted = (self.percentile() + for_recovery).clamp(self.frame, MAX_TARGET);
+        self.wanted = (self.percentile() + for_recovery).clamp(self.frame, MAX_TARGET);
         let sink = SINK * self.frame / 1_000_000;
-        self.target = wanted.max(self.target - sink);
+        self.target = self.wanted.max(self.target - sink);
     }
 
     fn percentile(&self) -> i64 {
@@ -113,11 +128,13 @@ const PIECES: usize = 4;
 /// After a longer pause the clocks may have drifted by more than 2 ms, and the path may be another one.
 const STALE: i64 = 10_000_000;
 /// Enough for most Wi-Fi; a quiet path is down to its own figure after some seconds of speech.
-const START_TARGET: i64 = 60_000;
+const START_FRAMES: i64 = 3;
 /// Leaves room below the hard maximum for what is late beyond the percentile.
 const MAX_TARGET: i64 = 400_000;
 /// The target sinks by 10 ms per second of speech: one short splice, inaudible.
 const SINK: i64 = 10_000;
+/// In one pause; more would be undone by the next rough second.
+const SETTLE: i64 = 20_000;
 /// One frame in a hundred: below it a frame more delay costs more than recovery gives.
 const RECOVERY_LOSS: f32 = 0.01;
 /// Remembers about 200 frames.

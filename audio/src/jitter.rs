@@ -42,7 +42,7 @@ pub enum Frame<'a> {
     Silence,
 }
 
-/// How the delay should change while this frame is played.
+/// How the delay should change while this frame is played, if that can be done unheard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     Keep,
@@ -91,8 +91,6 @@ struct Run {
     /// First time of the newest spurt.
     spurt: i64,
     old_in_row: u32,
-    /// Stream time of the last splice.
-    spliced: i64,
     /// How far behind the quickest frame the last one was played, in microseconds.
     playing_at: i64,
 }
@@ -213,7 +211,12 @@ impl Jitter {
             return Frame::Silence;
         };
         let early = run.early(now, time);
-        let fit = run.fit(early, run.newest > time);
+        let fit = match early {
+            _ if early > TOLERANCE => Fit::Stretch,
+            // Hurrying towards an empty buffer gains nothing.
+            _ if early < -TOLERANCE && run.newest > time => Fit::Shrink,
+            _ => Fit::Keep,
+        };
         run.playing_at = run.delay.target() - early;
         run.next = time + 1;
         run.phase = if slot.last_of_talk { Phase::Quiet } else { Phase::Talking { missing: 0 } };
@@ -252,7 +255,6 @@ impl Jitter {
             spurt_end: time,
             spurt: time,
             old_in_row: 0,
-            spliced: time,
             playing_at: 0,
         });
         time
@@ -284,6 +286,7 @@ impl Run {
         if ahead > 0 {
             if self.newest + 1 == self.spurt_end || ahead > SPURT_GAP {
                 self.spurt = time;
+                self.delay.settle();
             } else {
                 self.delay.missed(ahead - 1);
             }
@@ -291,6 +294,7 @@ impl Run {
             self.newest = time;
         } else if ahead > -128 {
             self.seen |= 1 << -ahead;
+            self.delay.came_after_all();
         }
         if last_of_talk {
             self.spurt_end = self.spurt_end.max(time + 1);
@@ -302,20 +306,6 @@ impl Run {
     /// Microseconds until `time` is due; negative when it is overdue.
     fn early(&self, now: i64, time: i64) -> i64 {
         self.delay.base() + time * self.len.micros() + self.delay.target() - now
-    }
-
-    /// Works an error off by splices, seldom enough not to be heard unless the error is large.
-    fn fit(&mut self, early: i64, more: bool) -> Fit {
-        let since = (self.next - self.spliced) * self.len.micros();
-        if early.abs() <= TOLERANCE || (since < BETWEEN_SPLICES && early.abs() < LARGE) {
-            return Fit::Keep;
-        }
-        self.spliced = self.next;
-        match early {
-            ..0 if more => Fit::Shrink,
-            0.. => Fit::Stretch,
-            _ => Fit::Keep,
-        }
     }
 
     fn conceal<'a>(&mut self, missing: i64) -> Frame<'a> {
@@ -350,12 +340,8 @@ pub(crate) const FADED: i64 = 120_000;
 const SLOTS: usize = 64;
 /// Beyond half a second people talk over each other; then rather lose something.
 const MAX_DELAY: i64 = 500_000;
-/// More than half of a mixing step, less than the shortest splice brings back twice.
-const TOLERANCE: i64 = 15_000;
-/// One splice of about 8 ms in 60 ms changes the tempo by an eighth, about what is heard as eager speech.
-const BETWEEN_SPLICES: i64 = 60_000;
-/// With so much error delay hurts more than haste.
-const LARGE: i64 = 100_000;
+/// A mixing step; the longest splice brings less than twice of it back.
+const TOLERANCE: i64 = 10_000;
 /// A spurt may start this much before it is due, as the mixer asks only every 10 ms.
 const START_SLACK: i64 = 5_000;
 /// No network holds a packet back longer and then delivers it in a live call.

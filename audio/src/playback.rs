@@ -49,6 +49,8 @@ struct Friend {
     ready: Vec<f32>,
     /// A splice that waits for enough samples.
     fit: Fit,
+    /// Samples played since the last splice.
+    since_splice: usize,
     gain: f32,
     silent_steps: u32,
     stats: FriendStats,
@@ -108,6 +110,7 @@ impl Friend {
             decoder: None,
             ready: Vec::new(),
             fit: Fit::Keep,
+            since_splice: REST,
             gain: 1.0,
             silent_steps: 0,
             stats: FriendStats { level_dbfs: -100.0, ..FriendStats::default() },
@@ -137,6 +140,7 @@ impl Friend {
         self.silent_steps = 0;
         self.stats.level_dbfs = dbfs(voice);
         mixer::add(out, voice);
+        self.since_splice += voice.len();
         self.ready.drain(..voice.len());
     }
 
@@ -191,15 +195,21 @@ impl Friend {
         true
     }
 
+    /// Does the splice that was asked for: at once where it is quiet or late, else seldom enough not to be heard.
     fn splice(&mut self) {
-        let (_, target) = self.jitter.delay();
-        let (at, _) = self.jitter.delay();
+        let fit = std::mem::replace(&mut self.fit, Fit::Keep);
+        let (at, target) = self.jitter.delay();
         let urgent = at.abs_diff(target) > URGENT;
-        match std::mem::replace(&mut self.fit, Fit::Keep) {
-            Fit::Keep => false,
+        if fit == Fit::Keep || !(urgent || self.since_splice >= REST || splice::is_quiet(&self.ready)) {
+            return;
+        }
+        let done = match fit {
             Fit::Shrink => splice::shrink(&mut self.ready, urgent),
-            Fit::Stretch => splice::stretch(&mut self.ready, urgent),
+            Fit::Stretch | Fit::Keep => splice::stretch(&mut self.ready, urgent),
         };
+        if done {
+            self.since_splice = 0;
+        }
     }
 
     fn rest(&mut self) {
@@ -236,5 +246,7 @@ fn fade_out(since: Duration) -> f32 {
 const MAX_FRIENDS: usize = 64;
 /// 30 s after the last word the decoder's 190 kB are given back, in mixing steps.
 const DECODER_REST: u32 = 3_000;
+/// One splice of about 8 ms in 60 ms changes the tempo by an eighth, which passes for eager speech.
+const REST: usize = 60 * 48;
 /// With so much too much delay any splice will do.
 const URGENT: Duration = Duration::from_millis(100);

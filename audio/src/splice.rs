@@ -24,13 +24,16 @@ pub(crate) fn stretch(pcm: &mut Vec<f32>, urgent: bool) -> bool {
     true
 }
 
+/// Whether the start of `pcm` is so quiet that any splice goes unheard.
+pub(crate) fn is_quiet(pcm: &[f32]) -> bool {
+    let quiet = |piece: &[f32]| piece.iter().map(|s| s * s).sum::<f32>() < QUIET * piece.len() as f32;
+    pcm.len() >= WINDOW && pcm[..pcm.len().min(NEEDED)].chunks(WINDOW).all(quiet)
+}
+
 /// The lag at which `pcm` resembles itself most; the longest one where nothing is to be heard anyway.
 fn period(pcm: &[f32], urgent: bool) -> Option<usize> {
     let longest = LONGEST.min(pcm.len().checked_sub(WINDOW)?);
-    let energy = |at: usize| pcm[at..at + WINDOW].iter().step_by(COARSE).map(|s| s * s).sum::<f32>();
-    let quiet = QUIET * (WINDOW / COARSE) as f32;
-    let start = energy(0);
-    if start < quiet && energy(longest) < quiet {
+    if is_quiet(pcm) {
         return Some(longest);
     }
     let score = |lag: usize, step: usize| {
@@ -68,8 +71,8 @@ const FADE: usize = 240;
 const COARSE: usize = 4;
 /// Below this likeness a splice is audible as a roughness; the next frame may suit better.
 const ALIKE: f32 = 0.7;
-/// Mean square of -60 dBFS.
-const QUIET: f32 = 1e-6;
+/// Mean square of -44 dBFS: the room before and between words.
+const QUIET: f32 = 4e-5;
 
 #[cfg(test)]
 mod tests {
