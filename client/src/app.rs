@@ -308,6 +308,7 @@ impl<'a> App<'a> {
     }
 
     fn event(&mut self, event: Event) {
+        tracing::debug!(?event);
         match &event {
             Event::Joined { id, name } => {
                 self.names.insert(*id, name.clone());

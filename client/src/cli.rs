@@ -29,7 +29,13 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Open a room and print the code that lets friends in
-    Create(Call),
+    Create {
+        /// Where the room's own server listens, when no other is set [default: 0.0.0.0:47700]
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<SocketAddr>,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Enter a friend's room
     Join {
         /// The code or link; asked for when left out, so that nobody on this machine can read it in the process list
@@ -40,7 +46,7 @@ pub(crate) enum Command {
     },
     /// Run a server for your friends: signaling and relay on one port, TCP and UDP
     Serve(Serve),
-    /// Show a whole call between two programs on this machine, without sound card or network
+    /// Watch two friends talk on this machine, without sound card or network
     Demo(Demo),
     /// List microphones and loudspeakers
     Devices,

@@ -41,8 +41,8 @@ pub(crate) struct Settings {
     /// Force the step of the connection ladder
     #[arg(long, value_enum)]
     pub(crate) path: Option<Path>,
-    /// Where `create` without a server listens [default: 0.0.0.0:47700]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where `create` without a server, and `serve`, listen; each has its own flag for it.
+    #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
 }
 

@@ -51,8 +51,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             ui::say(cli::WELCOME);
             Ok(())
         }
-        Some(Command::Create(call)) => {
-            within(call.json, async |ui| app::run(Plan::create(call, ui).await?, ui).await)
+        Some(Command::Create { listen, call }) => {
+            within(call.json, async |ui| app::run(Plan::create(listen, call, ui).await?, ui).await)
         }
         Some(Command::Join { code, call }) => {
             within(call.json, async |ui| app::run(Plan::join(code.as_deref(), call, ui)?, ui).await)

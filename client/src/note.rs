@@ -215,7 +215,7 @@ pub(crate) fn parting(why: Parting) -> &'static str {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -223,7 +223,7 @@ mod tests {
     const PAGE: &str = include_str!("../../docs/EVENTS.md");
 
     /// One of each. A variant that is missing here fails to compile below.
-    fn all() -> Vec<Note> {
+    pub(crate) fn all() -> Vec<Note> {
         let id = || Id("0123456789abcdef".into());
         let name = || "Ada".to_owned();
         let text = || "hi".to_owned();

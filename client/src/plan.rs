@@ -43,12 +43,12 @@ pub(crate) enum Entry {
 }
 
 impl Plan {
-    pub(crate) async fn create(call: Call, ui: &Ui) -> Result<Self, Failure> {
+    pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
         // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
         let sound = sound(&settings, ui)?;
         let Some(server) = settings.server.clone() else {
-            let host = embedded(settings.listen, ui).await?;
+            let host = embedded(listen.or(settings.listen), ui).await?;
             let place = Place::at(host.address, host.key);
             let reach = host.reach;
             let plan = Self::new(Entry::Create, place, None, sound, &call, settings);
@@ -78,12 +78,7 @@ impl Plan {
             }
             None => None,
         };
-        // What stands on the command line was meant for this call; what the code says beats every standing setting.
-        let named = flag.is_none() && told.is_some();
-        let key = told.as_ref().and_then(|told| told.key);
-        let server =
-            flag.map(|flag| Place { key: flag.key.or(key), ..flag }).or(told).or(settings.server.clone());
-        let Some(server) = server else {
+        let Some((server, named)) = chosen(flag, told, settings.server.clone()) else {
             return Err(Failure::usage(
                 "The code does not say which server the room is on, and none is set.",
                 "Ask your friend for the link, or add --server HOST:PORT.",
@@ -134,6 +129,19 @@ impl Plan {
     }
 }
 
+/// Where to look for a room, and whether only the code says so. What stands on the command line was meant for this
+/// call; what the code says beats every standing setting.
+fn chosen(flag: Option<Place>, told: Option<Place>, standing: Option<Place>) -> Option<(Place, bool)> {
+    match (flag, told) {
+        (Some(flag), told) => {
+            let key = flag.key.or(told.and_then(|told| told.key));
+            Some((Place { key, ..flag }, false))
+        }
+        (None, Some(told)) => Some((told, true)),
+        (None, None) => standing.map(|standing| (standing, false)),
+    }
+}
+
 fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
     let defaults = audio::Config::default();
     let frame = match settings.low_latency {
@@ -175,4 +183,27 @@ fn pinned(server: Place) -> Result<(Place, Option<Pins>), Failure> {
 
 fn unusable(bad: &crate::place::BadPlace) -> Failure {
     Failure::usage("The code names no usable server.", format!("{bad}."))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vc_core::crypto::keys::PublicKey;
+
+    use super::*;
+
+    #[test]
+    fn a_flag_beats_the_code_and_the_code_beats_the_settings() {
+        let place = |host: &str, key: Option<u8>| Place {
+            host: host.into(),
+            port: 1,
+            key: key.map(|byte| PublicKey([byte; 32])),
+        };
+        let (flag, link, set) = (place("flag", None), place("code", Some(1)), place("set", Some(2)));
+        let (server, named) = chosen(Some(flag), Some(link.clone()), Some(set.clone())).unwrap();
+        assert_eq!((server.host.as_str(), server.key, named), ("flag", Some(PublicKey([1; 32])), false));
+        assert_eq!(chosen(None, Some(link.clone()), Some(set.clone())), Some((link, true)));
+        assert_eq!(chosen(None, None, Some(set.clone())), Some((set, false)));
+        assert_eq!(chosen(None, None, None), None);
+    }
 }

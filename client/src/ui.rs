@@ -240,3 +240,39 @@ const QUEUE: usize = 1_024;
 const STACK: usize = 128 * 1024;
 /// A terminal that takes longer is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_one_line_of_json_with_its_time() {
+        for note in crate::note::tests::all() {
+            let line = json(&note);
+            assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert!(value["event"].is_string() && value["ts"].as_u64().unwrap() > 1_600_000_000_000);
+        }
+    }
+
+    #[test]
+    fn words_are_whole_lines() {
+        for note in crate::note::tests::all() {
+            if let Some(Print::Out(text) | Print::Err(text)) = words(&note) {
+                assert!(text.ends_with('\n') && text.trim_end().len() > 1, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invitation_says_plainly_who_can_follow_it() {
+        let code = "48213-tiger-orbit-ocean";
+        let said = |code: &str, reach| invitation(Some(code), None, "h:1", reach);
+        assert!(said(code, Reach::Loopback).contains("on this machine"));
+        assert!(said(code, Reach::Lan).contains("in the same network"));
+        assert!(said(code, Reach::Public).contains("anywhere"));
+        assert!(said(code, Reach::Server).contains("needs the link"));
+        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs the link"));
+    }
+}
