@@ -201,10 +201,7 @@ impl Room {
                 ToServer::Create { form: Form::Spoken }
             }
             Phase::Joining { joining, .. } => joining.ask(now),
-            Phase::Inside(stay) => {
-                self.world.out.push_back(Output::Event(Event::Signaling { up: true }));
-                ToServer::Reclaim { proof: stay.proof() }
-            }
+            Phase::Inside(stay) => return stay.connected(&mut self.world),
             Phase::Leaving { .. } | Phase::Over => return,
         };
         self.world.tell_server(&first);
@@ -215,7 +212,9 @@ impl Room {
         match self.phase {
             // Nothing to lose yet: the person at the keyboard wants to know now.
             Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Unreachable),
-            Phase::Inside(_) if was_up => self.event(Event::Signaling { up: false }),
+            Phase::Inside(ref stay) if was_up && stay.is_seated() => {
+                self.event(Event::Signaling { up: false });
+            }
             Phase::Inside(_) | Phase::Leaving { .. } | Phase::Over => {}
         }
     }
@@ -237,9 +236,9 @@ impl Room {
                 (Creating::Named { nonce, number, .. }, ToClient::Seat { slot, proof }) => {
                     let (seat, number) = (Seat { slot, proof, nonce: *nonce }, *number);
                     let key = fresh_key(&mut self.world.rng);
-                    let stay = Stay::found(&mut self.world, key, seat, number);
+                    let mut stay = Stay::found(&mut self.world, key, seat, number);
+                    stay.seated(&mut self.world);
                     self.enter(stay);
-                    self.world.ask_for_link();
                 }
                 (_, ToClient::Refused(_)) => self.fail(Error::TooFast),
                 _ => self.world.counters.out_of_turn += 1,
@@ -258,7 +257,8 @@ impl Room {
                     Progress::Entered { welcome, nonce, slot, proof } => {
                         let key = std::mem::replace(key, fresh_key(&mut world.rng));
                         let seat = Seat { slot, proof, nonce };
-                        let stay = Stay::enter(world, now, key, seat, *welcome);
+                        let mut stay = Stay::enter(world, now, key, seat, *welcome);
+                        stay.seated(world);
                         self.enter(stay);
                     }
                     Progress::Failed(error) => self.fail(error),

@@ -56,8 +56,12 @@ impl Rendezvous {
     pub(crate) fn heard(&mut self, now: Time) {
         if let State::Up { heard, .. } = &mut self.state {
             *heard = now;
-            self.failures = 0;
         }
+    }
+
+    /// The server knows us again. One that answers and refuses is not called in ever shorter turns.
+    pub(crate) fn settled(&mut self) {
+        self.failures = 0;
     }
 
     /// Not reachable, or broken off. True if it was up.

@@ -34,6 +34,7 @@ pub(crate) struct Stay {
     me: MemberId,
     slot: Slot,
     proof: Reclaim,
+    asked: Option<Asked>,
     nonce: [u8; 16],
     creator: MemberId,
     codes: Codes,
@@ -49,6 +50,15 @@ pub(crate) struct Stay {
     knockers: Sources,
     /// Friends that were ever reached.
     met: u32,
+}
+
+/// The one request that the server owes us an answer to. What it says unasked is not believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Our place, after a new connection.
+    Seat,
+    /// A nameplate for the link form of our code, so that one code is said and the other is pasted.
+    Link,
 }
 
 /// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
@@ -99,6 +109,7 @@ impl Stay {
             me,
             slot: seat.slot,
             proof: seat.proof,
+            asked: None,
             nonce: seat.nonce,
             creator,
             codes,
@@ -123,8 +134,24 @@ impl Stay {
         &self.codes
     }
 
-    pub(crate) fn proof(&self) -> Reclaim {
-        self.proof
+    /// The server answers (again), and does not know us yet.
+    pub(crate) fn connected(&mut self, world: &mut World) {
+        self.asked = Some(Asked::Seat);
+        world.tell_server(&ToServer::Reclaim { proof: self.proof });
+    }
+
+    /// The server knows us on this connection, as far as we know.
+    pub(crate) fn is_seated(&self) -> bool {
+        self.asked != Some(Asked::Seat)
+    }
+
+    /// The server is told who we are; whoever made the room wants a link to it, too.
+    pub(crate) fn seated(&mut self, world: &mut World) {
+        world.link.settled();
+        self.asked = (self.me == self.creator && self.codes.link.is_none()).then_some(Asked::Link);
+        if self.asked.is_some() {
+            world.tell_server(&ToServer::NewCode { form: Form::Link });
+        }
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerView> {
@@ -202,14 +229,29 @@ impl Stay {
     /// A message of the signaling server.
     pub(crate) fn signal(&mut self, world: &mut World, now: Time, message: ToClient) {
         match message {
-            ToClient::Seat { slot, proof } => (self.slot, self.proof) = (slot, proof),
+            ToClient::Seat { slot, proof } => {
+                (self.slot, self.proof) = (slot, proof);
+                if self.asked == Some(Asked::Seat) {
+                    world.out.push_back(Output::Event(Event::Signaling { up: true }));
+                    self.seated(world);
+                }
+            }
             ToClient::Tickets { offers } => self.tickets(world, now, offers),
             ToClient::Visitor { visitor, nameplate } => self.door.expect(now, visitor, nameplate),
             ToClient::Admitted { visitor, slot } => match self.door.seated(visitor) {
                 Some(record) => self.introduce(world, now, Seated { slot, record }),
                 None => world.counters.out_of_turn += 1,
             },
-            ToClient::Plate { nameplate } => self.renumber(world, nameplate),
+            ToClient::Plate { nameplate: Nameplate::Link(plate) } if self.asked == Some(Asked::Link) => {
+                self.asked = None;
+                self.add_link(world, plate);
+            }
+            ToClient::Refused(_) => match self.asked.take() {
+                Some(Asked::Seat) => world.redial(now),
+                // The spoken code has to do.
+                Some(Asked::Link) => {}
+                None => world.counters.out_of_turn += 1,
+            },
             ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
                 (Party::Slot(slot), Ok(Mail::Packet(packet))) => {
                     self.packet(world, now, Path::Mail(slot), packet);
@@ -221,7 +263,7 @@ impl Stay {
             ToClient::Hello { .. }
             | ToClient::Created { .. }
             | ToClient::Joined { .. }
-            | ToClient::Refused(_) => {
+            | ToClient::Plate { .. } => {
                 world.counters.out_of_turn += 1;
             }
         }
@@ -440,12 +482,8 @@ impl Stay {
         self.peers.insert(id, peer);
     }
 
-    fn renumber(&mut self, world: &mut World, nameplate: Nameplate) {
-        match nameplate {
-            Nameplate::Spoken(number) => self.codes.spoken = Some((number, fresh_words(&mut world.rng))),
-            Nameplate::Link(plate) => self.codes.link = Some((plate, fresh_secret(&mut world.rng))),
-        }
-        self.door.reopen();
+    fn add_link(&mut self, world: &mut World, plate: [u8; 10]) {
+        self.codes.link = Some((plate, fresh_secret(&mut world.rng)));
         self.tell_all(&Control::Codes(self.codes.clone()));
         world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
     }
@@ -470,8 +508,11 @@ impl Stay {
             }
             Control::Codes(codes) => {
                 if codes != self.codes {
+                    // The words are what can be guessed: only new ones have a budget of their own.
+                    if codes.spoken != self.codes.spoken {
+                        self.door.reopen();
+                    }
                     self.codes = codes;
-                    self.door.reopen();
                     world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
                 }
             }
@@ -595,9 +636,10 @@ impl World {
         }
     }
 
-    /// Ask for the other form too, so that one code is said and the other is pasted.
-    pub(crate) fn ask_for_link(&mut self) {
-        self.tell_server(&ToServer::NewCode { form: Form::Link });
+    /// The server will not have us on this connection: another, after a while.
+    fn redial(&mut self, now: Time) {
+        self.out.push_back(Output::Signal(SignalOut::Hang));
+        self.link.down(now, &mut self.rng);
     }
 }
 
