@@ -71,6 +71,13 @@ impl Initiator {
         self.attempt = Some(Attempt { pending, index, packet, since: now, tries: 0, due: now });
     }
 
+    /// There is a new path: the packet should go by it at once.
+    pub fn hurry(&mut self, now: Time) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.due = now;
+        }
+    }
+
     pub fn is_running(&self) -> bool {
         self.attempt.is_some()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand_core::RngCore;
 
 use super::handshake::{Initiator, Keys, Knocked, Responder};
+use super::loss::VoiceMeter;
 use super::session::Sessions;
 use super::stream::Stream;
 use crate::crypto::keys::{PublicKey, Rng};
@@ -63,6 +64,7 @@ enum Role {
 struct Losses {
     inbound: f32,
     outbound: f32,
+    meter: VoiceMeter,
     measure_at: Option<Time>,
 }
 
@@ -173,6 +175,9 @@ impl Peer {
     /// The network may have changed: ask every path at once.
     pub fn restart(&mut self, now: Time) {
         self.ladder.restart(now);
+        if let Role::Initiator(initiator) = &mut self.role {
+            initiator.hurry(now);
+        }
         if let Phase::Away { retry, .. } = &mut self.phase {
             *retry = now;
         }
@@ -398,6 +403,7 @@ impl Peer {
             }
             Frame::Voice(voice) => {
                 self.ladder.media(scene.now);
+                self.losses.meter.count(&voice);
                 scene.acts.push(Act::Voice(voice));
             }
         }
@@ -525,7 +531,7 @@ impl Peer {
         }
     }
 
-    /// Once a second while packets come: what was lost of theirs, told to them while it matters.
+    /// Once a second while voice flows: what was lost of theirs, told to them.
     fn measure(&mut self, scene: &mut Scene) {
         if !self.is_live() || !self.ladder.is_hot(scene.now) {
             self.losses.measure_at = None;
@@ -536,7 +542,7 @@ impl Peer {
             return;
         }
         self.losses.measure_at = Some(scene.now + MEASURE_EVERY);
-        let (got, lost) = self.sessions.measure();
+        let (got, lost) = self.losses.meter.take();
         if got + lost < MEASURE_MIN {
             return;
         }
@@ -609,7 +615,7 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// Fewer packets a second are probes, not a stream.
+/// Fewer frames in a second say little.
 const MEASURE_MIN: u32 = 10;
 /// About three seconds of memory.
 const LOSS_WEIGHT: f32 = 0.3;

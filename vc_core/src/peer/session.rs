@@ -15,15 +15,6 @@ pub struct Session {
     sealer: Sealer,
     opener: Opener,
     born: Time,
-    /// Counter span and packets since the last report.
-    meter: Meter,
-}
-
-#[derive(Default)]
-struct Meter {
-    highest: Option<u32>,
-    expected: u32,
-    got: u32,
 }
 
 #[derive(Default)]
@@ -38,7 +29,7 @@ pub struct Sessions {
 
 impl Session {
     pub fn new(local: u32, remote: u32, keys: (Sealer, Opener), now: Time) -> Self {
-        Self { local, remote, sealer: keys.0, opener: keys.1, born: now, meter: Meter::default() }
+        Self { local, remote, sealer: keys.0, opener: keys.1, born: now }
     }
 
     fn seal(&mut self, plaintext: &[u8]) -> Option<Vec<u8>> {
@@ -86,9 +77,7 @@ impl Sessions {
             (_, Some((previous, _))) if previous.local == index => previous,
             _ => return Err(Drop::Forged),
         };
-        let plaintext = session.opener.open(low, packet, TRANSPORT_HEADER)?;
-        session.meter.count(low);
-        Ok(plaintext)
+        session.opener.open(low, packet, TRANSPORT_HEADER)
     }
 
     /// `None` without a usable session.
@@ -130,16 +119,10 @@ impl Sessions {
         self.current.as_ref().map(|s| s.born + REKEY_AGE)
     }
 
-    /// Packets that came and that did not, on the session in use, since the last call.
-    pub fn measure(&mut self) -> (u32, u32) {
-        self.current.as_mut().map_or((0, 0), |session| session.meter.take())
-    }
-
     fn promote<'p>(&mut self, now: Time, low: u32, packet: &'p mut [u8]) -> Result<&'p [u8], Drop> {
         let Some(mut next) = self.next.take() else { return Err(Drop::Forged) };
         match next.opener.open(low, packet, TRANSPORT_HEADER) {
             Ok(plaintext) => {
-                next.meter.count(low);
                 self.retire(now);
                 self.current = Some(next);
                 Ok(plaintext)
@@ -155,28 +138,6 @@ impl Sessions {
         if let Some(current) = self.current.take() {
             self.previous = Some((current, now + LINGER));
         }
-    }
-}
-
-impl Meter {
-    fn count(&mut self, low: u32) {
-        self.got += 1;
-        let Some(highest) = self.highest else {
-            self.highest = Some(low);
-            self.expected += 1;
-            return;
-        };
-        let ahead = low.wrapping_sub(highest);
-        if ahead < 1 << 31 {
-            self.expected += ahead;
-            self.highest = Some(low);
-        }
-    }
-
-    fn take(&mut self) -> (u32, u32) {
-        let (got, lost) = (self.got, self.expected.saturating_sub(self.got));
-        (self.got, self.expected) = (0, 0);
-        (got, lost)
     }
 }
 

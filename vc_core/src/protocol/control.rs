@@ -30,7 +30,7 @@ pub enum Frame<'a> {
         upto: u32,
         bits: u64,
     },
-    /// Since the last report: packets that came, and packets of the sender that did not.
+    /// Since the last report: voice frames of the receiver of this that came, and that did not.
     Report {
         got: u16,
         lost: u16,

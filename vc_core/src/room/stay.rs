@@ -373,8 +373,10 @@ impl Stay {
         match news {
             News::Bound { seen } => {
                 world.surroundings.bound(seen);
-                // What was asked by this relay before was never sent.
-                self.peers.values_mut().for_each(|peer| peer.restart(now));
+                for peer in self.peers.values_mut() {
+                    peer.offer(now, Path::Via { relay: from, slot: peer.slot() });
+                    peer.restart(now);
+                }
             }
             News::Nothing => {}
             News::Unexpected => world.counters.out_of_turn += 1,
@@ -393,9 +395,6 @@ impl Stay {
                 relay.renew(offer.body, kb, now, &mut world.rng);
             } else if self.relays.len() < MAX_OFFERS {
                 self.relays.push(Binding::new(addr, offer.body, kb, now, &mut world.rng));
-                for peer in self.peers.values_mut() {
-                    peer.offer(now, Path::Via { relay: addr, slot: peer.slot() });
-                }
             }
         }
     }
@@ -472,7 +471,7 @@ impl Stay {
             return;
         }
         let mut peer = Peer::new(now, self.me, id, seated);
-        for relay in &self.relays {
+        for relay in self.relays.iter().filter(|relay| relay.is_bound()) {
             peer.offer(now, Path::Via { relay: relay.relay(), slot: seated.slot });
         }
         offer_candidates(world, now, &mut peer);
