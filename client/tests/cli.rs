@@ -451,6 +451,30 @@ fn typed_lines_are_chat_commands_or_a_clear_answer() {
     assert_eq!(ada.event("left")["why"], "left");
 }
 
+#[test]
+fn the_log_holds_neither_words_nor_names_nor_chat_nor_addresses() {
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let log = home.path().join("log");
+    let more = [&NO_SOUND[..], &["--log", log.to_str().unwrap()]].concat();
+    let (mut ada, code) = room(home.path(), &place, &more);
+    let args = [&["join", "--server", &place, "--name", "Bartholomew"][..], &NO_SOUND].concat();
+    let mut bob = Running::start(home.path(), &args);
+    bob.types(&code);
+    ada.event("path");
+    bob.event("path");
+    bob.types("a secret line");
+    assert_eq!(ada.event("chat")["text"], "a secret line");
+    ada.types("/quit");
+    assert_eq!(ada.ends(), 0);
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains("Said("), "{text}");
+    let words = code.split_once('-').unwrap().1;
+    for private in ["Bartholomew", "secret", words, "127.0.0.1", &code] {
+        assert!(!text.contains(private), "{private}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn being_asked_to_stop_tells_the_others_and_completes_the_recording() {
