@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod scene;
+mod victim;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use rand_core::SeedableRng;
 use scene::{ADA, BOB, SERVER, alone, code, config, invite, secs};
@@ -16,117 +16,11 @@ use sim::{Dice, Profile, World};
 use vc_core::Error;
 use vc_core::crypto::keys::Rng;
 use vc_core::crypto::pake::{self, Context};
-use vc_core::io::{Config, Ended, Event, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Time};
+use vc_core::io::{Ended, Event, Input, PathPolicy, PeerState, SignalIn};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::Slot;
-use vc_core::protocol::signal::{Form, Mail, Nameplate, Party, ToClient, ToServer, Turned, VERSION};
-use vc_core::room::Room;
+use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient, ToServer, Turned};
 use vc_core::room::code::Code;
-
-/// A member whose signaling server is this very test.
-struct Victim {
-    room: Room,
-    now: Time,
-    said: Vec<ToServer>,
-    events: Vec<Event>,
-}
-
-const NUMBER: u32 = 48_213;
-const NONCE: [u8; 16] = [7; 16];
-
-impl Victim {
-    fn creator(seed: u8) -> Self {
-        let room = Room::create(friend(), [seed; 32], Time::ZERO);
-        let mut victim = Self { room, now: Time::ZERO, said: Vec::new(), events: Vec::new() };
-        victim.connect();
-        victim.tell(ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
-        victim.tell(ToClient::Seat { slot: slot(0), proof: [0; 51] });
-        assert!(victim.said.iter().any(|m| *m == ToServer::NewCode { form: Form::Link }));
-        victim.tell(ToClient::Plate { nameplate: Nameplate::Link([1; 10]) });
-        victim.said.clear();
-        victim
-    }
-
-    fn joiner(code: &Code, seed: u8) -> Self {
-        let room = Room::join(friend(), code, [seed; 32], Time::ZERO);
-        let mut victim = Self { room, now: Time::ZERO, said: Vec::new(), events: Vec::new() };
-        victim.connect();
-        victim.said.clear();
-        victim
-    }
-
-    fn connect(&mut self) {
-        self.input(Input::Tick);
-        let server = "203.0.113.9:47700".parse().unwrap();
-        self.input(Input::Signal(SignalIn::Up { server }));
-        self.tell(ToClient::Hello { version: VERSION, probes: Vec::new() });
-    }
-
-    fn tell(&mut self, message: ToClient) {
-        let bytes = message.encode();
-        self.input(Input::Signal(SignalIn::Frame(&bytes)));
-    }
-
-    fn input(&mut self, input: Input<'_>) {
-        self.room.handle(self.now, input);
-        loop {
-            match self.room.poll() {
-                Output::Signal(SignalOut::Frame(bytes)) => {
-                    self.said.extend(ToServer::decode(&bytes).ok());
-                }
-                Output::Event(event) => self.events.push(event),
-                Output::Wake(_) => return,
-                Output::Signal(_) | Output::Transmit { .. } | Output::Voice { .. } => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, span: Duration) {
-        self.now = self.now + span;
-        self.tell(ToClient::Pong);
-    }
-
-    /// The letters it sent since this was last asked.
-    fn letters(&mut self) -> Vec<(Party, Vec<u8>)> {
-        let said = std::mem::take(&mut self.said);
-        said.into_iter()
-            .filter_map(|message| match message {
-                ToServer::Mail { to, blob } => Some((to, blob)),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn spoken(&self) -> String {
-        self.events
-            .iter()
-            .rev()
-            .find_map(|event| match event {
-                Event::Invite(codes) => codes.spoken.as_ref().map(|(_, words)| words.clone()),
-                _ => None,
-            })
-            .unwrap()
-    }
-
-    fn wrong_codes(&self) -> usize {
-        self.events.iter().filter(|e| matches!(e, Event::WrongCode { .. })).count()
-    }
-
-    fn is_locked(&self) -> bool {
-        self.events.iter().any(|e| matches!(e, Event::Locked))
-    }
-
-    fn has_entered(&self) -> bool {
-        self.events.iter().any(|e| matches!(e, Event::Entered { .. }))
-    }
-
-    fn end(&self) -> Option<Ended> {
-        self.events.iter().find_map(|e| match e {
-            Event::Ended(ended) => Some(*ended),
-            _ => None,
-        })
-    }
-}
+use victim::{NONCE, NUMBER, Victim, slot};
 
 /// The server as a joiner who guesses: A1 now, A2 later.
 struct Guess {
@@ -170,14 +64,6 @@ fn guess_on(victim: &mut Victim, rounds: u32, mut meanwhile: impl FnMut(&mut Vic
         meanwhile(victim, round);
     }
     judged
-}
-
-fn friend() -> Config {
-    config("CANARY-friend", PathPolicy::Auto)
-}
-
-fn slot(n: u8) -> Slot {
-    Slot::new(n).unwrap()
 }
 
 #[test]
