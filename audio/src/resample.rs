@@ -27,7 +27,7 @@ enum Kind {
 }
 
 impl Resampler {
-    /// Rates in Hz, each within [`RATES`]; `None` for anything else.
+    /// Rates in Hz, each from 4 000 to 384 000; `None` for anything else.
     pub fn new(from: u32, to: u32) -> Option<Resampler> {
         if !RATES.contains(&from) || !RATES.contains(&to) {
             return None;
