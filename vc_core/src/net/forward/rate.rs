@@ -42,6 +42,11 @@ impl Bucket {
         }
         there
     }
+
+    /// Gives back what was taken for a reason that turned out to be good.
+    pub fn give_back(&mut self, n: u64) {
+        self.spent = self.spent.saturating_sub(n.saturating_mul(UNIT));
+    }
 }
 
 /// Whoever pays for one user's traffic: all addresses that one user can easily send from.
@@ -119,6 +124,17 @@ mod tests {
         assert!(!bucket.take(start + Duration::from_secs(10), rate, 1));
         assert!(bucket.take(start + Duration::from_secs(3600), rate, 3));
         assert!(!bucket.take(start + Duration::from_secs(3600), rate, 1));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_no_more() {
+        let rate = Rate { per_minute: 6, burst: 3 };
+        let mut bucket = Bucket::default();
+        assert!(bucket.take(Time::ZERO, rate, 3));
+        bucket.give_back(2);
+        assert!(bucket.take(Time::ZERO, rate, 2) && !bucket.take(Time::ZERO, rate, 1));
+        bucket.give_back(99);
+        assert!(bucket.take(Time::ZERO, rate, 3) && !bucket.take(Time::ZERO, rate, 1));
     }
 
     #[test]
