@@ -105,7 +105,9 @@ impl Ladder {
         let take = match self.carrying() {
             None => true,
             Some(carrying) => {
-                carrying != path && (wins >= WINS || self.silence(now, &carrying) >= self.dead_after(now))
+                let first_for_voice = path.carries_voice() && !carrying.carries_voice();
+                let dead = self.silence(now, &carrying) >= self.dead_after(now);
+                carrying != path && (first_for_voice || wins >= WINS || dead)
             }
         };
         take.then(|| self.carry(now, path))
@@ -371,6 +373,18 @@ mod tests {
             run(&mut ladder, late, 1_000, false, rtt);
             assert!(ladder.carrying() == Some(direct()), "offered after {late} ms");
         }
+    }
+
+    #[test]
+    fn the_first_answer_by_a_path_for_voice_ends_the_reign_of_mail() {
+        let mail = Path::Mail(Slot::new(1).unwrap());
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, mail);
+        run(&mut ladder, 0, 1_000, true, |_| Some(40));
+        assert!(ladder.carrying() == Some(mail));
+        ladder.offer(Time::from_micros(1_000_000), relay());
+        let moves = run(&mut ladder, 1_000, 200, true, |path| Some(if *path == mail { 40 } else { 100 }));
+        assert!(moves == [(1_100, relay())]);
     }
 
     #[test]
