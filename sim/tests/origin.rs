@@ -172,3 +172,19 @@ fn a_lost_frame_stops_nothing() {
     let (_, last) = world.reference.heard_around(BOB, ADA, world.clients[ADA].spoken() - 15);
     assert!(last.is_some(), "to the end");
 }
+
+#[test]
+fn sixteen_who_know_only_a_relay_meet_within_two_seconds_of_the_last() {
+    let mut world = alone(1, Profile::clean(20), PathPolicy::Relay, None);
+    for n in 1..16 {
+        invite(&mut world, &format!("guest {n}"), PathPolicy::Relay, None);
+        world.run(ms(200));
+    }
+    let all: Vec<usize> = (0..16).collect();
+    assert!(world.run_till(secs(2), |w| w.reference.all_met(&all)), "not all met");
+    world.run(secs(2));
+    for client in &world.clients {
+        assert_eq!(client.room.counters().too_many, 0);
+    }
+    all_is_well(&mut world);
+}

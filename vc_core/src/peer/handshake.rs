@@ -175,7 +175,8 @@ impl Responder {
     }
 }
 
-/// One attempt is the same packet at these times, on every path; each path may be the first that works.
-const RETRY_MS: [u64; 5] = [0, 250, 750, 1_750, 3_250];
+/// One attempt is the same packet at these times, on every path; each path may be the first that works. Close at first:
+/// the peer may be binding itself to its relay at this very moment.
+const RETRY_MS: [u64; 7] = [0, 100, 250, 500, 1_000, 2_000, 3_500];
 /// Then the attempt is over; a fresh one may fare better on paths that changed.
 const ROUND_MS: u64 = 5_000;

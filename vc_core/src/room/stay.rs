@@ -1,7 +1,7 @@
 //! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand_core::RngCore;
@@ -331,17 +331,21 @@ impl Stay {
         }
     }
 
-    /// Cheapest first: a known message again, then the rates, then the curve, then the roster.
+    /// Cheapest first: the source's rate, a known message again, the room's rate, then the curve, then the roster.
     fn knock(&mut self, world: &mut World, now: Time, path: Path, sender: u32, noise: &[u8; 104]) {
+        // All friends behind one relay share its address, not their allowance.
         let source = match path {
-            Path::Direct(addr) | Path::Via { relay: addr, .. } => Net::household(addr.ip()),
-            Path::Mail(_) => Net::household(SocketAddr::from(([0, 0, 0, 0], 0)).ip()),
+            Path::Direct(addr) => addr.ip(),
+            Path::Via { slot, .. } | Path::Mail(slot) => IpAddr::from([0, 0, 0, slot.index() as u8]),
         };
-        if !self.handshakes.take(now, KNOCKS, 1) || !self.knockers.take(now, source, 1) {
+        if !self.knockers.take(now, Net::household(source), 1) {
             return world.counters.too_many += 1;
         }
         if let Some(reply) = self.peers.values().find_map(|peer| peer.known_knock(sender, noise)) {
             return self.send(world, path, reply);
+        }
+        if !self.handshakes.take(now, KNOCKS, 1) {
+            return world.counters.too_many += 1;
         }
         let Some(knocked) = Knocked::read(&self.keys, sender, noise, &mut world.rng) else {
             return world.counters.forged += 1;
