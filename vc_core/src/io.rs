@@ -80,7 +80,8 @@ pub enum Command {
     Say(String),
     Mute(bool),
     Deafen(bool),
-    /// Leave the room; `Event::Ended(Ended::Left)` follows when the others know or after half a second.
+    /// Leave the room; `Event::Ended(Ended::Left)` follows when the others have our last lines and know, or after a
+    /// second.
     Leave,
 }
 

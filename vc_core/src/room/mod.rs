@@ -54,17 +54,18 @@ pub(crate) struct World {
 
 enum Phase {
     Creating(Creating),
-    Joining {
-        key: StaticKey,
-        joining: Box<Joining>,
-    },
+    Joining { key: StaticKey, joining: Box<Joining> },
     Inside(Box<Stay>),
-    /// Saying goodbye, for so long at most.
-    Leaving {
-        stay: Box<Stay>,
-        until: Time,
-    },
+    Leaving { stay: Box<Stay>, farewell: Farewell },
     Over,
+}
+
+/// Each step takes so long at most.
+enum Farewell {
+    /// Nobody listens to one who has said goodbye, so what was said before arrives first.
+    Lines { until: Time },
+    /// The others acknowledge our goodbye.
+    Said { until: Time },
 }
 
 enum Creating {
@@ -290,9 +291,9 @@ impl Room {
                 stay.set_state(|state| state.deafened = deafened)
             }
             (Phase::Inside(_), Command::Leave) => {
-                if let Phase::Inside(mut stay) = std::mem::replace(&mut self.phase, Phase::Over) {
-                    stay.leave(&mut self.world);
-                    self.phase = Phase::Leaving { stay, until: self.now + GOODBYE };
+                if let Phase::Inside(stay) = std::mem::replace(&mut self.phase, Phase::Over) {
+                    let farewell = Farewell::Lines { until: self.now + LAST_LINES };
+                    self.phase = Phase::Leaving { stay, farewell };
                 }
             }
             (Phase::Creating(_) | Phase::Joining { .. }, Command::Leave) => self.end(Ended::Left),
@@ -343,9 +344,17 @@ impl Room {
                     self.fail(error);
                 }
             }
-            Phase::Leaving { stay, until } => {
+            Phase::Leaving { stay, farewell } => {
+                if let Farewell::Lines { until } = *farewell
+                    && (stay.has_said_all() || until <= now)
+                {
+                    stay.leave(&mut self.world);
+                    *farewell = Farewell::Said { until: now + GOODBYE };
+                }
                 stay.tick(&mut self.world, now);
-                if stay.has_left() || *until <= now {
+                if let Farewell::Said { until } = *farewell
+                    && (stay.has_left() || until <= now)
+                {
                     self.end(Ended::Left);
                 }
             }
@@ -362,9 +371,10 @@ impl Room {
             }
             Phase::Joining { joining, .. } => Some(Wake { at: joining.wake(), why: "admission" }),
             Phase::Inside(stay) => Some(stay.wake(self.now)),
-            Phase::Leaving { stay, until } => Some(stay.wake(self.now))
-                .filter(|w| w.at < *until)
-                .or(Some(Wake { at: *until, why: "goodbye" })),
+            Phase::Leaving { stay, farewell: Farewell::Lines { until } | Farewell::Said { until } } => {
+                let stay = stay.wake(self.now);
+                Some(if stay.at < *until { stay } else { Wake { at: *until, why: "goodbye" } })
+            }
             Phase::Over => return Wake { at: self.now + IDLE, why: "over" },
         };
         let soonest = [link, echo, phase].into_iter().flatten().min_by_key(|wake| wake.at);
@@ -389,6 +399,8 @@ impl Room {
 
 /// Dialling and two answers; a person waits.
 const CREATE_LIMIT: Duration = Duration::from_secs(15);
+/// Two tries of a line to a friend across an ocean, three nearby.
+const LAST_LINES: Duration = Duration::from_millis(400);
 /// Long enough for two round trips to a friend far away, short enough for a person who wants to go.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// Woken this much too late means that the machine slept: addresses and holes in NATs are stale.
