@@ -65,13 +65,19 @@ impl Room {
     }
 
     /// Seats a newcomer. The lowest free slot; one that may have an owner only if there is no other, and then the
-    /// highest, since rooms fill from below. One of `taken` last: its owner may come back to it.
+    /// highest, since rooms fill from below; at last the one whose owner has been away longest. One of `taken` only
+    /// when there is no other: its owner may come back to it.
     pub(crate) fn seat(&mut self, conn: ConnId, wall: u32, taken: u16) -> Option<Slot> {
         let free = |slot: &Slot| matches!(self.get(*slot), Seat::Free);
         let perhaps = |slot: &Slot| matches!(self.get(*slot), Seat::Perhaps { .. });
         let choose = |among: u16| {
             let slots = || Slot::all().filter(move |slot| slot.bit() & among != 0);
-            slots().find(free).or_else(|| slots().filter(perhaps).last())
+            let away = |slot: Slot| match self.get(slot) {
+                Seat::Away { since, .. } => Some((since, slot)),
+                Seat::Free | Seat::Perhaps { .. } | Seat::Here { .. } => None,
+            };
+            let longest_away = || slots().filter_map(away).min().map(|(_, slot)| slot);
+            slots().find(free).or_else(|| slots().filter(perhaps).last()).or_else(longest_away)
         };
         let slot = choose(!taken).or_else(|| choose(taken))?;
         let from = wall.saturating_add(PROOF_LIFE).max(self.newest.saturating_add(1));
@@ -162,7 +168,7 @@ impl Room {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        !self.seats.iter().any(|seat| matches!(seat, Seat::Free | Seat::Perhaps { .. }))
+        self.seats.iter().all(|seat| matches!(seat, Seat::Here { .. }))
     }
 
     /// Nobody is here and nobody can come back.
@@ -222,6 +228,24 @@ mod tests {
         room.free(slot(3));
         assert!(room.seat(99, WALL, 0) == Some(slot(3)));
         assert!(room.door() == Some((slot(0), 0)));
+    }
+
+    #[test]
+    fn in_a_room_without_a_free_seat_the_one_longest_away_makes_room() {
+        let mut room = Room::new();
+        let proofs: Vec<u32> = (0..16)
+            .map(|n| {
+                room.seat(u64::from(n), WALL, 0);
+                room.proof_expiry(slot(n), WALL)
+            })
+            .collect();
+        room.away(at(2), slot(5));
+        room.away(at(1), slot(9));
+        assert!(!room.is_full());
+        assert!(room.seat(99, WALL, 0) == Some(slot(9)));
+        assert!(room.reseat(slot(9), 100, proofs[9]).is_err(), "it came too late");
+        assert!(matches!(room.reseat(slot(5), 101, proofs[5]), Ok(None)));
+        assert!(room.is_full() && room.seat(102, WALL, 0).is_none());
     }
 
     #[test]

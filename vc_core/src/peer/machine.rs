@@ -151,6 +151,14 @@ impl Peer {
         matches!(self.phase, Phase::Away { .. })
     }
 
+    /// Since when it has been away.
+    pub fn away_since(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Away { since, .. } => Some(since),
+            Phase::Shaking { .. } | Phase::Live { .. } | Phase::Lost { .. } => None,
+        }
+    }
+
     /// Away for so long that its place is given up.
     pub fn is_forgotten(&self, now: Time) -> bool {
         matches!(self.phase, Phase::Away { since, .. } if now - since >= FORGET_AFTER)
@@ -278,6 +286,11 @@ impl Peer {
     /// All that we told it has arrived.
     pub fn is_settled(&self) -> bool {
         !self.is_live() || self.streams.iter().all(Stream::is_idle)
+    }
+
+    /// All lines of ours have arrived.
+    pub fn has_our_lines(&self) -> bool {
+        !self.is_live() || self.streams[Channel::Chat.index()].is_idle()
     }
 
     /// Its last message is acknowledged at once: it waits for that before it goes.

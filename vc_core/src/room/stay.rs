@@ -215,6 +215,11 @@ impl Stay {
         world.tell_server(&ToServer::Leave);
     }
 
+    /// What we said has arrived wherever somebody is.
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.peers.values().all(Peer::has_our_lines)
+    }
+
     /// Everybody who can has learnt it.
     pub(crate) fn has_left(&self) -> bool {
         self.peers.values().all(Peer::is_settled)
@@ -413,7 +418,7 @@ impl Stay {
             if self.gone.contains(&id) || self.peers.contains_key(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
-            if self.peers.len() + 1 >= MAX_MEMBERS {
+            if self.peers.values().filter(|peer| !peer.is_away()).count() + 1 >= MAX_MEMBERS {
                 return Err(Turned::Full);
             }
             Ok(self.welcome(relay_only, candidates))
@@ -471,7 +476,7 @@ impl Stay {
     fn add(&mut self, world: &World, now: Time, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
         let known = id == self.me || self.peers.contains_key(&id) || self.gone.contains(&id);
-        if known || self.peers.len() + 1 >= MAX_MEMBERS {
+        if known || !self.makes_room() {
             return;
         }
         let mut peer = Peer::new(now, self.me, id, seated);
@@ -483,6 +488,15 @@ impl Stay {
             peer.offer(now, Path::Mail(seated.slot));
         }
         self.peers.insert(id, peer);
+    }
+
+    /// There is a place for one more, if need be that of the member that has been away longest.
+    fn makes_room(&mut self) -> bool {
+        if self.peers.len() + 1 < MAX_MEMBERS {
+            return true;
+        }
+        let longest = self.peers.values().filter_map(|peer| Some((peer.away_since()?, peer.id()))).min();
+        longest.is_some_and(|(_, id)| self.peers.remove(&id).is_some())
     }
 
     fn add_link(&mut self, world: &mut World, plate: [u8; 10]) {

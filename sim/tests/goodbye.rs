@@ -1,0 +1,106 @@
+//! The last words and the end.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod scene;
+
+use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, invite, ms, room, secs, two};
+use sim::Profile;
+use vc_core::Error;
+use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy};
+
+#[test]
+fn what_was_said_just_before_leaving_arrives() {
+    let mut lost = 0;
+    for seed in 0..100 {
+        let profile = Profile { jitter: ms(30), loss: 0.1, late: 0.05, ..Profile::clean(15) };
+        let mut world = two(seed, profile, PathPolicy::Auto);
+        for _ in 0..3 {
+            world.say(ADA);
+        }
+        world.tell(ADA, Input::Command(Command::Leave));
+        world.run(secs(5));
+        assert_eq!(world.clients[ADA].ended, Some(Ended::Left));
+        lost += 3 - world.reference.delivered;
+        all_is_well(&mut world);
+    }
+    println!("{lost} of 300 last lines lost at 10 % loss");
+    assert!(lost <= 3, "{lost} of 300");
+}
+
+#[test]
+fn whoever_leaves_is_gone_at_once_and_says_so() {
+    let mut world = room(1, Profile::clean(40), PathPolicy::Auto, None, 3);
+    let began = world.now;
+    world.tell(ADA, Input::Command(Command::Leave));
+    assert!(world.run_till(secs(2), |w| w.clients[ADA].ended.is_some()));
+    assert!(world.now - began <= ms(300), "{:?}", world.now - began);
+    world.run(secs(1));
+    for client in [BOB, EVE] {
+        assert_eq!(world.clients[client].events(|e| matches!(e, Event::Left { why: Parting::Left, .. })), 1);
+        assert_eq!(world.clients[client].room.peers().len(), 1);
+    }
+    // The room lives on without its creator, and still lets in.
+    let dave = invite_by(&mut world, BOB);
+    assert!(world.run_till(secs(10), |w| w.reference.all_met(&[BOB, EVE, dave])));
+    all_is_well(&mut world);
+}
+
+#[test]
+fn leaving_takes_less_than_a_second_also_when_nobody_answers() {
+    let mut world = two(1, Profile::clean(40), PathPolicy::Auto);
+    world.kill(BOB);
+    world.say(ADA);
+    let began = world.now;
+    world.tell(ADA, Input::Command(Command::Leave));
+    assert!(world.run_till(secs(2), |w| w.clients[ADA].ended.is_some()));
+    assert!(world.now - began <= secs(1));
+}
+
+#[test]
+fn a_room_where_friends_crash_and_return_all_evening_is_never_full() {
+    let mut world = alone(1, Profile::clean(20), PathPolicy::Auto, None);
+    for n in 0..40 {
+        let guest = invite(&mut world, "clumsy", PathPolicy::Auto, None);
+        assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, guest])), "visit {n}");
+        world.run(secs(1));
+        world.kill(guest);
+        world.run(secs(30));
+    }
+}
+
+#[test]
+fn each_failure_to_get_in_has_its_own_reason() {
+    let mut world = alone(1, Profile::clean(20), PathPolicy::Auto, None);
+    let nowhere = "99999-abandon-ability-able".parse().unwrap();
+    let at = world.net.site(None);
+    let lost = world.join(scene::config("lost", PathPolicy::Auto), &nowhere, at, SERVER);
+    world.run(secs(3));
+    assert_eq!(world.clients[lost].ended, Some(Ended::Failed(Error::NoSuchRoom)));
+
+    world.stop_signaling(SERVER);
+    let late = invite(&mut world, "late", PathPolicy::Auto, None);
+    world.run(secs(3));
+    assert_eq!(world.clients[late].ended, Some(Ended::Failed(Error::Unreachable)));
+    world.start_signaling(SERVER);
+    world.run(secs(12));
+
+    // Only a relay, and the relay is dead.
+    world.stop_relay(SERVER);
+    let alone = invite(&mut world, "alone", PathPolicy::Relay, None);
+    world.run(secs(40));
+    assert_eq!(world.clients[alone].ended, Some(Ended::Failed(Error::NoPath)));
+
+    let code = scene::code(&world);
+    world.kill(ADA);
+    world.run(secs(2));
+    let at = world.net.site(None);
+    let nobody = world.join(scene::config("nobody", PathPolicy::Auto), &code, at, SERVER);
+    world.run(secs(20));
+    assert_eq!(world.clients[nobody].ended, Some(Ended::Failed(Error::NobodyHome)));
+}
+
+fn invite_by(world: &mut sim::World, host: usize) -> usize {
+    let code = world.clients[host].code().unwrap();
+    let at = world.net.site(None);
+    world.join(scene::config("dave", PathPolicy::Auto), &code, at, SERVER)
+}
