@@ -24,11 +24,6 @@ impl Time {
     pub const fn as_micros(self) -> u64 {
         self.0
     }
-
-    /// Milliseconds, wrapped: what travels in a PING.
-    pub const fn as_millis32(self) -> u32 {
-        (self.0 / 1000) as u32
-    }
 }
 
 impl Add<Duration> for Time {
@@ -86,7 +81,6 @@ pub enum Command {
 }
 
 /// What the room wants done.
-#[derive(Debug)]
 pub enum Output {
     Transmit {
         to: SocketAddr,
@@ -103,7 +97,6 @@ pub enum Output {
     Wake(Wake),
 }
 
-#[derive(Debug)]
 pub enum SignalOut {
     /// Connect (again); answer with `SignalIn::Up` or `Down`.
     Dial,

@@ -13,39 +13,43 @@ use crate::protocol::packet;
 pub struct Echo {
     server: SocketAddr,
     nonce: [u8; 8],
-    tries: u32,
-    due: Option<Time>,
+    state: State,
     seen: Option<SocketAddr>,
+}
+
+enum State {
+    Asking { tries: u32, due: Option<Time> },
+    Answered,
 }
 
 impl Echo {
     pub fn new(server: SocketAddr, now: Time, rng: &mut Rng) -> Self {
         let mut nonce = [0; 8];
         rng.fill_bytes(&mut nonce);
-        Self { server, nonce, tries: 0, due: Some(now), seen: None }
+        Self { server, nonce, state: State::Asking { tries: 0, due: Some(now) }, seen: None }
     }
 
     /// Ask again: our address may have changed. The old answer stands until a new one comes.
     pub fn restart(&mut self, now: Time) {
-        self.tries = 0;
-        self.due = Some(now);
+        self.state = State::Asking { tries: 0, due: Some(now) };
     }
 
     pub fn tick(&mut self, now: Time) -> Option<(SocketAddr, Vec<u8>)> {
-        if self.due? > now {
+        let State::Asking { tries, due } = &mut self.state else { return None };
+        if (*due)? > now {
             return None;
         }
-        self.tries += 1;
-        self.due = (self.tries < TRIES).then(|| now + RETRY);
+        *tries += 1;
+        *due = (*tries < TRIES).then(|| now + RETRY);
         Some((self.server, packet::probe(self.nonce)))
     }
 
-    /// True if it answers our question.
+    /// True if it answers our question, which it does once: what follows would only steer our friends' probes.
     pub fn answer(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
-        if from != self.server || nonce != self.nonce {
+        if from != self.server || nonce != self.nonce || matches!(self.state, State::Answered) {
             return false;
         }
-        self.due = None;
+        self.state = State::Answered;
         self.seen = Some(seen);
         true
     }
@@ -59,7 +63,10 @@ impl Echo {
     }
 
     pub fn wake(&self) -> Option<Time> {
-        self.due
+        match self.state {
+            State::Asking { due, .. } => due,
+            State::Answered => None,
+        }
     }
 }
 

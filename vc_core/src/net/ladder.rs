@@ -3,6 +3,7 @@
 //! Either side chooses its own sending path; there is no nomination. A path carries only after a RESPONSE proved it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::path::{Path, Probes, Watch};
@@ -49,12 +50,16 @@ impl Ladder {
         self.paths.insert(path, Tried { probes: Probes::new(now), wins: 0 });
     }
 
-    /// A path that cannot work any more.
-    pub fn withdraw(&mut self, path: &Path) {
-        self.paths.remove(path);
-        if self.carrying() == Some(*path) {
-            self.carrying = None;
-        }
+    pub fn knows(&self, path: &Path) -> bool {
+        self.paths.contains_key(path)
+    }
+
+    /// Drops direct paths that never answered, or not lately, unless `named`.
+    pub fn retain_direct(&mut self, named: impl Fn(&SocketAddr) -> bool) {
+        self.paths.retain(|path, tried| match path {
+            Path::Direct(addr) => tried.probes.answered().is_some() || named(addr),
+            Path::Via { .. } | Path::Mail(_) => true,
+        });
     }
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
@@ -120,7 +125,15 @@ impl Ladder {
         {
             *overlap = None;
         }
-        let carrying = self.carrying()?;
+        let carrying = self.carrying();
+        for (path, tried) in &mut self.paths {
+            // Mail is not asked while it is not needed: its silence says nothing.
+            if Some(*path) != carrying && path.carries_voice() && tried.probes.is_lost(now) {
+                tried.probes.give_up(now);
+                tried.wins = 0;
+            }
+        }
+        let carrying = carrying?;
         if self.silence(now, &carrying) < self.dead_after(now) {
             return None;
         }
@@ -157,9 +170,9 @@ impl Ladder {
         self.paths.keys()
     }
 
-    /// Whether some path other than mail answers.
-    pub fn reachable(&self) -> bool {
-        self.paths.iter().any(|(path, tried)| path.carries_voice() && tried.probes.answered().is_some())
+    /// When voice began to flow, if it still does or did lately.
+    pub fn hot_since(&self) -> Option<Time> {
+        self.hot.map(|hot| hot.since)
     }
 
     /// When `probe` or `settle` has something to do.
@@ -421,6 +434,30 @@ mod tests {
         let moves = run(&mut ladder, 40_000, 5_000, true, both);
         assert!(moves.is_empty() && ladder.carrying() == Some(direct()));
         assert_eq!(ladder.routes(Time::from_micros(45_000_000)).count(), 1);
+    }
+
+    #[test]
+    fn a_spare_that_falls_silent_is_asked_seldom_and_makes_room() {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, direct());
+        let once = Path::Direct("192.0.2.7:4000".parse().unwrap());
+        run(&mut ladder, 0, 1_000, true, |_| Some(10));
+        ladder.offer(Time::from_micros(1_000_000), once);
+        run(&mut ladder, 1_000, 150, true, |_| Some(20));
+        run(&mut ladder, 1_150, 10_000, true, |path| (*path == direct()).then_some(10));
+        let mut asked = 0;
+        for t in 11_150..21_150 {
+            let sent = ladder.probe(Time::from_micros(t * 1_000), || [9; 8]);
+            asked += sent.iter().filter(|(path, _)| *path == once).count();
+        }
+        assert!(asked <= 1, "{asked}");
+        for port in 2_000..2_100 {
+            ladder.offer(
+                Time::from_micros(21_150_000),
+                Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()),
+            );
+        }
+        assert!(!ladder.knows(&once) && ladder.knows(&direct()));
     }
 
     #[test]

@@ -147,6 +147,12 @@ impl Probes {
         self.srtt = None;
     }
 
+    /// It answered once, and has not for long.
+    pub fn is_lost(&self, now: Time) -> bool {
+        let patience = if self.streak < SETTLED { NEW_LOST } else { LOST };
+        self.answered().is_some_and(|at| now - at >= patience)
+    }
+
     pub fn answered(&self) -> Option<Time> {
         self.answered.filter(|_| self.streak > 0)
     }
@@ -184,6 +190,10 @@ const ALARM: Duration = Duration::from_millis(100);
 const FIRST_SAMPLES: Duration = Duration::from_millis(100);
 /// Answers after which a path's round trip is known well enough to move to it.
 const SETTLED: u32 = 3;
+/// A new path is asked ten times a second; thirty in vain are enough.
+const NEW_LOST: Duration = Duration::from_secs(3);
+/// Four idle probes.
+const LOST: Duration = Duration::from_secs(25);
 /// A response later than this tells nothing of the path as it is now.
 const FORGET: Duration = Duration::from_secs(5);
 /// Alarm probes of `FORGET`, bounded.

@@ -1,5 +1,6 @@
 //! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_core::RngCore;
@@ -33,6 +34,9 @@ pub struct Peer {
     told: Option<Rung>,
     losses: Losses,
     chat: Bucket,
+    control: Bucket,
+    /// Addresses that it has named for us to ask.
+    named: Bucket,
 }
 
 enum Phase {
@@ -108,6 +112,8 @@ impl Peer {
             told: None,
             losses: Losses::default(),
             chat: Bucket::default(),
+            control: Bucket::default(),
+            named: Bucket::default(),
         }
     }
 
@@ -134,7 +140,9 @@ impl Peer {
         &self.seated.record.candidates
     }
 
+    /// Replaces the list before. What of that never answered is not asked any more.
     pub fn set_candidates(&mut self, candidates: Vec<Candidate>) {
+        self.ladder.retain_direct(|addr| candidates.iter().any(|candidate| candidate.addr == *addr));
         self.seated.record.candidates = candidates;
     }
 
@@ -168,16 +176,16 @@ impl Peer {
         matches!(self.phase, Phase::Live { .. })
     }
 
-    pub fn is_direct(&self) -> bool {
-        self.told == Some(Rung::Direct)
-    }
-
     pub fn offer(&mut self, now: Time, path: Path) {
         self.ladder.offer(now, path);
     }
 
-    pub fn withdraw(&mut self, path: &Path) {
-        self.ladder.withdraw(path);
+    /// An address that the peer named.
+    pub fn offer_candidate(&mut self, now: Time, addr: SocketAddr) {
+        let path = Path::Direct(addr);
+        if !self.ladder.knows(&path) && self.named.take(now, NAMED_RATE, 1) {
+            self.ladder.offer(now, path);
+        }
     }
 
     /// The network may have changed: ask every path at once.
@@ -325,7 +333,7 @@ impl Peer {
     pub fn wake(&self, now: Time) -> (Time, &'static str) {
         let age = match self.phase {
             Phase::Shaking { since } => since + UNREACHABLE_AFTER,
-            Phase::Live { heard } => heard + self.lost_after(now),
+            Phase::Live { heard } => self.silent_since(heard) + self.lost_after(now),
             Phase::Lost { heard } => heard + AWAY_AFTER,
             Phase::Away { retry, .. } => retry,
         };
@@ -398,6 +406,9 @@ impl Peer {
                 }
             }
             Frame::Stream { channel: Channel::Control, seq, data } => {
+                if !self.control.take(scene.now, CONTROL_RATE, 1) {
+                    return scene.counters.too_many += 1;
+                }
                 for message in self.streams[Channel::Control.index()].receive(scene.now, seq, data) {
                     match Control::decode(&message) {
                         Ok(Control::State(state)) => self.told_state(scene, state),
@@ -453,8 +464,9 @@ impl Peer {
                 self.phase = Phase::Away { since: now, retry: now };
                 let name = self.state.name.clone();
                 scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
+                self.report_undelivered(scene);
             }
-            Phase::Live { heard } if now - heard >= self.lost_after(now) => {
+            Phase::Live { heard } if now - self.silent_since(heard) >= self.lost_after(now) => {
                 self.phase = Phase::Lost { heard };
                 self.ladder.restart(now);
                 scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
@@ -591,6 +603,11 @@ impl Peer {
         }
     }
 
+    /// Silence counts from the moment from which we would notice it soon.
+    fn silent_since(&self, heard: Time) -> Time {
+        self.ladder.hot_since().map_or(heard, |since| heard.max(since))
+    }
+
     fn lost_after(&self, now: Time) -> Duration {
         if self.ladder.is_hot(now) { LOST_AFTER_HOT } else { LOST_AFTER }
     }
@@ -634,5 +651,9 @@ const MEASURE_MIN: u32 = 10;
 const LOSS_WEIGHT: f32 = 0.3;
 /// Two ACK frames.
 const ACKS_ROOM: usize = 32;
+/// A greeting in a full room, several times over; then more changes than a second can show.
+const CONTROL_RATE: Rate = Rate::per_second(10, 80);
+/// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.
+const NAMED_RATE: Rate = Rate::per_second(1, 16);
 /// Faster than anybody types; a paste of twenty lines passes at once.
 const CHAT_RATE: Rate = Rate::per_second(5, 20);

@@ -379,7 +379,7 @@ mod tests {
             Control::Candidates(vec![candidate]),
             Control::State(State { muted: true, direct: 5, name: "ada".into(), ..State::default() }),
             Control::Fails(3),
-            Control::Codes(Codes { spoken: Some((12345, "a-b-c".into())), link: None }),
+            Control::Codes(Codes { spoken: Some((12_345, "tiger-orbit-ocean".into())), link: None }),
         ] {
             let bytes = control.encode();
             assert!(bytes.len() <= MAX_MESSAGE);

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
+
+use bip39::Language;
 
 use sha2::{Digest, Sha256};
 
@@ -90,7 +93,7 @@ pub enum Kind {
 }
 
 /// An address where a member may be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Candidate {
     pub kind: Kind,
     pub addr: SocketAddr,
@@ -175,7 +178,7 @@ impl Wire for Codes {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
         let spoken = match flag(r.u8()?)? {
             false => None,
-            true => Some((r.u32()?, r.short_text(MAX_WORDS)?.to_owned())),
+            true => Some(spoken(r)?),
         };
         let link = match flag(r.u8()?)? {
             false => None,
@@ -233,6 +236,15 @@ impl Wire for Welcome {
     }
 }
 
+/// Only what our own code makes is a code: it is printed, and another member wrote it.
+fn spoken(r: &mut Reader<'_>) -> Result<(u32, String)> {
+    let number = r.u32()?;
+    let words = r.short_text(MAX_WORDS)?;
+    let known = |word: &str| Language::English.find_word(word).is_some();
+    let ours = words.split('-').count() == WORDS && words.split('-').all(known);
+    (ours && NUMBERS.contains(&number)).then(|| (number, words.to_owned())).ok_or(Malformed)
+}
+
 fn flag(byte: u8) -> Result<bool> {
     match byte {
         0 => Ok(false),
@@ -247,6 +259,10 @@ pub const MAX_MEMBERS: usize = 16;
 pub const MAX_CANDIDATES: usize = 8;
 /// Bytes of a name on the wire: 24 columns of most scripts.
 pub const MAX_NAME: usize = 64;
+/// 33 bits: with the failure budget a lying server wins with probability below 2e-7 (docs/SECURITY.md).
+pub const WORDS: usize = 3;
+/// Five or six digits.
+pub const NUMBERS: Range<u32> = 10_000..1_000_000;
 /// Three words of at most eight letters and their dashes.
 const MAX_WORDS: usize = 32;
 /// Tombstones carried to a joiner: 16 seats used several times over in one evening.
@@ -272,13 +288,28 @@ mod tests {
             room: [1; 16],
             secret: [2; 32],
             creator: MemberId([3; 8]),
-            codes: Codes { spoken: Some((48213, "tiger-lamp-ocean".into())), link: Some(([1; 10], [2; 16])) },
+            codes: Codes {
+                spoken: Some((48213, "tiger-orbit-ocean".into())),
+                link: Some(([1; 10], [2; 16])),
+            },
             members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
             gone: vec![MemberId([9; 8]); MAX_GONE],
         };
         let bytes = welcome.encode();
         assert!(bytes.len() + 64 <= super::super::signal::MAX_BLOB, "{}", bytes.len());
         assert_eq!(Welcome::decode(&bytes).unwrap().encode(), bytes);
+    }
+
+    #[test]
+    fn a_code_that_we_could_not_have_made_is_malformed() {
+        let codes = |number, words: &str| Codes { spoken: Some((number, words.into())), link: None }.encode();
+        assert!(Codes::decode(&codes(48_213, "tiger-orbit-ocean")).is_ok());
+        for words in
+            ["\x1b[2J-orbit-ocean", "tiger-orbit", "tiger-orbit-ocean-ocean", "Tiger-orbit-ocean", "--"]
+        {
+            assert!(Codes::decode(&codes(48_213, words)).is_err(), "{words:?}");
+        }
+        assert!(Codes::decode(&codes(9_999, "tiger-orbit-ocean")).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rand_core::RngCore;
 use thiserror::Error;
 
 use crate::crypto::keys::{PublicKey, Rng};
-use crate::protocol::member::Codes;
+use crate::protocol::member::{Codes, NUMBERS, WORDS};
 use crate::protocol::signal::Nameplate;
 
 /// A code as typed or pasted. Deliberately neither `Debug` nor `Display`: it lets people in.
@@ -143,7 +143,7 @@ fn spoken(text: &str) -> Result<Code, BadCode> {
     };
     let mut parts = code.split(|c: char| c == '-' || c.is_whitespace()).filter(|part| !part.is_empty());
     let number = parts.next().and_then(|digits| digits.parse().ok()).ok_or(BadCode::Form)?;
-    if !(10_000..1_000_000).contains(&number) {
+    if !NUMBERS.contains(&number) {
         return Err(BadCode::Form);
     }
     let typed: Vec<&str> = parts.collect();
@@ -201,8 +201,6 @@ pub fn unbase32<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 const SCHEME: &str = "vc://";
-/// 33 bits: with the failure budget a lying server wins with probability below 2e-7 (docs/SECURITY.md).
-const WORDS: usize = 3;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -9,16 +9,14 @@ use crate::crypto::pake::{self, Context, DoorKeys, Refused};
 use crate::io::Time;
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{Codes, MemberId, Record, Welcome};
+use crate::protocol::member::{Codes, Record, Welcome};
 use crate::protocol::signal::{Mail, Nameplate, Turned};
 
 #[derive(Default)]
 pub(crate) struct Door {
     visitors: BTreeMap<u32, Visitor>,
-    /// Wrong codes at this door since the code was made.
-    failures: u32,
-    /// Wrong codes at other members' doors, as they say.
-    elsewhere: BTreeMap<MemberId, u32>,
+    /// Wrong words since the code was made, at this door or, as others say, at theirs; at most `BUDGET`.
+    tries: u32,
     pace: Bucket,
 }
 
@@ -32,6 +30,7 @@ enum Step {
         nameplate: Nameplate,
     },
     Answered {
+        nameplate: Nameplate,
         keys: DoorKeys,
     },
     /// Welcomed; its slot is still to be told by the server.
@@ -91,7 +90,9 @@ impl Door {
             (Step::Expected { nameplate }, Mail::A1(a1)) => {
                 self.answer(Caller { now, visitor, since, nameplate }, a1, lock, rng)
             }
-            (Step::Answered { keys }, Mail::A2(a2)) => self.judge(visitor, since, keys, a2, welcome),
+            (Step::Answered { nameplate, keys }, Mail::A2(a2)) => {
+                self.judge(Caller { now, visitor, since, nameplate }, keys, a2, welcome)
+            }
             _ => Verdict::Dropped,
         }
     }
@@ -106,34 +107,35 @@ impl Door {
 
     /// A new code: the count begins anew.
     pub(crate) fn reopen(&mut self) {
-        self.failures = 0;
-        self.elsewhere.clear();
+        self.tries = 0;
     }
 
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
+    pub(crate) fn tries(&self) -> u32 {
+        self.tries
     }
 
-    /// What another member counted. True if that closes the door.
-    pub(crate) fn told(&mut self, member: MemberId, failures: u32) -> bool {
+    /// What another member counted. It knows of all that was told to it, so the larger number is the truer one; doors
+    /// that fail at the same moment may count one try for both. True if that closes the door.
+    pub(crate) fn told(&mut self, tries: u32) -> bool {
         let was_locked = self.is_locked();
-        self.elsewhere.insert(member, failures);
+        self.tries = self.tries.max(tries.min(BUDGET));
         !was_locked && self.is_locked()
     }
 
+    /// For the words. Nobody guesses the secret of a link, so wrong words do not close that.
     pub(crate) fn is_locked(&self) -> bool {
-        self.tries() >= BUDGET
+        self.tries >= BUDGET
     }
 
-    fn tries(&self) -> u32 {
-        self.elsewhere.values().fold(self.failures, |sum, n| sum.saturating_add(*n))
+    fn bars(&self, nameplate: Nameplate) -> bool {
+        self.is_locked() && matches!(nameplate, Nameplate::Spoken(_))
     }
 
     fn answer(&mut self, caller: Caller, a1: &[u8], lock: &Lock<'_>, rng: &mut Rng) -> Verdict {
         let Caller { now, visitor, since, nameplate } = caller;
         // An old nameplate opens nothing: its words are gone.
         let Some(secret) = secret_of(lock.codes, nameplate) else { return turn(Turned::Locked) };
-        if self.is_locked() {
+        if self.bars(nameplate) {
             return turn(Turned::Locked);
         }
         if !self.pace.take(now, PACE, 1) {
@@ -143,7 +145,7 @@ impl Door {
         let context = Context { nameplate: &plate, room_nonce: lock.nonce };
         match pake::answer(&secret, &context, a1, rng) {
             Ok((keys, b1)) => {
-                self.visitors.insert(visitor, Visitor { since, step: Step::Answered { keys } });
+                self.visitors.insert(visitor, Visitor { since, step: Step::Answered { nameplate, keys } });
                 Verdict::Reply(Mail::B1(&b1).blob())
             }
             Err(Refused::Version { .. }) => turn(Turned::Version),
@@ -154,20 +156,23 @@ impl Door {
     /// The budget is looked at and spent in this one step: visitors that prove at the same time cannot share a try.
     fn judge(
         &mut self,
-        visitor: u32,
-        since: Time,
+        caller: Caller,
         keys: DoorKeys,
         a2: &[u8],
         welcome: impl FnOnce(&Record) -> Result<Welcome, Turned>,
     ) -> Verdict {
-        if self.is_locked() {
+        let Caller { visitor, since, nameplate, .. } = caller;
+        if self.bars(nameplate) {
             return turn(Turned::Locked);
         }
         let (admitted, record) = match keys.open(a2) {
             Ok(open) => open,
+            Err(Refused::WrongCode) if matches!(nameplate, Nameplate::Link(_)) => {
+                return turn(Turned::WrongCode);
+            }
             Err(Refused::WrongCode) => {
-                self.failures += 1;
-                return Verdict::Wrong { reply: Mail::Turned(Turned::WrongCode).blob(), tries: self.tries() };
+                self.tries += 1;
+                return Verdict::Wrong { reply: Mail::Turned(Turned::WrongCode).blob(), tries: self.tries };
             }
             Err(_) => return Verdict::Dropped,
         };
@@ -189,8 +194,8 @@ fn turn(why: Turned) -> Verdict {
     Verdict::Reply(Mail::Turned(why).blob())
 }
 
-/// Wrong codes after which a code is dead. With 33 bits and 16 members that all count alone, a lying server wins with
-/// probability 1,600 / 2^33.
+/// Wrong words after which the words are dead. With 33 bits and 16 doors that a lying server has guessed at in step, so
+/// that each try counts once for all, it wins with probability 1,600 / 2^33.
 pub(crate) const BUDGET: u32 = 100;
 /// Five mistyped codes at once, then one in ten seconds: people notice nothing, guessing takes a quarter of an hour.
 const PACE: Rate = Rate { per_minute: 6, burst: 5 };

@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rand_core::SeedableRng;
+use rand_core::{RngCore, SeedableRng};
+use zeroize::Zeroizing;
 
 use self::code::Code;
 use self::join::{Joining, Progress, fresh_key};
@@ -132,6 +133,7 @@ impl Room {
             Input::Tick => {}
         }
         self.tick();
+        self.world.forget_randomness();
     }
 
     /// What to do next; `Output::Wake` when there is nothing more.
@@ -222,10 +224,17 @@ impl Room {
 
     fn message(&mut self, message: ToClient) {
         if let ToClient::Hello { version, probes } = &message {
-            if *version != VERSION {
-                return self.fail(Error::Version);
-            }
             let world = &mut self.world;
+            if !world.link.greeted() {
+                return world.counters.out_of_turn += 1;
+            }
+            if *version != VERSION {
+                return match self.phase {
+                    // A call outlives its server, and what replaces it.
+                    Phase::Inside(_) | Phase::Leaving { .. } | Phase::Over => world.counters.out_of_turn += 1,
+                    Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Version),
+                };
+            }
             return world.surroundings.ask(self.now, probes, &mut world.rng);
         }
         match &mut self.phase {
@@ -278,6 +287,18 @@ impl Room {
         self.event(Event::Entered { me });
         if codes.link.is_some() {
             self.event(Event::Invite(codes));
+        }
+    }
+}
+
+impl World {
+    /// The generator's state tells all that it ever made: it is replaced as soon as something was made, so that nobody
+    /// who reads our memory later can go back to the keys of before.
+    fn forget_randomness(&mut self) {
+        if self.rng.get_word_pos() > 0 {
+            let mut seed = Zeroizing::new([0; 32]);
+            self.rng.fill_bytes(&mut *seed);
+            self.rng = Rng::from_seed(*seed);
         }
     }
 }

@@ -23,6 +23,8 @@ enum State {
     Up {
         ping: Time,
         heard: Time,
+        /// It has answered our HELLO; it is asked once.
+        greeted: bool,
     },
     /// We are done with it.
     Closed,
@@ -48,7 +50,15 @@ impl Rendezvous {
 
     pub(crate) fn up(&mut self, now: Time) {
         if !matches!(self.state, State::Closed) {
-            self.state = State::Up { ping: now + PING, heard: now };
+            self.state = State::Up { ping: now + PING, heard: now, greeted: false };
+        }
+    }
+
+    /// The answer to our HELLO came. False if there was one already.
+    pub(crate) fn greeted(&mut self) -> bool {
+        match &mut self.state {
+            State::Up { greeted, .. } => !std::mem::replace(greeted, true),
+            State::Down { .. } | State::Dialing { .. } | State::Closed => false,
         }
     }
 
@@ -112,7 +122,7 @@ impl Rendezvous {
         match self.state {
             State::Down { retry } => Some(retry),
             State::Dialing { since } => Some(since + DIAL_LIMIT),
-            State::Up { ping, heard } => Some(ping.min(heard + DEAD)),
+            State::Up { ping, heard, .. } => Some(ping.min(heard + DEAD)),
             State::Closed => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub(crate) struct Stay {
     codes: Codes,
     door: Door,
     peers: BTreeMap<MemberId, Peer>,
-    gone: BTreeSet<MemberId>,
+    /// Keys that are never taken again; the oldest go first.
+    gone: VecDeque<MemberId>,
     relays: Vec<Binding>,
     tickets_at: Time,
     /// Candidates as the others know them.
@@ -115,7 +116,7 @@ impl Stay {
             codes,
             door: Door::default(),
             peers: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            gone: VecDeque::new(),
             relays: Vec::new(),
             tickets_at: Time::ZERO,
             told: Vec::new(),
@@ -398,7 +399,7 @@ impl Stay {
             return;
         }
         for offer in offers {
-            let addr = world.surroundings.resolve(offer.relay);
+            let Some(addr) = world.surroundings.resolve(offer.relay) else { continue };
             let kb = Secret::new(offer.kb);
             if let Some(relay) = self.relays.iter_mut().find(|relay| relay.relay() == addr) {
                 relay.renew(offer.body, kb, now, &mut world.rng);
@@ -440,7 +441,7 @@ impl Stay {
                 if self.door.is_locked() {
                     world.out.push_back(Output::Event(Event::Locked));
                 }
-                self.tell_all(&Control::Fails(self.door.failures()));
+                self.tell_all(&Control::Fails(tries));
             }
             Verdict::Dropped => world.counters.out_of_turn += 1,
         }
@@ -519,7 +520,7 @@ impl Stay {
                 }
             }
             Control::Fails(count) => {
-                if self.door.told(from, count) {
+                if self.door.told(count) {
                     world.out.push_back(Output::Event(Event::Locked));
                 }
             }
@@ -543,9 +544,14 @@ impl Stay {
             Parting::Left => peer.farewell(scene),
             Parting::TimedOut | Parting::Kicked => peer.part(scene, why),
         });
-        if self.peers.remove(&id).is_some() && self.gone.len() < MAX_GONE {
-            self.gone.insert(id);
+        self.peers.remove(&id);
+        if self.gone.contains(&id) {
+            return;
         }
+        if self.gone.len() >= MAX_GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id);
     }
 
     /// Runs a peer and does what it wants done.
@@ -594,6 +600,9 @@ impl Stay {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.tell(&Control::State(self.state.clone()));
         peer.tell(&Control::Candidates(told));
+        if self.door.tries() > 0 {
+            peer.tell(&Control::Fails(self.door.tries()));
+        }
         for seated in others {
             peer.tell(&Control::Add(seated));
         }
@@ -664,7 +673,7 @@ fn offer_candidates(world: &World, now: Time, peer: &mut Peer) {
     let addrs: Vec<SocketAddr> =
         peer.candidates().iter().filter(|c| world.surroundings.touches(c)).map(|c| c.addr).collect();
     for addr in addrs {
-        peer.offer(now, Path::Direct(addr));
+        peer.offer_candidate(now, addr);
     }
 }
 

@@ -44,7 +44,7 @@ impl Surroundings {
 
     /// Ask these how they see us.
     pub(crate) fn ask(&mut self, now: Time, probes: &[SocketAddr], rng: &mut Rng) {
-        let probes: Vec<SocketAddr> = probes.iter().map(|addr| self.resolve(*addr)).collect();
+        let probes: Vec<SocketAddr> = probes.iter().filter_map(|addr| self.resolve(*addr)).collect();
         self.echoes.retain(|echo| probes.contains(&echo.server()));
         for server in probes {
             match self.echoes.iter_mut().find(|echo| echo.server() == server) {
@@ -54,11 +54,13 @@ impl Surroundings {
         }
     }
 
-    /// Servers that do not know their own address say "the host that you reach me at".
-    pub(crate) fn resolve(&self, addr: SocketAddr) -> SocketAddr {
+    /// Servers that do not know their own address say "the host that you reach me at". `None` for an address that a
+    /// server must not make us touch.
+    pub(crate) fn resolve(&self, addr: SocketAddr) -> Option<SocketAddr> {
         match self.server {
-            Some(server) if addr.ip().is_unspecified() => SocketAddr::new(server.ip(), addr.port()),
-            _ => addr,
+            Some(server) if addr.ip().is_unspecified() => Some(SocketAddr::new(server.ip(), addr.port())),
+            Some(server) if addr.ip() == server.ip() => Some(addr),
+            _ => permitted(&addr, self.is_loopback()).then_some(addr),
         }
     }
 
