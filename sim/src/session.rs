@@ -87,15 +87,6 @@ pub fn run(seed: u64) -> Outcome {
     outcome(world, people.len())
 }
 
-pub fn look(seed: u64) -> Outcome {
-    unsafe_look(true);
-    let o = run(seed);
-    o
-}
-thread_local! {pub static LOOK: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };}
-fn unsafe_look(b: bool) {
-    LOOK.with(|l| l.set(b));
-}
 /// Two mostly; up to five, since a room is made for many.
 fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
     let count = if dice.chance(0.75) { 2 } else { dice.range(3, 6) as usize };
@@ -187,15 +178,6 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
     let site = |n: usize| people[n].at.0;
     let client = |n: usize| people[n].client;
     let there = world.servers[server].site;
-    if LOOK.with(|l| l.get()) {
-        if !matches!(act, Act::Say(_)) {
-            println!(
-                "{:?} {act:?} {:?}",
-                now.as_micros() as f64 / 1e6,
-                world.clients.iter().map(|c| c.room.counters().forged).collect::<Vec<_>>()
-            );
-        }
-    }
     match act {
         Act::Say(n) => client(n).into_iter().for_each(|client| world.say(client)),
         Act::Speak(n, frames) => client(n).into_iter().for_each(|client| world.speak(client, frames)),
@@ -303,14 +285,6 @@ fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usi
 }
 
 fn outcome(mut world: World, members: usize) -> Outcome {
-    if LOOK.with(|l| l.get()) {
-        for (n, c) in world.clients.iter().enumerate() {
-            println!("client {n} me {:?} {:?}", c.me, c.room.counters());
-            for (at, e) in &c.log {
-                println!("  {:?} {e:?}", at.as_micros() as f64 / 1e6);
-            }
-        }
-    }
     let mut outcome = Outcome { members, ..Outcome::default() };
     for (n, client) in world.clients.iter().enumerate() {
         outcome.most_wakes = outcome.most_wakes.max(client.load.most_wakes);

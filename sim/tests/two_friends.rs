@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sim::{Profile, World};
-use vc_core::io::{Config, Event, PathPolicy, Rung};
+use vc_core::io::{Config, Counters, Event, PathPolicy, Rung};
 
 fn config(name: &str) -> Config {
     Config { name: name.into(), paths: PathPolicy::Auto }
@@ -42,7 +42,7 @@ fn two_friends_meet_talk_and_chat() {
     assert_eq!(world.reference.heard, 500);
     assert_eq!(world.reference.delivered, 2);
     for client in &world.clients {
-        println!("{:?} {:?} {:?}", client.log, client.room.counters(), client.load);
+        assert_eq!(*client.room.counters(), Counters::default());
         assert_eq!(client.rungs().last(), Some(&Rung::Direct));
         assert_eq!(client.events(|e| matches!(e, Event::Joined { .. })), 1);
     }

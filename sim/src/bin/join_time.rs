@@ -8,8 +8,10 @@ use sim::{Profile, World};
 use vc_core::io::{Config, Event, PathPolicy, Time};
 
 fn main() {
-    println!("milliseconds (and round trips) after the code was entered, median / 95th of 100");
-    println!("{:26} {:>24} {:>24} {:>24}", "", "in the room", "first friend reached", "first voice heard");
+    println!(
+        "milliseconds (and round trips) after the code was entered: median / 95th percentile of {SEEDS}"
+    );
+    println!("{:31} {:>26} {:>26} {:>26}", "", "in the room", "first friend reached", "first voice heard");
     for (name, nat, profile) in [
         ("public addresses", None, CLEAN),
         ("behind port-restricted", Some(Kind::PORT_RESTRICTED), CLEAN),
@@ -34,7 +36,7 @@ fn main() {
             let failed = SEEDS as usize - times.len();
             let note = if failed > 0 { format!("  {failed} failed") } else { String::new() };
             let line = format!("{name}, {rtt} ms");
-            println!("{line:26} {:>24} {:>24} {:>24}{note}", column(0), column(1), column(2));
+            println!("{line:31} {:>26} {:>26} {:>26}{note}", column(0), column(1), column(2));
         }
     }
 }
