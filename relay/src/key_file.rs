@@ -1,7 +1,7 @@
 //! A server's key as a file: 32 bytes in hex, for its owner's eyes only.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use vc_core::crypto::keys::{Secret, kdf};
@@ -16,7 +16,9 @@ pub fn load_or_create(path: &Path) -> io::Result<Secret<32>> {
 }
 
 fn load(path: &Path) -> io::Result<Secret<32>> {
-    let text = Zeroizing::new(fs::read_to_string(path)?);
+    // A device in its place would never end.
+    let mut text = Zeroizing::new(String::with_capacity(LONGEST));
+    File::open(path)?.take(LONGEST as u64).read_to_string(&mut text)?;
     let mut key = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.trim(), key.as_mut_slice())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a key file holds 64 hex digits"))?;
@@ -42,9 +44,14 @@ pub fn relay_id(key: &Secret<32>) -> [u8; 4] {
     *kdf::<4>(key.as_bytes(), "relay id", &[]).as_bytes()
 }
 
+/// 64 hex digits and an editor's line end.
+const LONGEST: usize = 66;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -67,5 +74,11 @@ mod tests {
         fs::write(&path, "abc").unwrap();
         assert!(load_or_create(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "abc");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_that_never_ends_is_an_error() {
+        assert!(load_or_create(Path::new("/dev/zero")).is_err());
     }
 }
