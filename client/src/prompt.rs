@@ -46,6 +46,9 @@ fn ask() -> Result<Code, Failure> {
                 Err(bad) => ui::say(&format!("{}\n", sentence(&bad))),
             },
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Err(none()),
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                ui::say("That is not UTF-8 text.\n");
+            }
             Err(error) => return Err(Failure::defect(error)),
         }
     }
