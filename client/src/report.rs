@@ -124,6 +124,10 @@ pub(crate) fn unreachable(plan: &Plan, fault: Fault) -> Failure {
             format!("Nothing runs at {address}."),
             "Check the address and the port; the server may have been stopped.",
         ),
+        Fault::NoRoute => (
+            format!("No network of this machine leads to {address}."),
+            "Check the address and your connection.",
+        ),
         Fault::Silent | Fault::Key(_) => (
             format!("The server at {address} does not answer."),
             "Check the address and your connection; a firewall may be in the way.",

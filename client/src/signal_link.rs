@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     /// No such name, or nobody to ask.
     Lookup,
     Refused,
+    /// No network leads there.
+    NoRoute,
     Silent,
     /// Something answers, but not our protocol.
     Foreign,
@@ -132,7 +134,12 @@ async fn connect(place: &Place, seed: [u8; 32]) -> Result<(TcpStream, Sealed, So
                     _ => Ok((stream, sealed, address, key)),
                 };
             }
-            Ok(Err(_)) => fault = Fault::Refused,
+            Ok(Err(error)) => {
+                fault = match error.kind() {
+                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Fault::NoRoute,
+                    _ => Fault::Refused,
+                }
+            }
             Err(_) => fault = Fault::Silent,
         }
     }
