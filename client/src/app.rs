@@ -19,7 +19,7 @@ use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
 use crate::sound::FromSound;
-use crate::stop::Stop;
+use crate::stop::{Stop, at};
 use crate::typed::{self, Typed};
 use crate::ui::Ui;
 
@@ -382,13 +382,6 @@ fn fresh(rng: &mut Rng) -> [u8; 32] {
     let mut seed = [0; 32];
     rng.fill_bytes(&mut seed);
     seed
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn host_failed(host: &mut Option<crate::host::Host>) {

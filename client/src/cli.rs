@@ -78,6 +78,9 @@ pub(crate) struct Serve {
     /// Print the place as one JSON event
     #[arg(long)]
     pub(crate) json: bool,
+    /// Stop by itself after N seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: Option<u32>,
 }
 
 #[derive(Args)]

@@ -1,5 +1,8 @@
 //! `voicechat serve`: a server for friends, until it is told to stop.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use vc_core::room::code::base32;
 
 use crate::cli::Serve;
@@ -8,7 +11,7 @@ use crate::failure::{Failure, Kind};
 use crate::host::{Door, Host, key};
 use crate::note::{Note, Reach};
 use crate::place::Place;
-use crate::stop::Stop;
+use crate::stop::{Stop, at};
 use crate::ui::Ui;
 
 pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
@@ -16,6 +19,7 @@ pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
         Some(listen) => listen,
         None => Settings::default().completed()?.listen.unwrap_or(LISTEN),
     };
+    let end = serve.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut stop = Stop::new()?;
     let secret = key(state_dir().as_deref(), serve.key_file)?;
     let mut host = Host::start(Door::open(listen).await?, &secret)?;
@@ -27,11 +31,12 @@ pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
         reach: host.reach,
     });
     if !ui.is_json() {
-        ui.notice(advice(host.reach, host.address.port()));
+        ui.notice(advice(host.reach, &place));
     }
     tokio::select! {
         () = stop.asked() => Ok(()),
         () = ui.broken() => Ok(()),
+        () = at(end) => Ok(()),
         () = host.failed() => Err(Failure::new(
             Kind::Machine,
             "The server lost its sockets.",
@@ -40,7 +45,8 @@ pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
     }
 }
 
-fn advice(reach: Reach, port: u16) -> String {
+fn advice(reach: Reach, place: &Place) -> String {
+    let port = place.port;
     let who = match reach {
         Reach::Loopback => "Only programs on this machine reach it".to_owned(),
         Reach::Lan => format!(
@@ -52,7 +58,9 @@ fn advice(reach: Reach, port: u16) -> String {
         }
     };
     format!(
-        "Hand that line to your friends: they use it as --server, or as `server` in the configuration file.\n{who}.\n\
+        "Hand that line to your friends. One of them opens a room here with\n\n    voicechat create --server {place}\n\n\
+         and the others enter with `voicechat join`, by the link that is printed there; or all of them keep the line \
+         as `server` in the configuration file, and the short code is enough.\n{who}.\n\
          It cannot hear or read anything. Ctrl-C stops it."
     )
 }

@@ -1,4 +1,6 @@
-//! Being asked to stop: Ctrl-C, a closed terminal, a service manager.
+//! Being asked to stop: Ctrl-C, a closed terminal, a service manager, the clock.
+
+use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 
@@ -42,5 +44,13 @@ impl Stop {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// At that time, or never.
+pub(crate) async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -40,7 +40,7 @@ async fn perform(demo: &Demo, work: &std::path::Path) -> Result<(), Failure> {
     speech::write(&BOB, work)?;
     let mut stage = Stage::new(demo.path, work.to_owned());
     ui::say("A server and two friends, Ada and Bob, start on this machine; nothing leaves it.\n");
-    let (server, place) = stage.server().await?;
+    let (server, place) = stage.server(demo.seconds).await?;
     let (mut ada, code) = stage.ada(&place, demo.seconds).await?;
     ui::say(&format!("Ada opened a room. Her code: {code}\n"));
     let mut bob = stage.bob(&place, &code, demo.seconds).await?;
@@ -66,8 +66,9 @@ impl Stage {
         Self { path, work, to, heard }
     }
 
-    async fn server(&mut self) -> Result<(Actor, String), Failure> {
-        let args = ["serve", "--json", "--listen", "127.0.0.1:0"].map(str::to_owned);
+    async fn server(&mut self, seconds: u32) -> Result<(Actor, String), Failure> {
+        let limit = limit(seconds);
+        let args = ["serve", "--json", "--listen", "127.0.0.1:0", "--seconds", &limit].map(str::to_owned);
         let server = Actor::start(Who::Server, args.to_vec(), &self.work, &self.to)?;
         let serving = self.wait_for(Who::Server, "serving").await?;
         Ok((server, text(&serving, "place")))
@@ -100,8 +101,7 @@ impl Stage {
         };
         let input = format!("{},loop", file(part.says));
         let output = file(part.hears);
-        // Should we be killed, they end all the same.
-        let limit = (u64::from(seconds) + 2 * ACT.as_secs()).to_string();
+        let limit = limit(seconds);
         let flags = ["--json", "--name", part.name, "--server", place, "--path", path];
         let sound = ["--input", &input, "--output", &output, "--seconds", &limit];
         [command].iter().chain(&flags).chain(&sound).map(|arg| (*arg).to_owned()).collect()
@@ -198,6 +198,11 @@ impl Stage {
             Ok(None) | Err(_) => Err(failed(late)),
         }
     }
+}
+
+/// Should we be killed, they end all the same: after the play and the two acts around it.
+fn limit(seconds: u32) -> String {
+    (u64::from(seconds) + 4 * ACT.as_secs()).to_string()
 }
 
 fn narrate(heard: &Heard) {
