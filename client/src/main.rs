@@ -33,6 +33,7 @@ use crate::ui::Ui;
 
 fn main() -> ExitCode {
     trace::quiet_panics();
+    trace::leave_no_core();
     match catch_unwind(AssertUnwindSafe(|| run(Cli::parse()))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {

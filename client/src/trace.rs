@@ -43,4 +43,13 @@ pub(crate) fn quiet_panics() {
     }));
 }
 
+/// A crash must not leave keys and voices in a file. Where it is refused, the system's own setting stands.
+pub(crate) fn leave_no_core() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
 const OURS: [&str; 5] = ["voicechat", "vc_core", "audio", "signaling", "relay"];
