@@ -317,6 +317,27 @@ fn a_number_that_no_room_has_is_status_4() {
     run_at(home.path(), &args, b"").fails(4, "No room has this code.");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_room_where_nobody_answers_is_status_4() {
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let (ada, code) = room(home.path(), &place, &NO_SOUND);
+    ada.signal("STOP");
+    let args = [&["join", "--server", &place][..], &NO_SOUND].concat();
+    run_at(home.path(), &args, code.as_bytes()).fails(4, "nobody in it answered");
+}
+
+#[test]
+fn one_who_was_let_in_but_can_reach_nobody_ends_with_status_7() {
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let (ada, code) = room(home.path(), &place, &[&NO_SOUND[..], &["--path", "relay"]].concat());
+    let args = [&["join", "--server", &place, "--path", "direct"][..], &NO_SOUND].concat();
+    run_at(home.path(), &args, code.as_bytes()).fails(7, "no connection to anybody in the room works");
+    ada.event("unreachable");
+}
+
 #[test]
 fn another_key_than_last_time_is_status_8_until_it_is_accepted() {
     let (home, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -400,6 +421,28 @@ fn a_server_prints_one_line_and_stops_when_asked() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!((rest.as_str(), child.wait().unwrap().code()), ("", Some(0)));
+}
+
+#[test]
+fn a_server_stops_after_its_time() {
+    run(&["serve", "--listen", "127.0.0.1:0", "--seconds", "1"])
+        .fails(0, "voicechat create --server 127.0.0.1:");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_in_place_of_a_key_file_is_status_11() {
+    run(&["serve", "--listen", "127.0.0.1:0", "--key-file", "/dev/zero"]).fails(11, "cannot be used");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_would_leave_no_core() {
+    let home = TempDir::new().unwrap();
+    let (server, _) = server(home.path());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
 }
 
 /// Ada and Bob in one room, connected.
