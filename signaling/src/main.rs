@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
@@ -33,9 +34,17 @@ struct Args {
 }
 
 #[tokio::main(flavor = "current_thread")]
+#[allow(clippy::print_stderr)]
+async fn main() -> ExitCode {
+    let Err(error) = run(Args::parse()).await else { return ExitCode::SUCCESS };
+    // One line, without the system's number for it and whatever the environment asks anyhow to add.
+    let text = format!("{error:#}");
+    eprintln!("{}.", text.split(" (os error").next().unwrap_or_default());
+    ExitCode::FAILURE
+}
+
 #[allow(clippy::print_stdout)]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+async fn run(args: Args) -> anyhow::Result<()> {
     let key = StaticKey::from_bytes(*load(&args.key_file)?.as_bytes());
     let relays = match (args.relay, &args.relay_key_file) {
         (Some(addr), Some(path)) => {
@@ -46,10 +55,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let probes = args.relay.into_iter().chain(args.probe).collect();
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("The system gives no random bytes.")?;
+    getrandom::fill(&mut seed).context("The system gives no random bytes")?;
     let listener = TcpListener::bind(args.listen)
         .await
-        .with_context(|| format!("TCP {} cannot be opened; is it in use?", args.listen))?;
+        .with_context(|| format!("TCP {} cannot be opened (choose another with --listen)", args.listen))?;
     let addr = listener.local_addr()?;
     let key_text = base32(&key.public().0);
     if addr.ip().is_unspecified() {
@@ -64,6 +73,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn load(path: &std::path::Path) -> anyhow::Result<vc_core::crypto::keys::Secret<32>> {
-    relay::key_file::load_or_create(path)
-        .with_context(|| format!("The key file {} cannot be used.", path.display()))
+    relay::key_file::load_or_create(path).with_context(|| {
+        format!("The key file {} cannot be used (choose another, or mend it)", path.display())
+    })
 }
