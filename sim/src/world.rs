@@ -380,6 +380,10 @@ impl World {
             return;
         }
         let client = stream.client;
+        // A sleeping program learns it when it wakes.
+        if !self.is_awake(client) {
+            return self.schedule(self.now + REPAIR, Happening::DialLimit { conn });
+        }
         self.streams.remove(&conn);
         self.hung_up(client, conn);
     }

@@ -421,9 +421,9 @@ impl Room {
 /// Dialling and two answers; a person waits.
 const CREATE_LIMIT: Duration = Duration::from_secs(15);
 /// Two tries of a line to a friend across an ocean, three nearby.
-const LAST_LINES: Duration = Duration::from_millis(400);
+const LAST_LINES: Duration = Duration::from_millis(550);
 /// Long enough for two round trips to a friend far away, short enough for a person who wants to go.
-const GOODBYE: Duration = Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_millis(400);
 /// Woken this much too late means that the machine slept: addresses and holes in NATs are stale.
 const SLEPT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3_600);
