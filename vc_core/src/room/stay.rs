@@ -592,10 +592,15 @@ impl Stay {
         world.out.push_back(Output::Event(event));
     }
 
-    /// What a friend that is reached (again) may not know yet. Rosters merge by union, so nobody has to be asked.
+    /// What a friend that is reached (again) may not know yet, and what others may not know of it: who came while it was
+    /// away was not told. Rosters merge by union, so nobody has to be asked.
     fn greet(&mut self, id: MemberId) {
-        let others: Vec<Seated> =
-            self.peers.values().filter(|peer| peer.id() != id && !peer.is_away()).map(Peer::seated).collect();
+        let mut others = Vec::new();
+        let Some(friend) = self.peers.get(&id).map(Peer::seated) else { return };
+        for peer in self.peers.values_mut().filter(|peer| peer.id() != id && !peer.is_away()) {
+            others.push(peer.seated());
+            peer.tell(&Control::Add(friend.clone()));
+        }
         let told = self.told.clone();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.tell(&Control::State(self.state.clone()));
