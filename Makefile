@@ -49,6 +49,29 @@ deny: ## licences, banned crates and sources of all dependencies
 unit: test-tools ## every test of the workspace
 	$(CARGO) test --workspace
 
+##@ Measure
+.PHONY: bench
+bench: tools ## what each step costs (docs/PERFORMANCE.md)
+	$(CARGO) bench -p vc_core --bench seal -- $(ARGS)
+	$(CARGO) bench -p audio --bench voice -- $(ARGS)
+	$(CARGO) bench -p sim --bench engine -- $(ARGS)
+
+.PHONY: cost
+cost: build ## processor time and memory of a call, and the size of the program
+	scripts/cost.sh $(ARGS)
+
+.PHONY: join-time
+join-time: tools ## from the code to the first voice, in the simulator
+	$(CARGO) run --release -p sim --bin join_time
+
+.PHONY: soak
+soak: tools ## ten thousand simulated evenings
+	$(CARGO) run --release -p sim --bin soak -- $(ARGS)
+
+.PHONY: fuzz
+fuzz: tools ## every parser under a fuzzer, a minute each; needs cargo-fuzz and a nightly toolchain
+	scripts/fuzz.sh $(or $(ARGS),60)
+
 ##@ Set up
 .PHONY: tools
 tools: ## what building needs

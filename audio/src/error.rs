@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     #[error(
-        "No sound server answers ({reason}). Start PulseAudio or PipeWire, set PULSE_SERVER, or use a wav file, \
+        "No sound server answers. Start PulseAudio or PipeWire, set PULSE_SERVER, or use a wav file, \
          `silence` or `null` instead of a device."
     )]
     NoSoundServer { reason: String },

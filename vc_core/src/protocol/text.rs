@@ -55,6 +55,9 @@ fn permitted(c: char, joiners: Joiners) -> Option<char> {
         _ if is_joiner(c) => return (joiners == Joiners::Kept).then_some(c),
         _ => {}
     }
+    if joiners == Joiners::Dropped && BLANKS.contains(&c) {
+        return None;
+    }
     match get_general_category(c) {
         // Format covers the bidi controls, zero-width space, BOM and the tag characters.
         GeneralCategory::Control
@@ -105,6 +108,8 @@ fn skeleton(text: &str) -> String {
         .collect()
 }
 
+/// Letters and symbols that show nothing: a name of them would look like no name.
+const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 /// A chat line travels in one datagram.
 pub const MAX_CHAT: usize = 1_000;
 /// Wide enough for any real name, narrow enough for one status line.
@@ -142,6 +147,7 @@ mod tests {
     #[test]
     fn names_are_short_and_never_empty() {
         assert_eq!(name("  \n "), "someone");
+        assert_eq!(name("\u{3164}\u{2800}"), "someone");
         assert_eq!(name(&"x".repeat(500)).len(), NAME_COLUMNS);
         assert_eq!(name("  ada  "), "ada");
         assert!(looks_like("Bob", "ВОВ") && looks_like("al", "aI") && !looks_like("bob", "rob"));

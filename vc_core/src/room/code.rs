@@ -23,7 +23,7 @@ pub enum Code {
     Spoken {
         number: u32,
         words: String,
-        /// `HOST:PORT` of the server, where the code names one.
+        /// `HOST` or `HOST:PORT` of the server, where the code names one.
         server: Option<String>,
     },
     Link {
@@ -137,7 +137,7 @@ pub(crate) fn nameplate_bytes(nameplate: Nameplate) -> Vec<u8> {
 
 fn spoken(text: &str) -> Result<Code, BadCode> {
     let (code, server) = match text.split_once('@') {
-        Some((code, server)) if is_host_port(server) => (code, Some(server.to_owned())),
+        Some((code, server)) if is_place(server) => (code, Some(server.to_owned())),
         Some(_) => return Err(BadCode::Form),
         None => (text, None),
     };
@@ -176,15 +176,15 @@ fn link(rest: &str) -> Result<Code, BadCode> {
     let nameplate = parts.next().and_then(unbase32).ok_or(BadCode::Link)?;
     let secret = parts.next().and_then(unbase32).ok_or(BadCode::Link)?;
     let key = PublicKey(parts.next().and_then(unbase32).ok_or(BadCode::Link)?);
-    if parts.next().is_some() || !is_host_port(server) {
+    if parts.next().is_some() || !is_place(server) {
         return Err(BadCode::Link);
     }
     Ok(Code::Link { server: server.to_owned(), key, nameplate, secret })
 }
 
-/// `HOST:PORT` with a port; the host is only looked up later.
-fn is_host_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
+/// `HOST` or `HOST:PORT`; the host is only looked up later.
+fn is_place(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, USUAL_PORT));
     let host_ok =
         !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]%".contains(c));
     host_ok && port.parse::<u16>().is_ok_and(|port| port != 0)
@@ -201,6 +201,8 @@ pub fn unbase32<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 const SCHEME: &str = "vc://";
+/// Where a server is unless said otherwise.
+const USUAL_PORT: &str = "47700";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -229,7 +231,8 @@ mod tests {
         assert_eq!(error("482-tiger-orbit-ocean"), BadCode::Form);
         assert_eq!(error("48213-tiger-lampe-ocean"), BadCode::Word("second"));
         assert_eq!(error("48213-tig-orbit-ocean"), BadCode::Word("first"));
-        assert_eq!(error("48213-tiger-orbit-ocean@nowhere"), BadCode::Form);
+        assert_eq!(error("48213-tiger-orbit-ocean@no/where"), BadCode::Form);
+        assert_eq!(error("48213-tiger-orbit-ocean@host:0"), BadCode::Form);
         assert_eq!(error("vc://host:1/#2.a.b.c"), BadCode::Version);
         assert_eq!(error("vc://host:1/#1.a.b.c"), BadCode::Link);
     }
