@@ -27,8 +27,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDR[#KEY]")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) server: Option<Place>,
-    /// default, a device, wav:FILE[,loop], tone[:HZ] or silence
-    #[arg(long, value_name = "INPUT")]
+    #[arg(help = "default, a device, wav:FILE[,loop], tone[:HZ] or silence", long, value_name = "INPUT")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) input: Option<InputSpec>,
     /// default, a device, wav:FILE or null
