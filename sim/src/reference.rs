@@ -62,10 +62,12 @@ impl Reference {
             }
             Event::Said { from, text } => self.said(client, *from, text),
             Event::Undelivered { to, text } => {
-                let (Some(to), Some((_, n))) = (self.ids.get(to), parse(text)) else {
+                let Some((by, n)) = parse(text).filter(|(by, _)| *by == client) else {
                     return self.fault(format!("{client} failed to deliver what it never said"));
                 };
-                if let Some(owed) = self.owed.get_mut(&(client, *to)) {
+                // One that was let in and never came has no number here, and nothing is owed to it.
+                let to = self.ids.get(to).copied();
+                if let Some(owed) = to.and_then(|to| self.owed.get_mut(&(by, to))) {
                     owed.remove(&n);
                 }
             }
