@@ -1,4 +1,4 @@
-//! Figures of docs/SECURITY.md that take a while: `cargo test --release -p relay --test load -- --ignored --nocapture`.
+//! Figures of docs/PERFORMANCE.md that take a while: `cargo test --release -p relay --test load -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::net::{SocketAddr, UdpSocket};

@@ -1,4 +1,4 @@
-//! Figures of docs/SECURITY.md that take a while: `cargo test --release -p signaling --test load -- --ignored --nocapture`.
+//! Figures of docs/PERFORMANCE.md that take a while: `cargo test --release -p signaling --test load -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
