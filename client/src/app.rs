@@ -175,7 +175,7 @@ impl<'a> App<'a> {
         for _ in 0..BATCH {
             let Some((len, from)) = self.sockets.take(&mut buffer) else { return };
             if let Some(bytes) = buffer.get(..len) {
-                self.tell(Input::Datagram { from, bytes });
+                self.tell(Input::Datagram { from: from.into(), bytes });
             }
         }
     }

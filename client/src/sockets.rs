@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
+use vc_core::io::{self as edge, Hop};
 
 pub(crate) struct Sockets {
     v4: Option<Open>,
@@ -32,9 +33,13 @@ impl Sockets {
     }
 
     /// Never waits: a datagram that has to queue is late already, and the engine repeats what matters.
-    pub(crate) fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
-        let open = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let sent = open.as_ref().map(|open| open.socket.try_send_to(bytes, to));
+    pub(crate) fn send(&mut self, to: Hop, bytes: &[u8]) {
+        let open = match (to.socket, to.addr.is_ipv4()) {
+            (edge::Socket::Main, true) => &self.v4,
+            (edge::Socket::Main, false) => &self.v6,
+            (edge::Socket::Spare(_) | edge::Socket::Tcp, _) => &None,
+        };
+        let sent = open.as_ref().map(|open| open.socket.try_send_to(bytes, to.addr));
         if !matches!(sent, Some(Ok(_))) {
             self.unsent += 1;
         }
@@ -173,7 +178,7 @@ mod tests {
     async fn the_first_datagram_of_a_fresh_socket_arrives() {
         let (mut a, mut b) = (Sockets::bind().await.unwrap(), Sockets::bind().await.unwrap());
         let to = b.addresses(true).into_iter().find(|addr| addr.ip().is_loopback()).unwrap();
-        a.send(to, b"hello");
+        a.send(to.into(), b"hello");
         assert_eq!(a.unsent, 0);
         b.readable().await;
         let mut buffer = [0; 64];
@@ -185,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_datagram_that_cannot_be_sent_is_counted() {
         let mut sockets = Sockets::bind().await.unwrap();
-        sockets.send("127.0.0.1:9".parse().unwrap(), &[0; 70_000]);
+        sockets.send("127.0.0.1:9".parse::<SocketAddr>().unwrap().into(), &[0; 70_000]);
         assert_eq!(sockets.unsent, 1);
     }
 

@@ -34,7 +34,7 @@ fn drain(room: &mut Room) -> Vec<(SocketAddr, Vec<u8>)> {
     let mut sent = Vec::new();
     loop {
         match room.poll() {
-            Output::Transmit { to, bytes } => sent.push((to, bytes)),
+            Output::Transmit { to, bytes } => sent.push((to.addr, bytes)),
             Output::Wake(_) => return sent,
             other => drop(black_box(other)),
         }
@@ -71,7 +71,7 @@ fn voice(c: &mut Criterion) {
                         sent.into_iter().find(|(to, bytes)| *to == listener && bytes.len() > 100).unwrap().1
                     },
                     |bytes| {
-                        hearer.room.handle(now, Input::Datagram { from, bytes: &bytes });
+                        hearer.room.handle(now, Input::Datagram { from: from.into(), bytes: &bytes });
                         drain(&mut hearer.room).len()
                     },
                     BatchSize::SmallInput,

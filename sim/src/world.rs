@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use signaling::ConnId;
-use vc_core::io::{Command, Config, Event, FrameLen, Input, Output, SignalIn, SignalOut, Time, VoiceFrame};
+use vc_core::io::{
+    Command, Config, Event, FrameLen, Hop, Input, Output, SignalIn, SignalOut, Time, VoiceFrame,
+};
 use vc_core::net::forward::Verdict;
 use vc_core::protocol::codec::Wire;
 use vc_core::room::Room;
@@ -268,7 +270,7 @@ impl World {
             let output = self.clients[client].room.poll();
             drained += 1;
             match output {
-                Output::Transmit { to, bytes } => {
+                Output::Transmit { to: Hop { addr: to, .. }, bytes } => {
                     let (site, addr) = (self.clients[client].site, self.clients[client].addr);
                     self.clients[client].load.sent(self.now);
                     self.transmit(site, addr, to, bytes);
@@ -554,7 +556,7 @@ impl World {
             return;
         };
         if self.is_awake(client) {
-            self.tell(client, Input::Datagram { from: flight.from, bytes });
+            self.tell(client, Input::Datagram { from: flight.from.into(), bytes });
         }
     }
 

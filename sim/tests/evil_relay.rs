@@ -214,7 +214,8 @@ fn a_member_that_was_let_in_is_answered_and_one_that_left_never_again() {
     // The old handshake again, and a fresh one by the same key.
     victim.now = victim.now + secs(5);
     let strangers = victim.room.counters().stranger;
-    victim.input(Input::Datagram { from: HERE.parse().unwrap(), bytes: &knock });
+    victim
+        .input(Input::Datagram { from: HERE.parse::<std::net::SocketAddr>().unwrap().into(), bytes: &knock });
     let mut peer = member.peer(&victim);
     let packets = member.run(&victim, &mut peer, |_, _| {});
     member.talk(&mut victim, &mut peer, packets);

@@ -43,11 +43,36 @@ impl Sub for Time {
     }
 }
 
+/// One of our sockets. The edge opens each when it is first sent by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Socket {
+    /// The UDP socket whose addresses we tell.
+    Main,
+    /// One more UDP socket, with a port of its own: many of them meet a NAT that picks ports at random.
+    Spare(u16),
+    /// A TCP connection to that address, for networks that block UDP. Carries the same packets, each behind its
+    /// length (u16).
+    Tcp,
+}
+
+/// A socket of ours and the address at the far end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hop {
+    pub socket: Socket,
+    pub addr: SocketAddr,
+}
+
+impl From<SocketAddr> for Hop {
+    fn from(addr: SocketAddr) -> Self {
+        Self { socket: Socket::Main, addr }
+    }
+}
+
 /// What the room is told.
 pub enum Input<'a> {
-    /// A datagram arrived on our socket.
+    /// A packet arrived.
     Datagram {
-        from: SocketAddr,
+        from: Hop,
         bytes: &'a [u8],
     },
     /// News of the connection to the signaling server.
@@ -83,7 +108,7 @@ pub enum Command {
 /// What the room wants done.
 pub enum Output {
     Transmit {
-        to: SocketAddr,
+        to: Hop,
         bytes: Vec<u8>,
     },
     Signal(SignalOut),

@@ -126,7 +126,7 @@ impl Stage {
         match script.byte() % 13 {
             0 => {
                 let from = address(script.byte());
-                self.tell(Input::Datagram { from, bytes: script.bytes() });
+                self.tell(Input::Datagram { from: from.into(), bytes: script.bytes() });
             }
             1 => self.tell(Input::Signal(SignalIn::Frame(script.bytes()))),
             2 => self.by_friend(script, |friend, script| friend.seal(script.bytes())),
@@ -238,12 +238,12 @@ impl Stage {
         friend.sent.push(packet.clone());
         match script.byte() % 16 {
             0 => self.mail(Party::Slot(Slot::all().next().unwrap()), Mail::Packet(&packet)),
-            1 => self.tell(Input::Datagram { from: address(script.byte()), bytes: &packet }),
+            1 => self.tell(Input::Datagram { from: address(script.byte()).into(), bytes: &packet }),
             2 => {
                 let down = vc_core::protocol::packet::down(Slot::all().next().unwrap(), &packet);
-                self.tell(Input::Datagram { from: relay_addr(), bytes: &down });
+                self.tell(Input::Datagram { from: relay_addr().into(), bytes: &down });
             }
-            _ => self.tell(Input::Datagram { from: FRIEND, bytes: &packet }),
+            _ => self.tell(Input::Datagram { from: FRIEND.into(), bytes: &packet }),
         }
     }
 
@@ -288,7 +288,7 @@ impl Stage {
                 break;
             }
             for (from, packet) in answers {
-                self.room.handle(self.now, Input::Datagram { from, bytes: &packet });
+                self.room.handle(self.now, Input::Datagram { from: from.into(), bytes: &packet });
                 sent.extend(self.drain());
             }
         }
@@ -317,7 +317,7 @@ impl Stage {
                 }
                 Output::Transmit { to, bytes } => {
                     assert!(!self.over && bytes.len() <= MAX_UDP && Packet::parse(&bytes).is_ok());
-                    sent.push((to, bytes));
+                    sent.push((to.addr, bytes));
                 }
                 Output::Signal(SignalOut::Frame(bytes)) => {
                     assert!(!self.over);

@@ -65,7 +65,10 @@ impl Insider {
             .unwrap();
         // Whatever the ids say, this one initiates.
         let mut peer = Peer::new(victim.now, MemberId([0; 8]), host, seated);
-        peer.offer(victim.now, Path::Direct("203.0.113.1:40000".parse().unwrap()));
+        peer.offer(
+            victim.now,
+            Path::Direct("203.0.113.1:40000".parse::<std::net::SocketAddr>().unwrap().into()),
+        );
         peer
     }
 
@@ -97,10 +100,13 @@ impl Insider {
     pub(crate) fn talk(&mut self, victim: &mut Victim, peer: &mut Peer, mut packets: Vec<Vec<u8>>) {
         for _ in 0..20 {
             for bytes in std::mem::take(&mut packets) {
-                victim.input(Input::Datagram { from: HERE.parse().unwrap(), bytes: &bytes });
+                victim.input(Input::Datagram {
+                    from: HERE.parse::<std::net::SocketAddr>().unwrap().into(),
+                    bytes: &bytes,
+                });
             }
             for (_, mut bytes) in std::mem::take(&mut victim.sent) {
-                let path = Path::Direct("203.0.113.1:40000".parse().unwrap());
+                let path = Path::Direct("203.0.113.1:40000".parse::<std::net::SocketAddr>().unwrap().into());
                 let copy = bytes.clone();
                 packets.extend(self.run(victim, peer, |peer, scene| match Packet::parse(&copy) {
                     Ok(Packet::HsResp { sender, receiver, noise, .. }) => {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use rand_core::RngCore;
 
 use crate::crypto::keys::{Rng, Secret, mac16, same};
-use crate::io::Time;
+use crate::io::{Hop, Time};
 use crate::protocol::member::Slot;
 use crate::protocol::packet::{self, Bind, Bound, VERSION};
 
 pub struct Binding {
-    relay: SocketAddr,
+    relay: Hop,
     body: [u8; 32],
     kb: Secret<32>,
     state: State,
@@ -35,7 +35,7 @@ pub enum News {
 }
 
 impl Binding {
-    pub fn new(relay: SocketAddr, body: [u8; 32], kb: Secret<32>, now: Time, rng: &mut Rng) -> Self {
+    pub fn new(relay: Hop, body: [u8; 32], kb: Secret<32>, now: Time, rng: &mut Rng) -> Self {
         Self { relay, body, kb, state: State::asking(now, rng) }
     }
 
@@ -47,7 +47,7 @@ impl Binding {
         }
     }
 
-    pub fn relay(&self) -> SocketAddr {
+    pub fn relay(&self) -> Hop {
         self.relay
     }
 
@@ -172,7 +172,7 @@ mod tests {
     use rand_core::SeedableRng;
 
     fn binding(rng: &mut Rng) -> Binding {
-        let relay = SocketAddr::from(([198, 51, 100, 1], 47_700));
+        let relay = Hop::from(SocketAddr::from(([198, 51, 100, 1], 47_700)));
         Binding::new(relay, [1; 32], Secret::new([2; 32]), Time::ZERO, rng)
     }
 

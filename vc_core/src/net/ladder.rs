@@ -3,11 +3,10 @@
 //! Either side chooses its own sending path; there is no nomination. A path carries only after a RESPONSE proved it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::path::{Path, Probes, Watch};
-use crate::io::Time;
+use crate::io::{Hop, Time};
 
 #[derive(Default)]
 pub struct Ladder {
@@ -55,9 +54,9 @@ impl Ladder {
     }
 
     /// Drops direct paths that never answered, or not lately, unless `named`.
-    pub fn retain_direct(&mut self, named: impl Fn(&SocketAddr) -> bool) {
+    pub fn retain_direct(&mut self, named: impl Fn(&Hop) -> bool) {
         self.paths.retain(|path, tried| match path {
-            Path::Direct(addr) => tried.probes.answered().is_some() || named(addr),
+            Path::Direct(hop) => tried.probes.answered().is_some() || named(hop),
             Path::Via { .. } | Path::Mail(_) => true,
         });
     }
@@ -310,17 +309,23 @@ const WINS: u32 = 3;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::protocol::member::Slot;
+
+    fn hop(addr: &str) -> Hop {
+        addr.parse::<SocketAddr>().unwrap().into()
+    }
 
     const RELAY_RTT: u64 = 50;
 
     fn direct() -> Path {
-        Path::Direct("192.0.2.1:4000".parse().unwrap())
+        Path::Direct(hop("192.0.2.1:4000"))
     }
 
     fn relay() -> Path {
-        Path::Via { relay: "198.51.100.1:47700".parse().unwrap(), slot: Slot::new(1).unwrap() }
+        Path::Via { relay: hop("198.51.100.1:47700"), slot: Slot::new(1).unwrap() }
     }
 
     /// Runs the ladder for `ms` milliseconds; `rtt` tells how each path answers.
@@ -403,7 +408,7 @@ mod tests {
     #[test]
     fn equal_paths_never_flap() {
         let mut ladder = Ladder::default();
-        let other = Path::Direct("192.0.2.2:4000".parse().unwrap());
+        let other = Path::Direct(hop("192.0.2.2:4000"));
         ladder.offer(Time::ZERO, direct());
         ladder.offer(Time::ZERO, other);
         let moves = run(&mut ladder, 0, 60_000, true, |path| Some(if *path == other { 25 } else { 30 }));
@@ -440,7 +445,7 @@ mod tests {
     fn a_spare_that_falls_silent_is_asked_seldom_and_makes_room() {
         let mut ladder = Ladder::default();
         ladder.offer(Time::ZERO, direct());
-        let once = Path::Direct("192.0.2.7:4000".parse().unwrap());
+        let once = Path::Direct(hop("192.0.2.7:4000"));
         run(&mut ladder, 0, 1_000, true, |_| Some(10));
         ladder.offer(Time::from_micros(1_000_000), once);
         run(&mut ladder, 1_000, 150, true, |_| Some(20));
@@ -452,10 +457,7 @@ mod tests {
         }
         assert!(asked <= 1, "{asked}");
         for port in 2_000..2_100 {
-            ladder.offer(
-                Time::from_micros(21_150_000),
-                Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()),
-            );
+            ladder.offer(Time::from_micros(21_150_000), Path::Direct(hop(&format!("192.0.2.9:{port}"))));
         }
         assert!(!ladder.knows(&once) && ladder.knows(&direct()));
     }
@@ -466,10 +468,7 @@ mod tests {
         ladder.offer(Time::ZERO, direct());
         run(&mut ladder, 0, 500, false, |_| Some(10));
         for port in 2_000..2_500 {
-            ladder.offer(
-                Time::from_micros(500_000),
-                Path::Direct(format!("192.0.2.9:{port}").parse().unwrap()),
-            );
+            ladder.offer(Time::from_micros(500_000), Path::Direct(hop(&format!("192.0.2.9:{port}"))));
         }
         assert_eq!(ladder.paths().count(), MAX_PATHS);
         assert!(ladder.carrying() == Some(direct()));

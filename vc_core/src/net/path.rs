@@ -1,17 +1,16 @@
 //! One way to reach a peer, and what its probes tell: is it alive in both directions, and how far is it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::io::{Rung, Time};
+use crate::io::{Hop, Rung, Time};
 use crate::protocol::member::Slot;
 
 /// One way to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
-    Direct(SocketAddr),
+    Direct(Hop),
     Via {
-        relay: SocketAddr,
+        relay: Hop,
         slot: Slot,
     },
     /// Through signaling: for handshakes and text while nothing else works.

@@ -11,7 +11,7 @@ use super::session::Sessions;
 use super::stream::Stream;
 use crate::crypto::keys::{PublicKey, Rng};
 use crate::crypto::noise::Drop;
-use crate::io::{Counters, Event, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
+use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::net::ladder::Ladder;
 use crate::net::path::Path;
@@ -142,7 +142,7 @@ impl Peer {
 
     /// Replaces the list before. What of that never answered is not asked any more.
     pub fn set_candidates(&mut self, candidates: Vec<Candidate>) {
-        self.ladder.retain_direct(|addr| candidates.iter().any(|candidate| candidate.addr == *addr));
+        self.ladder.retain_direct(|hop| candidates.iter().any(|candidate| Hop::from(candidate.addr) == *hop));
         self.seated.record.candidates = candidates;
     }
 
@@ -182,7 +182,7 @@ impl Peer {
 
     /// An address that the peer named.
     pub fn offer_candidate(&mut self, now: Time, addr: SocketAddr) {
-        let path = Path::Direct(addr);
+        let path = Path::Direct(addr.into());
         if !self.ladder.knows(&path) && self.named.take(now, NAMED_RATE, 1) {
             self.ladder.offer(now, path);
         }

@@ -23,8 +23,8 @@ use self::surroundings::Surroundings;
 use crate::crypto::keys::{Rng, StaticKey};
 use crate::error::Error;
 use crate::io::{
-    Command, Config, Counters, Ended, Event, Input, Output, PathPolicy, PeerView, SignalIn, SignalOut, Time,
-    Wake,
+    Command, Config, Counters, Ended, Event, Hop, Input, Output, PathPolicy, PeerView, SignalIn, SignalOut,
+    Time, Wake,
 };
 use crate::protocol::codec::Wire;
 use crate::protocol::member::{MemberId, Record};
@@ -164,7 +164,7 @@ impl Room {
         &self.world.counters
     }
 
-    fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+    fn datagram(&mut self, from: Hop, bytes: &[u8]) {
         match &mut self.phase {
             Phase::Inside(stay) | Phase::Leaving { stay, .. } => {
                 stay.datagram(&mut self.world, self.now, from, bytes);
@@ -345,7 +345,7 @@ impl Room {
             None => {}
         }
         for (to, bytes) in self.world.surroundings.tick(now) {
-            self.world.out.push_back(Output::Transmit { to, bytes });
+            self.world.out.push_back(Output::Transmit { to: to.into(), bytes });
         }
         match &mut self.phase {
             Phase::Creating(Creating::Calling { deadline } | Creating::Named { deadline, .. }) => {

@@ -13,7 +13,7 @@ use super::code::{fresh_secret, fresh_words};
 use super::door::{Door, Lock, Verdict};
 use crate::crypto::keys::{Secret, StaticKey};
 use crate::error::Error;
-use crate::io::{Event, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake};
+use crate::io::{Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake};
 use crate::net::binding::{Binding, News};
 use crate::net::forward::rate::{Bucket, Net, Rate, Sources};
 use crate::net::path::Path;
@@ -166,7 +166,7 @@ impl Stay {
         self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away)
     }
 
-    pub(crate) fn datagram(&mut self, world: &mut World, now: Time, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn datagram(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
         let Ok(packet) = Packet::parse(bytes) else {
             world.counters.malformed += 1;
             return;
@@ -343,7 +343,7 @@ impl Stay {
     fn knock(&mut self, world: &mut World, now: Time, path: Path, sender: u32, noise: &[u8; 104]) {
         // All friends behind one relay share its address, not their allowance.
         let source = match path {
-            Path::Direct(addr) => addr.ip(),
+            Path::Direct(hop) => hop.addr.ip(),
             Path::Via { slot, .. } | Path::Mail(slot) => IpAddr::from([0, 0, 0, slot.index() as u8]),
         };
         if !self.knockers.take(now, Net::household(source), 1) {
@@ -365,7 +365,7 @@ impl Stay {
         self.with(world, now, id, |peer, scene| peer.knock(scene, path, knocked));
     }
 
-    fn relay_packet(&mut self, world: &mut World, now: Time, from: SocketAddr, packet: &Packet<'_>) {
+    fn relay_packet(&mut self, world: &mut World, now: Time, from: Hop, packet: &Packet<'_>) {
         if let Packet::Probed { nonce, seen } = packet {
             if !world.surroundings.answered(from, *nonce, *seen) {
                 world.counters.unknown += 1;
@@ -403,10 +403,11 @@ impl Stay {
         for offer in offers {
             let Some(addr) = world.surroundings.resolve(offer.relay) else { continue };
             let kb = Secret::new(offer.kb);
-            if let Some(relay) = self.relays.iter_mut().find(|relay| relay.relay() == addr) {
-                relay.renew(offer.body, kb, now, &mut world.rng);
+            let relay = Hop::from(addr);
+            if let Some(known) = self.relays.iter_mut().find(|known| known.relay() == relay) {
+                known.renew(offer.body, kb, now, &mut world.rng);
             } else if self.relays.len() < MAX_OFFERS {
-                self.relays.push(Binding::new(addr, offer.body, kb, now, &mut world.rng));
+                self.relays.push(Binding::new(relay, offer.body, kb, now, &mut world.rng));
             }
         }
     }

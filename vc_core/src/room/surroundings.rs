@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::crypto::keys::Rng;
-use crate::io::{PathPolicy, Time};
+use crate::io::{Hop, PathPolicy, Socket, Time};
 use crate::net::candidate::{gathered, permitted};
 use crate::net::echo::Echo;
 use crate::protocol::member::{Candidate, Kind};
@@ -65,8 +65,8 @@ impl Surroundings {
     }
 
     /// True if it answers a question of ours.
-    pub(crate) fn answered(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
-        self.echoes.iter_mut().any(|echo| echo.answer(from, nonce, seen))
+    pub(crate) fn answered(&mut self, from: Hop, nonce: [u8; 8], seen: SocketAddr) -> bool {
+        from.socket == Socket::Main && self.echoes.iter_mut().any(|echo| echo.answer(from.addr, nonce, seen))
     }
 
     pub(crate) fn bound(&mut self, seen: SocketAddr) {
