@@ -50,6 +50,31 @@ pub(crate) enum Command {
     Demo(Demo),
     /// List microphones and loudspeakers
     Devices,
+    /// Show and change the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting: what it means, its value, and where that comes from
+    Show,
+    /// Where the configuration file is
+    Path,
+    /// Open it in the editor
+    Edit,
+    /// Set KEY to VALUE in it
+    Set {
+        #[arg(value_name = "KEY")]
+        key: String,
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+    /// Take KEY out of it, so that the default holds
+    Unset {
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
 }
 
 #[derive(Args)]

@@ -61,6 +61,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Serve(serve)) => within(serve.json, async |ui| serve::run(serve, ui).await),
         Some(Command::Demo(demo)) => within(false, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
+        Some(Command::Config(command)) => config::run(command),
     }
 }
 

@@ -1,0 +1,116 @@
+//! `voicechat config`: what is set, from where, and how to change it.
+
+use std::env;
+use std::process::Command;
+
+use toml::Value;
+
+use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed};
+use crate::cli::ConfigCommand;
+use crate::failure::Failure;
+use crate::ui;
+
+pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
+    let path = file::place().ok_or_else(|| {
+        Failure::machine(
+            "This machine has no place for a configuration file.",
+            "Set HOME, or name a file in VOICECHAT_CONFIG.",
+        )
+    })?;
+    match command {
+        ConfigCommand::Show => ui::say(&shown(&Layers::read()?)),
+        ConfigCommand::Path => ui::say(&format!("{}\n", path.display())),
+        ConfigCommand::Set { key, value } => {
+            let key = known(&key)?;
+            let value = typed(key, &value)
+                .map_err(|why| Failure::usage(format!("That is no value for `{key}`: {why}."), SEE))?;
+            file::change(&path, &[key], Some(edited(value)?))?;
+        }
+        ConfigCommand::Unset { key } => file::change(&path, &[known(&key)?], None)?,
+        ConfigCommand::Edit => {
+            if !path.exists() {
+                file::write(&path, EXAMPLE)?;
+            }
+            edit(&path)?;
+            file::read(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The example with what is in force, and where it comes from: a valid file again.
+fn shown(layers: &Layers) -> String {
+    let mut text = String::new();
+    for line in EXAMPLE.lines() {
+        let key = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).map(|(key, _)| key);
+        let key = key.filter(|key| keys().any(|known| known == *key));
+        let set = key.and_then(|key| {
+            let env = layers.env.get(key).map(|value| (value, format!("VOICECHAT_{}", key.to_uppercase())));
+            let (value, from) =
+                env.or_else(|| Some((layers.file.get(key)?, "the configuration file".to_owned())))?;
+            Some(format!("{key} = {value}  # from {from}"))
+        });
+        match (set, key) {
+            (Some(set), _) => text += &set,
+            (None, Some(_)) => text += &format!("{line}  # the default"),
+            (None, None) => text += line,
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn known(key: &str) -> Result<&'static str, Failure> {
+    keys().find(|known| *known == key).ok_or_else(|| {
+        Failure::usage(
+            format!("There is no setting `{key}`."),
+            match nearest(key, keys()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("There are {}.", keys().collect::<Vec<_>>().join(", ")),
+            },
+        )
+    })
+}
+
+fn edited(value: Value) -> Result<toml_edit::Value, Failure> {
+    value.to_string().parse().map_err(Failure::defect)
+}
+
+fn edit(path: &std::path::Path) -> Result<(), Failure> {
+    let named =
+        ["VISUAL", "EDITOR"].iter().find_map(|name| env::var(name).ok().filter(|name| !name.is_empty()));
+    let editor = named.unwrap_or_else(|| if cfg!(windows) { "notepad" } else { "vi" }.to_owned());
+    // As every program does it: the variable may hold arguments, too.
+    let mut words = editor.split_whitespace();
+    let program = words.next().unwrap_or_default();
+    let failed = |why: String| {
+        Failure::machine(format!("The editor `{editor}` {why}."), "Name another one in the variable EDITOR.")
+    };
+    match Command::new(program).args(words).arg(path).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(failed("ended with an error".into())),
+        Err(error) => Err(failed(format!("cannot be started ({})", reason(&error)))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use toml::Table;
+
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_a_valid_file_with_the_same_meaning() {
+        let layers = Layers {
+            env: "name = \"Eve \\\"x\\\"\"".parse().unwrap(),
+            file: "path = \"relay\"\nname = \"Ada\"".parse().unwrap(),
+        };
+        let text = shown(&layers);
+        let table: Table = file::parse(&text).unwrap();
+        assert_eq!(table["path"].as_str(), Some("relay"));
+        assert_eq!(table["name"].as_str(), Some("Eve \"x\""));
+        assert!(text.contains("# from VOICECHAT_NAME") && text.contains("# from the configuration file"));
+        assert_eq!(text.matches("  # the default").count(), keys().count() - 2);
+    }
+}
