@@ -148,6 +148,7 @@ impl<'a> App<'a> {
         loop {
             match self.room.poll() {
                 Output::Transmit { to, bytes } => self.sockets.send(to, &bytes),
+                Output::Close(_) => {}
                 Output::Voice { from, frame } => {
                     self.counts.heard(from);
                     if !self.deafened {

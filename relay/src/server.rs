@@ -109,7 +109,7 @@ impl Edge {
     fn packet(&mut self, now: Time, wall: u32, from: SocketAddr, buffer: &mut [u8], len: usize) {
         self.stats.received += 1;
         let packet = buffer.get(..len).unwrap_or_default();
-        match self.forwarder.handle(now, wall, from, packet) {
+        match self.forwarder.handle(now, wall, from.into(), packet) {
             Verdict::Drop(_) => {}
             Verdict::Reply(reply) => self.send(&reply, from),
             Verdict::Forward { to, header, inner } => {
@@ -117,7 +117,7 @@ impl Edge {
                 let start = inner.start.saturating_sub(header.len());
                 if let Some(down) = buffer.get_mut(start..inner.end) {
                     down[..header.len()].copy_from_slice(&header);
-                    self.send(down, to);
+                    self.send(down, to.addr);
                 }
             }
         }

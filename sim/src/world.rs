@@ -275,6 +275,7 @@ impl World {
                     self.clients[client].load.sent(self.now);
                     self.transmit(site, addr, to, bytes);
                 }
+                Output::Close(_) => {}
                 Output::Signal(signal) => self.signal(client, signal),
                 Output::Voice { from, frame } => {
                     self.note(&[2, client as u64, from.as_u64(), u64::from(frame.time)]);
@@ -563,14 +564,14 @@ impl World {
     fn relay(&mut self, server: usize, from: SocketAddr, bytes: &[u8]) {
         let (now, wall) = (self.now, self.wall());
         let Some(relay) = &mut self.servers[server].relay else { return };
-        let (to, bytes) = match relay.handle(now, wall, from, bytes) {
+        let (to, bytes) = match relay.handle(now, wall, from.into(), bytes) {
             Verdict::Drop(_) => return,
             Verdict::Reply(reply) => {
                 assert!(reply.len() <= bytes.len(), "a stranger's packet is never answered by a longer one");
                 (from, reply)
             }
             Verdict::Forward { to, header, inner } => {
-                (to, [&header[..], bytes.get(inner).unwrap_or_default()].concat())
+                (to.addr, [&header[..], bytes.get(inner).unwrap_or_default()].concat())
             }
         };
         let emissions = match &mut self.servers[server].operator {

@@ -51,7 +51,7 @@ pub enum Socket {
     /// One more UDP socket, with a port of its own: many of them meet a NAT that picks ports at random.
     Spare(u16),
     /// A TCP connection to that address, for networks that block UDP. Carries the same packets, each behind its
-    /// length (u16).
+    /// length (u16). In a relay: the connection that came from there.
     Tcp,
 }
 
@@ -60,6 +60,13 @@ pub enum Socket {
 pub struct Hop {
     pub socket: Socket,
     pub addr: SocketAddr,
+}
+
+/// Addresses do not print by accident.
+impl fmt::Debug for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hop({:?})", self.socket)
+    }
 }
 
 impl From<SocketAddr> for Hop {
@@ -75,6 +82,8 @@ pub enum Input<'a> {
         from: Hop,
         bytes: &'a [u8],
     },
+    /// A TCP connection of ours could not be made, or has ended. Nothing more comes by it; sending opens another.
+    Closed(Hop),
     /// News of the connection to the signaling server.
     Signal(SignalIn<'a>),
     /// The addresses of our socket, port included. Told at start and whenever they change.
@@ -111,6 +120,8 @@ pub enum Output {
         to: Hop,
         bytes: Vec<u8>,
     },
+    /// This TCP connection is not needed any more. `Input::Closed` need not follow.
+    Close(Hop),
     Signal(SignalOut),
     /// A friend's frame, for the jitter buffer.
     Voice {

@@ -298,7 +298,7 @@ impl Stage {
     fn answer(&mut self, to: SocketAddr, packet: &[u8]) -> Option<(SocketAddr, Vec<u8>)> {
         if to == relay_addr() {
             let wall = WALL + (self.now - Time::ZERO).as_secs() as u32;
-            return match self.relay.handle(self.now, wall, US, packet) {
+            return match self.relay.handle(self.now, wall, US.into(), packet) {
                 Verdict::Reply(reply) => Some((to, reply)),
                 Verdict::Drop(_) | Verdict::Forward { .. } => None,
             };
@@ -323,7 +323,7 @@ impl Stage {
                     assert!(!self.over);
                     self.told.push(ToServer::decode(&bytes).unwrap());
                 }
-                Output::Signal(SignalOut::Dial | SignalOut::Hang) => {}
+                Output::Close(_) | Output::Signal(SignalOut::Dial | SignalOut::Hang) => {}
                 Output::Voice { frame, .. } => assert!(!self.over && !frame.opus.is_empty()),
                 Output::Event(event) => self.event(event),
             }

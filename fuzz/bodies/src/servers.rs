@@ -294,7 +294,7 @@ impl Net {
 
     fn send(&mut self, from: SocketAddr, packet: &[u8]) {
         let wall = WALL + (self.now - Time::ZERO).as_secs() as u32;
-        match self.forwarder.handle(self.now, wall, from, packet) {
+        match self.forwarder.handle(self.now, wall, from.into(), packet) {
             Verdict::Drop(_) => {}
             Verdict::Reply(reply) => {
                 assert!(reply.len() <= packet.len(), "a reply longer than its request");
@@ -315,7 +315,7 @@ impl Net {
             }
             Verdict::Forward { to, header, inner } => {
                 assert!(
-                    self.proven.contains(&to) && self.proven.contains(&from),
+                    self.proven.contains(&to.addr) && self.proven.contains(&from),
                     "sent to whom it may not reach"
                 );
                 let sent = [&header[..], packet.get(inner).unwrap()].concat();

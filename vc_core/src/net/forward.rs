@@ -15,7 +15,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::crypto::keys::{Rng, Secret, mac16, same};
 use crate::crypto::ticket::{RelayKey, TicketBody};
-use crate::io::Time;
+use crate::io::{Hop, Socket, Time};
 use crate::protocol::codec::Wire;
 use crate::protocol::member::{MAX_MEMBERS, Slot};
 use crate::protocol::packet::{self, Bind, Bound, Packet};
@@ -42,11 +42,11 @@ pub struct Forwarder {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Drop(Reason),
-    /// To where the packet came from.
+    /// To where the packet came from, the way it came.
     Reply(Vec<u8>),
     /// Send `header` and then these bytes of the packet.
     Forward {
-        to: SocketAddr,
+        to: Hop,
         header: [u8; 2],
         inner: Range<usize>,
     },
@@ -102,7 +102,9 @@ type Room = [Option<Place>; MAX_MEMBERS];
 
 struct Place {
     bind: u32,
-    addr: SocketAddr,
+    hop: Hop,
+    /// The number that its owner had where it was before, for packets under way.
+    before: Option<Before>,
     heard: Time,
     not_after: u32,
     /// `not_after` on our clock.
@@ -110,6 +112,13 @@ struct Place {
     quota: Quota,
     bytes: Bucket,
     packets: Bucket,
+}
+
+#[derive(Clone, Copy)]
+struct Before {
+    bind: u32,
+    hop: Hop,
+    until: Time,
 }
 
 impl Forwarder {
@@ -133,8 +142,9 @@ impl Forwarder {
         }
     }
 
-    /// `wall` is Unix seconds.
-    pub fn handle(&mut self, now: Time, wall: u32, from: SocketAddr, packet: &[u8]) -> Verdict {
+    /// `from` names the socket and the sender's address; an address that came by TCP has proven itself. `wall` is Unix
+    /// seconds, or any clock of seconds that also dates the tickets.
+    pub fn handle(&mut self, now: Time, wall: u32, from: Hop, packet: &[u8]) -> Verdict {
         let verdict = self.judge(now, wall, from, packet).unwrap_or_else(Verdict::Drop);
         match &verdict {
             Verdict::Drop(reason) => self.counters.drop_one(*reason),
@@ -153,8 +163,13 @@ impl Forwarder {
         let binds = &mut self.binds;
         self.rooms.retain(|_, room| {
             for place in room.iter_mut() {
+                if let Some(before) = place.as_mut().and_then(|p| p.before.take_if(|b| b.until <= now)) {
+                    binds.remove(&before.bind);
+                }
                 if let Some(dead) = place.take_if(|p| !p.alive(now)) {
-                    binds.remove(&dead.bind);
+                    for bind in dead.numbers() {
+                        binds.remove(&bind);
+                    }
                 }
             }
             room.iter().any(Option::is_some)
@@ -172,17 +187,17 @@ impl Forwarder {
 
     /// How many places are taken.
     pub fn bound(&self) -> usize {
-        self.binds.len()
+        self.rooms.values().flat_map(|room| room.iter().flatten()).count()
     }
 
-    fn judge(&mut self, now: Time, wall: u32, from: SocketAddr, packet: &[u8]) -> Result<Verdict, Reason> {
+    fn judge(&mut self, now: Time, wall: u32, from: Hop, packet: &[u8]) -> Result<Verdict, Reason> {
         match Packet::parse(packet).map_err(|_| Reason::Malformed)? {
             Packet::Up { bind, to, inner } => {
                 let Some((tag, slot)) = self.enter(now, from, bind, packet.len())? else {
                     return self.reset(now, from, bind);
                 };
-                let to = self.place(&tag, to).filter(|p| p.alive(now) && p.bind != bind);
-                let to = to.ok_or(Reason::NobodyThere)?.addr;
+                let to = self.place(&tag, to).filter(|p| p.alive(now) && !p.numbers().any(|n| n == bind));
+                let to = to.ok_or(Reason::NobodyThere)?.hop;
                 if !self.total.take(now, self.limits.total, packet.len() as u64) {
                     return Err(Reason::OverTotal);
                 }
@@ -196,10 +211,10 @@ impl Forwarder {
                 Ok(Verdict::Reply(packet::kept(echo, self.present(now, &tag))))
             }
             Packet::Probe { nonce } => {
-                if !self.probes.take(now, Net::neighbourhood(from.ip()), 1) {
+                if !self.probes.take(now, Net::neighbourhood(from.addr.ip()), 1) {
                     return Err(Reason::TooManyProbes);
                 }
-                Ok(Verdict::Reply(packet::probed(nonce, from)))
+                Ok(Verdict::Reply(packet::probed(nonce, from.addr)))
             }
             Packet::Bind(bind) => self.bind(now, wall, from, bind),
             Packet::HsInit { .. }
@@ -215,17 +230,11 @@ impl Forwarder {
     }
 
     /// Whose place this is, if it is the sender's; charged for the packet.
-    fn enter(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        bind: u32,
-        len: usize,
-    ) -> Result<Option<(Tag, Slot)>, Reason> {
+    fn enter(&mut self, now: Time, from: Hop, bind: u32, len: usize) -> Result<Option<(Tag, Slot)>, Reason> {
         let Some(&(tag, slot)) = self.binds.get(&bind) else { return Ok(None) };
         let room = self.rooms.get_mut(&tag);
         let place = room.and_then(|room| room.get_mut(slot.index())).and_then(Option::as_mut);
-        let Some(place) = place.filter(|p| p.addr == from && p.alive(now)) else { return Ok(None) };
+        let Some(place) = place.filter(|p| p.alive(now) && p.owns(now, from, bind)) else { return Ok(None) };
         place.heard = now;
         let within = place.packets.take(now, place.quota.packets, 1)
             && place.bytes.take(now, place.quota.bytes, len as u64);
@@ -234,18 +243,19 @@ impl Forwarder {
 
     /// A known number from another address is answered as an unknown one is: nobody can search for numbers, and a
     /// member whose address changed hears at once that it must bind again.
-    fn reset(&mut self, now: Time, from: SocketAddr, bind: u32) -> Result<Verdict, Reason> {
-        let may = self.resets.take(now, Net::neighbourhood(from.ip()), 1)
+    fn reset(&mut self, now: Time, from: Hop, bind: u32) -> Result<Verdict, Reason> {
+        let may = self.resets.take(now, Net::neighbourhood(from.addr.ip()), 1)
             && self.all_resets.take(now, ALL_RESETS, 1);
         may.then(|| Verdict::Reply(packet::reset(bind))).ok_or(Reason::Unbound)
     }
 
-    fn bind(&mut self, now: Time, wall: u32, from: SocketAddr, bind: Bind) -> Result<Verdict, Reason> {
+    fn bind(&mut self, now: Time, wall: u32, from: Hop, bind: Bind) -> Result<Verdict, Reason> {
         let ticket = self.ticket(wall, &bind).ok_or(Reason::BadTicket)?;
         let (body, slot, quota) = ticket;
-        if !self.cookies.accepts(now, &mut self.rng, from, &bind) {
-            let cookie = self.cookies.bake(now, &mut self.rng, from, &bind);
-            return Ok(Verdict::Reply(packet::retry(bind.nonce, cookie, from)));
+        let proven = from.socket == Socket::Tcp || self.cookies.accepts(now, &mut self.rng, from.addr, &bind);
+        if !proven {
+            let cookie = self.cookies.bake(now, &mut self.rng, from.addr, &bind);
+            return Ok(Verdict::Reply(packet::retry(bind.nonce, cookie, from.addr)));
         }
         let kb = self.key.bind_key(&bind.body);
         if !same(&mac16(kb.as_bytes(), &[&bind.authenticated()]), &bind.mac) {
@@ -257,7 +267,7 @@ impl Forwarder {
             bind: number,
             slot,
             ttl: TTL.as_secs() as u16,
-            seen: from,
+            seen: from.addr,
             mac: [0; 16],
         };
         bound.mac = mac16(kb.as_bytes(), &[&bound.authenticated()]);
@@ -277,7 +287,7 @@ impl Forwarder {
         &mut self,
         now: Time,
         wall: u32,
-        from: SocketAddr,
+        from: Hop,
         (body, slot, quota): (&TicketBody, Slot, Quota),
     ) -> Result<u32, Reason> {
         if !self.rooms.contains_key(&body.room) && self.rooms.len() >= self.limits.rooms {
@@ -287,21 +297,27 @@ impl Forwarder {
         if held.is_some_and(|p| p.alive(now) && p.not_after > body.not_after) {
             return Err(Reason::OldTicket);
         }
-        // The answer to a repeated BIND is the same number, so that a lost BOUND costs nothing.
-        let kept = held.filter(|p| p.addr == from && p.not_after == body.not_after).map(|p| p.bind);
+        // A repeated BIND gets the same number, so that a lost BOUND costs nothing; so does a renewed ticket.
+        let kept = held.filter(|p| p.hop == from).map(|p| p.bind);
         let bind = kept.unwrap_or_else(|| fresh(&mut self.rng, &self.binds));
         let room = self.rooms.entry(body.room).or_default();
         let Some(place) = room.get_mut(slot.index()) else { return Err(Reason::BadTicket) };
-        let (mut bytes, mut packets) = (Bucket::default(), Bucket::default());
+        let (mut bytes, mut packets, mut before) = (Bucket::default(), Bucket::default(), None);
         if let Some(old) = place.take() {
-            self.binds.remove(&old.bind);
+            for bind in old.numbers() {
+                self.binds.remove(&bind);
+            }
+            before = old.left_behind(now, bind, body.not_after);
             // Moving to another address must not refill the quota.
             (bytes, packets) = (old.bytes, old.packets);
         }
         let until = now + Duration::from_secs(u64::from(body.not_after.saturating_sub(wall)));
         let not_after = body.not_after;
-        *place = Some(Place { bind, addr: from, heard: now, not_after, until, quota, bytes, packets });
-        self.binds.insert(bind, (body.room, slot));
+        let fresh = Place { bind, hop: from, before, heard: now, not_after, until, quota, bytes, packets };
+        for number in fresh.numbers() {
+            self.binds.insert(number, (body.room, slot));
+        }
+        *place = Some(fresh);
         Ok(bind)
     }
 
@@ -317,6 +333,26 @@ impl Forwarder {
 impl Place {
     fn alive(&self, now: Time) -> bool {
         now < self.until && now - self.heard < TTL
+    }
+
+    /// Those by which packets for other places may come.
+    fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        [Some(self.bind), self.before.map(|before| before.bind)].into_iter().flatten()
+    }
+
+    fn owns(&self, now: Time, from: Hop, bind: u32) -> bool {
+        let before = self.before.filter(|before| now < before.until);
+        (self.bind, self.hop) == (bind, from) || before.is_some_and(|b| (b.bind, b.hop) == (bind, from))
+    }
+
+    /// What still counts of this place once its owner has number `bind` by a ticket dated `not_after`. Another date may
+    /// be another owner's.
+    fn left_behind(&self, now: Time, bind: u32, not_after: u32) -> Option<Before> {
+        if self.bind == bind {
+            return self.before;
+        }
+        let until = now + UNDER_WAY;
+        (self.not_after == not_after).then_some(Before { bind: self.bind, hop: self.hop, until })
     }
 }
 
@@ -417,6 +453,8 @@ fn cookie(secret: &Secret<32>, from: SocketAddr, bind: &Bind) -> [u8; 16] {
 const DOWN: u8 = 0xE6;
 /// Ten times the longest interval between KEEPs: a place survives a bad minute, not a dead owner.
 const TTL: Duration = Duration::from_secs(60);
+/// A round trip: what its owner sends until it knows its new number.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 /// A round trip and a retry fit many times over; a copied cookie is soon worthless.
 const COOKIE_TURN: Duration = Duration::from_secs(60);
 /// Only memory depends on it.

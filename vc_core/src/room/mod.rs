@@ -118,6 +118,8 @@ impl Room {
         }
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, bytes),
+            // Until bindings use TCP, nothing waits for it.
+            Input::Closed(_) => {}
             Input::Signal(signal) => self.signal(signal),
             Input::LocalAddrs(addrs) => {
                 if self.world.surroundings.set_local(self.now, addrs) {

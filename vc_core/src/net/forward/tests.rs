@@ -27,8 +27,12 @@ fn ticket(room: [u8; 8], slot: u8) -> Ticket {
     key().mint(&body(room, slot))
 }
 
-fn addr(n: u8) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, n], 4_000))
+fn addr(n: u8) -> Hop {
+    at_ip([192, 0, 2, n], 4_000)
+}
+
+fn at_ip(ip: [u8; 4], port: u16) -> Hop {
+    SocketAddr::from((ip, port)).into()
 }
 
 fn at(secs: u64) -> Time {
@@ -45,22 +49,22 @@ fn bind_packet(ticket: &Ticket, cookie: [u8; 16]) -> Vec<u8> {
     bind.packet()
 }
 
-fn cookie_for(f: &mut Forwarder, now: Time, from: SocketAddr, ticket: &Ticket) -> [u8; 16] {
+fn cookie_for(f: &mut Forwarder, now: Time, from: Hop, ticket: &Ticket) -> [u8; 16] {
     let Verdict::Reply(reply) = f.handle(now, WALL, from, &bind_packet(ticket, [0; 16])) else {
         panic!("no RETRY")
     };
     let Ok(Packet::Retry { cookie, seen, .. }) = Packet::parse(&reply) else { panic!("no RETRY") };
-    assert_eq!(seen, from);
+    assert_eq!(seen, from.addr);
     cookie
 }
 
-fn try_bind(f: &mut Forwarder, now: Time, from: SocketAddr, ticket: &Ticket) -> Result<u32, Reason> {
+fn try_bind(f: &mut Forwarder, now: Time, from: Hop, ticket: &Ticket) -> Result<u32, Reason> {
     let cookie = cookie_for(f, now, from, ticket);
     match f.handle(now, WALL, from, &bind_packet(ticket, cookie)) {
         Verdict::Reply(reply) => {
             let Ok(Packet::Bound(bound)) = Packet::parse(&reply) else { panic!("no BOUND") };
             assert_eq!(bound.mac, mac16(ticket.kb.as_bytes(), &[&bound.authenticated()]));
-            assert_eq!(bound.seen, from);
+            assert_eq!(bound.seen, from.addr);
             Ok(bound.bind)
         }
         Verdict::Drop(reason) => Err(reason),
@@ -68,7 +72,7 @@ fn try_bind(f: &mut Forwarder, now: Time, from: SocketAddr, ticket: &Ticket) -> 
     }
 }
 
-fn bind(f: &mut Forwarder, now: Time, from: SocketAddr, room: [u8; 8], slot: u8) -> u32 {
+fn bind(f: &mut Forwarder, now: Time, from: Hop, room: [u8; 8], slot: u8) -> u32 {
     try_bind(f, now, from, &ticket(room, slot)).unwrap()
 }
 
@@ -85,7 +89,7 @@ fn two_bound_slots_hear_each_other_and_the_packet_is_as_drawn() {
     let Verdict::Forward { to, header, inner } = f.handle(at(1), WALL, addr(1), &packet) else {
         panic!("not forwarded")
     };
-    assert_eq!(to, addr(2));
+    assert!(to == addr(2));
     let mut out = header.to_vec();
     out.extend_from_slice(&packet[inner]);
     assert_eq!(out, packet::down(slot(0), &[0xD2; 100]));
@@ -170,8 +174,10 @@ fn a_member_that_roams_is_reached_at_its_new_address_only() {
     let Verdict::Forward { to, .. } = f.handle(at(1), WALL, addr(1), &data(a, 1, 50)) else {
         panic!("not forwarded")
     };
-    assert_eq!(to, addr(9));
-    assert_eq!(f.handle(at(1), WALL, addr(2), &data(b, 0, 50)), Verdict::Reply(packet::reset(b)));
+    assert!(to == addr(9));
+    let under_way = f.handle(at(2), WALL, addr(2), &data(b, 0, 50));
+    assert!(matches!(under_way, Verdict::Forward { .. }), "what it sent before it moved still arrives");
+    assert_eq!(f.handle(at(3), WALL, addr(2), &data(b, 0, 50)), Verdict::Reply(packet::reset(b)));
     assert_eq!(f.bound(), 2);
 }
 
@@ -179,6 +185,45 @@ fn a_member_that_roams_is_reached_at_its_new_address_only() {
 fn a_repeated_bind_gets_the_same_number() {
     let mut f = forwarder();
     assert_eq!(bind(&mut f, at(0), addr(1), ROOM, 0), bind(&mut f, at(1), addr(1), ROOM, 0));
+}
+
+#[test]
+fn a_renewed_ticket_keeps_the_number_and_prolongs_the_place() {
+    let mut f = forwarder();
+    let number = bind(&mut f, at(0), addr(1), ROOM, 0);
+    let later = key().mint(&TicketBody { not_after: WALL + 9_000, ..body(ROOM, 0) });
+    assert_eq!(try_bind(&mut f, at(50), addr(1), &later), Ok(number));
+    let keep = packet::keep(number, 1);
+    for secs in (80..5_000).step_by(30) {
+        assert_eq!(f.handle(at(secs), WALL, addr(1), &keep), Verdict::Reply(packet::kept(1, 1)));
+    }
+}
+
+#[test]
+fn a_new_owner_of_a_place_shares_nothing_with_the_one_before() {
+    let mut f = forwarder();
+    let old = bind(&mut f, at(0), addr(1), ROOM, 0);
+    bind(&mut f, at(0), addr(2), ROOM, 1);
+    let later = key().mint(&TicketBody { not_after: WALL + 4_000, ..body(ROOM, 0) });
+    try_bind(&mut f, at(1), addr(3), &later).unwrap();
+    assert_eq!(f.handle(at(1), WALL, addr(1), &data(old, 1, 50)), Verdict::Reply(packet::reset(old)));
+}
+
+#[test]
+fn who_comes_by_tcp_has_proven_its_address_and_is_reached_the_same_way() {
+    let mut f = forwarder();
+    let a = bind(&mut f, at(0), addr(1), ROOM, 0);
+    let tcp = Hop { socket: Socket::Tcp, ..addr(2) };
+    let packet = bind_packet(&ticket(ROOM, 1), [0; 16]);
+    let Verdict::Reply(reply) = f.handle(at(0), WALL, tcp, &packet) else { panic!("silent") };
+    assert!(matches!(Packet::parse(&reply), Ok(Packet::Bound(_))));
+    let Verdict::Forward { to, .. } = f.handle(at(0), WALL, addr(1), &data(a, 1, 50)) else {
+        panic!("not forwarded")
+    };
+    assert!(to == tcp);
+    let foreign = RelayKey::new(Secret::new([8; 32])).mint(&body(ROOM, 1));
+    let refused = f.handle(at(0), WALL, tcp, &bind_packet(&foreign, [0; 16]));
+    assert_eq!(refused, Verdict::Drop(Reason::BadMac));
 }
 
 #[test]
@@ -221,14 +266,13 @@ fn after_a_restart_the_first_packet_is_answered_by_reset() {
 #[test]
 fn resets_and_probes_are_rationed_by_neighbourhood_and_in_all() {
     let mut f = forwarder();
-    let count = |f: &mut Forwarder, from: SocketAddr, packet: &[u8]| {
+    let count = |f: &mut Forwarder, from: Hop, packet: &[u8]| {
         (0..5_000).filter(|_| f.handle(at(1), WALL, from, packet) != Verdict::Drop(Reason::Unbound)).count()
     };
     assert_eq!(count(&mut f, addr(1), &packet::keep(1, 1)), 32);
     assert_eq!(count(&mut f, addr(2), &packet::keep(1, 1)), 0, "the same /24");
-    assert_eq!(count(&mut f, SocketAddr::from(([198, 51, 100, 1], 1)), &packet::keep(1, 1)), 32);
-    let all: usize =
-        (0..60u8).map(|n| count(&mut f, SocketAddr::from(([10, 1, n, 1], 1)), &packet::keep(1, 1))).sum();
+    assert_eq!(count(&mut f, at_ip([198, 51, 100, 1], 1), &packet::keep(1, 1)), 32);
+    let all: usize = (0..60u8).map(|n| count(&mut f, at_ip([10, 1, n, 1], 1), &packet::keep(1, 1))).sum();
     assert!(all <= 1_000 - 64, "{all}");
     let replies = (0..500)
         .filter(|_| matches!(f.handle(at(1), WALL, addr(1), &packet::probe([1; 8])), Verdict::Reply(_)));
@@ -304,16 +348,16 @@ fn act() -> impl Strategy<Value = Act> {
 #[derive(Default)]
 struct World {
     /// Addresses that returned a cookie which was sent to them.
-    proven: BTreeSet<SocketAddr>,
-    shown: BTreeSet<(SocketAddr, [u8; 16])>,
+    proven: BTreeSet<Hop>,
+    shown: BTreeSet<(Hop, [u8; 16])>,
     numbers: Vec<u32>,
     sent: Vec<Vec<u8>>,
     /// The last cookie that reached each address, by ticket.
-    cookies: BTreeMap<(SocketAddr, [u8; 32]), [u8; 16]>,
+    cookies: BTreeMap<(Hop, [u8; 32]), [u8; 16]>,
 }
 
 impl World {
-    fn send(&mut self, f: &mut Forwarder, now: Time, from: SocketAddr, bytes: Vec<u8>) {
+    fn send(&mut self, f: &mut Forwarder, now: Time, from: Hop, bytes: Vec<u8>) {
         match f.handle(now, WALL, from, &bytes) {
             Verdict::Drop(_) => {}
             Verdict::Reply(reply) => {
