@@ -53,6 +53,14 @@ pub(crate) enum Command {
     /// Show and change the settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the script that lets a shell complete commands and options with Tab
+    #[command(after_help = COMPLETIONS)]
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages to DIR; packages ship them
+    Man {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -120,6 +128,13 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }
+
+const COMPLETIONS: &str = "\
+For example:
+  bash        voicechat completions bash > ~/.local/share/bash-completion/completions/voicechat
+  zsh         voicechat completions zsh > ~/.zfunc/_voicechat     (with ~/.zfunc in fpath)
+  fish        voicechat completions fish > ~/.config/fish/completions/voicechat.fish
+  PowerShell  voicechat completions powershell >> $PROFILE";
 
 /// What `voicechat` alone says.
 pub(crate) const WELCOME: &str = "\

@@ -13,6 +13,7 @@ mod plan;
 mod prompt;
 mod report;
 mod serve;
+mod shell;
 mod signal_link;
 mod sockets;
 mod sound;
@@ -62,6 +63,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Demo(demo)) => within(false, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
         Some(Command::Config(command)) => config::run(command),
+        Some(Command::Completions { shell }) => shell::completions(shell),
+        Some(Command::Man { dir }) => shell::man(&dir),
     }
 }
 

@@ -1,0 +1,47 @@
+//! Completions and manual pages, as packages and people get them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_voicechat");
+
+fn completions(shell: &str) -> String {
+    let output = Command::new(PROGRAM).args(["completions", shell]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_shell_gets_a_script_that_knows_the_commands() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = completions(shell);
+        for word in ["create", "join", "low-latency", "relay"] {
+            assert!(script.contains(word), "{shell} does not complete {word}");
+        }
+    }
+}
+
+#[test]
+fn bash_completes_a_command_with_the_script() {
+    let mut bash = Command::new("bash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let ask = "COMP_WORDS=(voicechat cr); COMP_CWORD=1; _voicechat voicechat cr voicechat; echo \"${COMPREPLY[@]}\"";
+    let script = completions("bash") + ask + "\n";
+    bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "create");
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man");
+    assert!(Command::new(PROGRAM).arg("man").arg(&pages).status().unwrap().success());
+    for page in ["voicechat.1", "voicechat-create.1", "voicechat-join.1", "voicechat-serve.1"] {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(".TH") && text.contains(".SH SYNOPSIS"), "{page}");
+    }
+    let refused = Command::new(PROGRAM).args(["man", "/proc/man"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(11));
+}
