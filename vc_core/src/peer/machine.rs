@@ -1,9 +1,9 @@
 //! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
 
+mod timers;
+
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use rand_core::RngCore;
 
 use super::handshake::{Initiator, Keys, Knocked, Responder};
 use super::loss::VoiceMeter;
@@ -16,7 +16,7 @@ use crate::net::forward::rate::{Bucket, Rate};
 use crate::net::ladder::Ladder;
 use crate::net::path::Path;
 use crate::protocol::codec::Wire;
-use crate::protocol::control::{CHAT_CLASS, CONTROL_CLASS, Channel, Control, Frame, Frames, State, pad};
+use crate::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Frames, State, pad};
 use crate::protocol::member::{Candidate, MemberId, Seated, Slot};
 use crate::protocol::packet::RESP_NOISE;
 use crate::protocol::text;
@@ -317,47 +317,6 @@ impl Peer {
         self.report_undelivered(scene);
     }
 
-    /// All timers.
-    pub fn tick(&mut self, scene: &mut Scene) {
-        self.sessions.expire(scene.now);
-        self.age(scene);
-        self.shake(scene);
-        if let Some(path) = self.ladder.settle(scene.now) {
-            self.moved(scene, path);
-        }
-        self.probe(scene);
-        self.flush(scene);
-        self.measure(scene);
-    }
-
-    pub fn wake(&self, now: Time) -> (Time, &'static str) {
-        let age = match self.phase {
-            Phase::Shaking { since } => since + UNREACHABLE_AFTER,
-            Phase::Live { heard } => self.silent_since(heard) + self.lost_after(now),
-            Phase::Lost { heard } => heard + AWAY_AFTER,
-            Phase::Away { retry, .. } => retry,
-        };
-        let shake = match &self.role {
-            Role::Initiator(initiator) => initiator.wake().or(self.sessions.rekey_at()),
-            Role::Responder(_) => None,
-        };
-        let usable = self.sessions.can_seal();
-        let send = |at: Option<Time>| at.filter(|_| usable && self.ladder.carrying().is_some());
-        let resend = self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).min();
-        [
-            (Some(age), "peer silent"),
-            (shake, "handshake"),
-            (self.ladder.wake(now).filter(|_| usable), "path probe"),
-            (self.sessions.wake(), "session expiry"),
-            (send(resend), "message or ack"),
-            (self.losses.measure_at, "loss report"),
-        ]
-        .into_iter()
-        .filter_map(|(at, why)| Some((at?, why)))
-        .min()
-        .unwrap_or((now, "peer"))
-    }
-
     pub fn view(&self, name: String) -> PeerView {
         let rtt = self.ladder.rtt();
         PeerView {
@@ -457,127 +416,6 @@ impl Peer {
         self.ladder.restart(scene.now);
     }
 
-    fn age(&mut self, scene: &mut Scene) {
-        let now = scene.now;
-        match self.phase {
-            Phase::Shaking { since } if now - since >= UNREACHABLE_AFTER => {
-                self.phase = Phase::Away { since: now, retry: now };
-                let name = self.state.name.clone();
-                scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
-                self.report_undelivered(scene);
-            }
-            Phase::Live { heard } if now - self.silent_since(heard) >= self.lost_after(now) => {
-                self.phase = Phase::Lost { heard };
-                self.ladder.restart(now);
-                scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
-            }
-            Phase::Lost { heard } if now - heard >= AWAY_AFTER => {
-                self.part(scene, Parting::TimedOut);
-                self.sessions = Sessions::default();
-                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY };
-            }
-            _ => {}
-        }
-    }
-
-    fn shake(&mut self, scene: &mut Scene) {
-        let now = scene.now;
-        let wanted = match &mut self.phase {
-            Phase::Shaking { .. } | Phase::Lost { .. } => true,
-            Phase::Live { .. } => self.sessions.stale(now) || !self.sessions.can_seal(),
-            Phase::Away { retry, .. } if *retry <= now => {
-                *retry = now + AWAY_RETRY;
-                true
-            }
-            Phase::Away { .. } => false,
-        };
-        let Role::Initiator(initiator) = &mut self.role else { return };
-        let mut packet = initiator.tick(now);
-        if wanted && !initiator.is_running() {
-            initiator.start(now, scene.keys, &self.seated.record.key, scene.rng);
-            packet = initiator.tick(now);
-        }
-        let Some(packet) = packet else { return };
-        let mail_too = match self.phase {
-            Phase::Shaking { since } => now - since >= MAIL_AFTER,
-            _ => true,
-        };
-        for path in self.ladder.paths().filter(|path| mail_too || path.carries_voice()) {
-            scene.acts.push(Act::Send { path: *path, bytes: packet.clone() });
-        }
-    }
-
-    fn probe(&mut self, scene: &mut Scene) {
-        if !self.sessions.can_seal() {
-            return;
-        }
-        let rng = &mut *scene.rng;
-        let due = self.ladder.probe(scene.now, || {
-            let mut token = [0; 8];
-            rng.fill_bytes(&mut token);
-            token
-        });
-        for (path, token) in due {
-            self.send_by(scene, path, CONTROL_CLASS, |w| Frame::Challenge { token }.write(w));
-        }
-    }
-
-    /// Messages and acknowledgements that are due, on the paths that carry.
-    fn flush(&mut self, scene: &mut Scene) {
-        if !self.sessions.can_seal() || self.ladder.carrying().is_none() {
-            return;
-        }
-        let rto = self.rto();
-        for channel in Channel::ALL {
-            let class = if channel == Channel::Chat { CHAT_CLASS } else { CONTROL_CLASS };
-            loop {
-                let mut plaintext = Vec::new();
-                let Some((seq, data)) = self.streams[channel.index()].due(scene.now, rto) else { break };
-                Frame::Stream { channel, seq, data }.write(&mut plaintext);
-                self.write_acks(scene.now, true, &mut plaintext);
-                self.send_sealed(scene, class, plaintext);
-            }
-        }
-        let mut acks = Vec::new();
-        self.write_acks(scene.now, false, &mut acks);
-        if !acks.is_empty() {
-            self.send_sealed(scene, CONTROL_CLASS, acks);
-        }
-    }
-
-    fn write_acks(&mut self, now: Time, ride_along: bool, w: &mut Vec<u8>) {
-        if ride_along && w.len() > crate::protocol::control::MAX_PLAINTEXT - ACKS_ROOM {
-            return;
-        }
-        for channel in Channel::ALL {
-            if let Some((upto, bits)) = self.streams[channel.index()].ack(now, ride_along) {
-                Frame::Ack { channel, upto, bits }.write(w);
-            }
-        }
-    }
-
-    /// Once a second while voice flows: what was lost of theirs, told to them.
-    fn measure(&mut self, scene: &mut Scene) {
-        if !self.is_live() || !self.ladder.is_hot(scene.now) {
-            self.losses.measure_at = None;
-            return;
-        }
-        let at = *self.losses.measure_at.get_or_insert(scene.now + MEASURE_EVERY);
-        if at > scene.now {
-            return;
-        }
-        self.losses.measure_at = Some(scene.now + MEASURE_EVERY);
-        let (got, lost) = self.losses.meter.take();
-        if got + lost < MEASURE_MIN {
-            return;
-        }
-        smooth(&mut self.losses.inbound, lost as f32 / (got + lost) as f32);
-        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        let mut plaintext = Vec::new();
-        Frame::Report { got: clamp(got), lost: clamp(lost) }.write(&mut plaintext);
-        self.send_sealed(scene, CONTROL_CLASS, plaintext);
-    }
-
     fn moved(&mut self, scene: &mut Scene, path: Path) {
         let rung = path.rung();
         if self.told != Some(rung) {
@@ -603,15 +441,6 @@ impl Peer {
         }
     }
 
-    /// Silence counts from the moment from which we would notice it soon.
-    fn silent_since(&self, heard: Time) -> Time {
-        self.ladder.hot_since().map_or(heard, |since| heard.max(since))
-    }
-
-    fn lost_after(&self, now: Time) -> Duration {
-        if self.ladder.is_hot(now) { LOST_AFTER_HOT } else { LOST_AFTER }
-    }
-
     fn report_undelivered(&mut self, scene: &mut Scene) {
         for line in self.streams[Channel::Chat.index()].abandon() {
             if let Ok(text) = String::from_utf8(line) {
@@ -619,38 +448,16 @@ impl Peer {
             }
         }
     }
-
-    fn rto(&self) -> Duration {
-        self.ladder
-            .rtt()
-            .map_or(Duration::from_millis(500), |(rtt, var)| rtt + 4 * var + Duration::from_millis(25))
-    }
 }
 
 fn smooth(average: &mut f32, sample: f32) {
     *average += (sample - *average) * LOSS_WEIGHT;
 }
 
-/// Nothing at all from a peer for this long: three idle probes and their answers.
-const LOST_AFTER: Duration = Duration::from_secs(15);
-/// While voice flows: ten probes.
-const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
-/// Then its keys are erased.
-const AWAY_AFTER: Duration = Duration::from_secs(60);
-const AWAY_RETRY: Duration = Duration::from_secs(15);
 /// A laptop that slept through a pause still finds its room.
 const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
-/// All retries of four handshake attempts on every path.
-const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
-/// Signaling is not burdened with what a relay does at once.
-const MAIL_AFTER: Duration = Duration::from_secs(1);
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// Fewer frames in a second say little.
-const MEASURE_MIN: u32 = 10;
 /// About three seconds of memory.
 const LOSS_WEIGHT: f32 = 0.3;
-/// Two ACK frames.
-const ACKS_ROOM: usize = 32;
 /// A greeting in a full room, several times over; then more changes than a second can show.
 const CONTROL_RATE: Rate = Rate::per_second(10, 80);
 /// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.
