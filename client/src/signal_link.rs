@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use vc_core::crypto::keys::{PublicKey, Rng};
 use vc_core::crypto::link::{ANSWER, Dial, Sealed};
 use vc_core::protocol::signal::MAX_MESSAGE;
+use vc_core::protocol::stream::{Frames, frame};
 
 use crate::place::Place;
 
@@ -148,7 +149,7 @@ async fn connect(place: &Place, seed: [u8; 32]) -> Result<(TcpStream, Sealed, So
 
 async fn shake(stream: &mut TcpStream, seed: [u8; 32]) -> Option<(Sealed, PublicKey)> {
     let (dial, msg1) = Dial::start(&mut Rng::from_seed(seed));
-    stream.write_all(&framed(&msg1)).await.ok()?;
+    stream.write_all(&frame(&msg1)).await.ok()?;
     if usize::from(stream.read_u16().await.ok()?) != ANSWER {
         return None;
     }
@@ -164,28 +165,28 @@ async fn carry(
     mut outbox: mpsc::Receiver<Vec<u8>>,
     news: &mpsc::Sender<News>,
 ) -> Fault {
-    let mut received = Vec::new();
+    let mut frames = Frames::up_to(MAX_MESSAGE + TAG);
+    let mut chunk = [0; CHUNK];
     loop {
         tokio::select! {
-            // Reading into a buffer of our own loses nothing when the other branch wins.
-            read = stream.read_buf(&mut received) => {
-                if !matches!(read, Ok(1..)) {
-                    return Fault::Broken;
-                }
-                while let Some(message) = first_frame(&mut received) {
-                    let opened = message.ok().and_then(|message| sealed.open(&message));
-                    let Some(plain) = opened else { return Fault::Broken };
+            read = stream.read(&mut chunk) => {
+                let Ok(len @ 1..) = read else { return Fault::Broken };
+                frames.push(chunk.get(..len).unwrap_or_default());
+                loop {
+                    let Ok(message) = frames.next() else { return Fault::Broken };
+                    let Some(message) = message else { break };
+                    let Some(plain) = sealed.open(&message) else { return Fault::Broken };
                     if news.send(News::Frame(plain)).await.is_err() {
                         break;
                     }
                 }
             }
-            frame = outbox.recv() => {
-                let Some(frame) = frame else {
+            message = outbox.recv() => {
+                let Some(message) = message else {
                     let _ = stream.shutdown().await;
                     return Fault::Broken;
                 };
-                let written = timeout(WRITE, stream.write_all(&framed(&sealed.seal(&frame)))).await;
+                let written = timeout(WRITE, stream.write_all(&frame(&sealed.seal(&message)))).await;
                 if !matches!(written, Ok(Ok(()))) {
                     return Fault::Broken;
                 }
@@ -194,27 +195,9 @@ async fn carry(
     }
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(2 + message.len());
-    // Everything we seal is far below 64 KiB; a longer message would break the stream, not memory.
-    frame.extend_from_slice(&(message.len() as u16).to_be_bytes());
-    frame.extend_from_slice(message);
-    frame
-}
-
-/// Takes the first whole frame out of what was received. An error is a frame that cannot be ours.
-fn first_frame(received: &mut Vec<u8>) -> Option<io::Result<Vec<u8>>> {
-    let (len, rest) = received.split_first_chunk()?;
-    let len = usize::from(u16::from_be_bytes(*len));
-    if len == 0 || len > MAX_MESSAGE + TAG {
-        return Some(Err(io::ErrorKind::InvalidData.into()));
-    }
-    let message = rest.get(..len)?.to_vec();
-    received.drain(..2 + len);
-    Some(Ok(message))
-}
-
 const TAG: usize = 16;
+/// About the largest frame.
+const CHUNK: usize = 4_096;
 /// A room of sixteen that all join at once mails less.
 const QUEUE: usize = 256;
 /// Of a name's addresses; more would make a dead name take longer than people wait.
@@ -255,14 +238,14 @@ mod tests {
         stream.read_exact(&mut hello).await.unwrap();
         let mut rng = Rng::from_seed([1; 32]);
         let (mut sealed, answer) = accept(&server_key(), &hello[2..], &mut rng).unwrap();
-        stream.write_all(&framed(&answer)).await.unwrap();
+        stream.write_all(&frame(&answer)).await.unwrap();
         while let Ok(len) = stream.read_u16().await {
             let mut message = vec![0; usize::from(len)];
             stream.read_exact(&mut message).await.unwrap();
             let mut plain = sealed.open(&message).unwrap();
             plain.reverse();
             frames += 1;
-            if stream.write_all(&framed(&sealed.seal(&plain))).await.is_err() {
+            if stream.write_all(&frame(&sealed.seal(&plain))).await.is_err() {
                 break;
             }
         }
@@ -332,7 +315,7 @@ mod tests {
             let mut hello = [0; 2 + HELLO];
             stream.read_exact(&mut hello).await.unwrap();
             let (_, answer) = accept(&server_key(), &hello[2..], &mut Rng::from_seed([1; 32])).unwrap();
-            stream.write_all(&framed(&answer)).await.unwrap();
+            stream.write_all(&frame(&answer)).await.unwrap();
             stream.write_all(&[0xff; 4]).await.unwrap();
             stream.read_u8().await.unwrap_err();
         });

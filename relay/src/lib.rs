@@ -7,5 +7,6 @@
 
 pub mod key_file;
 pub mod server;
+pub mod stream;
 
 pub use server::{Stats, serve, serve_with};

@@ -7,6 +7,7 @@ use vc_core::crypto::keys::{Rng, StaticKey};
 use vc_core::crypto::link::{self, Sealed};
 use vc_core::protocol::codec::Malformed;
 use vc_core::protocol::signal::MAX_MESSAGE;
+use vc_core::protocol::stream::{Frames, frame};
 
 /// The server's end.
 pub struct Line {
@@ -31,7 +32,7 @@ pub struct Fed {
 impl Line {
     /// `rng` makes the ephemeral key and must be used for nothing else.
     pub fn new(key: Arc<StaticKey>, rng: Rng) -> Self {
-        Self { frames: Frames::default(), state: State::Handshake { key, rng: Box::new(rng) } }
+        Self { frames: Frames::up_to(MAX_FRAME), state: State::Handshake { key, rng: Box::new(rng) } }
     }
 
     /// After an error the connection is to be closed.
@@ -60,51 +61,6 @@ impl Line {
     }
 }
 
-/// Cuts a stream into frames; for both ends.
-#[derive(Default)]
-pub struct Frames {
-    buffer: Vec<u8>,
-    /// How much of `buffer` has been handed out.
-    read: usize,
-}
-
-impl Frames {
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.read);
-        self.read = 0;
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next whole frame. An empty or over-long one is malformed, from its length on: nothing is kept waiting for it.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
-        let rest = self.buffer.get(self.read..).unwrap_or_default();
-        let Some((len, body)) = rest.split_first_chunk() else { return Ok(None) };
-        let len = usize::from(u16::from_be_bytes(*len));
-        if len == 0 || len > MAX_FRAME {
-            return Err(Malformed);
-        }
-        let frame = body.get(..len).map(<[u8]>::to_vec);
-        if frame.is_some() {
-            self.read += 2 + len;
-        }
-        if self.read == self.buffer.len() {
-            // Idle connections are many; they hold no buffer.
-            *self = Self::default();
-        }
-        Ok(frame)
-    }
-}
-
-/// What `Frames` cuts. `body` is at most `MAX_FRAME` long.
-pub fn frame(body: &[u8]) -> Vec<u8> {
-    debug_assert!(body.len() <= MAX_FRAME);
-    let mut frame = Vec::with_capacity(2 + body.len());
-    frame.extend_from_slice(&(body.len() as u16).to_be_bytes());
-    frame.extend_from_slice(body);
-    frame
-}
-
 /// The largest message and its tag.
 pub const MAX_FRAME: usize = MAX_MESSAGE + 16;
 
@@ -129,7 +85,7 @@ mod tests {
         for byte in frame(&hello) {
             answer.extend(line.feed(&[byte]).unwrap().answer);
         }
-        let mut frames = Frames::default();
+        let mut frames = Frames::up_to(MAX_FRAME);
         frames.push(&answer);
         let (mut sealed, server) = dial.finish(&frames.next().unwrap().unwrap()).unwrap();
         assert!(server == key.public());

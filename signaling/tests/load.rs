@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand_core::SeedableRng;
-use signaling::line::{Frames, frame};
+use signaling::line::MAX_FRAME;
 use vc_core::crypto::keys::Rng;
 use vc_core::crypto::link::{Dial, Sealed};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Form, ToClient, ToServer, VERSION};
+use vc_core::protocol::stream::{Frames, frame};
 
 struct Server {
     child: Child,
@@ -69,7 +70,7 @@ fn create(server: &Server, rng: &mut Rng) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (dial, hello) = Dial::start(rng);
     stream.write_all(&frame(&hello)).unwrap();
-    let mut frames = Frames::default();
+    let mut frames = Frames::up_to(MAX_FRAME);
     let (mut sealed, _) = dial.finish(&heard(&mut stream, &mut frames)).unwrap();
     say(&mut stream, &mut sealed, ToServer::Hello { version: VERSION });
     say(&mut stream, &mut sealed, ToServer::Create { form: Form::Spoken });

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_core::SeedableRng;
-use signaling::line::{Frames, MAX_FRAME, frame};
+use signaling::line::MAX_FRAME;
 use signaling::{Config, Counters, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +19,7 @@ use vc_core::protocol::member::Slot;
 use vc_core::protocol::signal::{
     Form, MAX_BLOB, Nameplate, Party, Reclaim, Refusal, ToClient, ToServer, VERSION,
 };
+use vc_core::protocol::stream::{Frames, frame};
 
 struct Running {
     addr: SocketAddr,
@@ -65,7 +66,7 @@ impl Client {
         let mut stream = TcpStream::connect(server).await.unwrap();
         let (dial, hello) = Dial::start(&mut Rng::from_seed([5; 32]));
         stream.write_all(&frame(&hello)).await.unwrap();
-        let mut frames = Frames::default();
+        let mut frames = Frames::up_to(MAX_FRAME);
         let answer = next_frame(&mut stream, &mut frames).await.unwrap();
         let (sealed, key) = dial.finish(&answer).unwrap();
         assert!(key == StaticKey::from_bytes([1; 32]).public());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::SeedableRng;
-use signaling::line::{Frames, Line, frame};
+use signaling::line::{Line, MAX_FRAME};
 use signaling::{Config, ConnId, Input, Limits, Output, RelayInfo, Rooms};
 use vc_core::crypto::keys::{Rng, Secret, StaticKey, mac16};
 use vc_core::crypto::link::{Dial, Sealed};
@@ -17,6 +17,7 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::member::Slot;
 use vc_core::protocol::packet::{Bind, Packet, keep, up};
 use vc_core::protocol::signal::{MAX_BLOB, Nameplate, Party, Reclaim, ToClient, ToServer};
+use vc_core::protocol::stream::{Frames, frame};
 
 use crate::script::{MAX_STEPS, Script};
 
@@ -108,7 +109,7 @@ impl Server {
         seed[0] ^= 255;
         let (dial, hello) = Dial::start(&mut Rng::from_seed(seed));
         let answer = line.feed(&frame(&hello)).unwrap().answer;
-        let mut frames = Frames::default();
+        let mut frames = Frames::up_to(MAX_FRAME);
         frames.push(&answer);
         let (sealed, server) = dial.finish(&frames.next().unwrap().unwrap()).unwrap();
         assert!(server == self.key.public());

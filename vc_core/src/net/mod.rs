@@ -5,4 +5,5 @@ pub mod candidate;
 pub mod echo;
 pub mod forward;
 pub mod ladder;
+pub mod outbox;
 pub mod path;

@@ -5,4 +5,5 @@ pub mod control;
 pub mod member;
 pub mod packet;
 pub mod signal;
+pub mod stream;
 pub mod text;
