@@ -72,6 +72,16 @@ soak: tools ## ten thousand simulated evenings
 fuzz: tools ## every parser under a fuzzer, a minute each; needs cargo-fuzz and a nightly toolchain
 	scripts/fuzz.sh $(or $(ARGS),60)
 
+##@ Hand on
+.PHONY: dist
+dist: tools ## what people install: an archive and, with cargo-deb, a Debian package, in target/dist
+	scripts/package.sh tar $(ARGS)
+	@if $(CARGO) deb --version >/dev/null 2>&1; then \
+		scripts/package.sh deb; \
+	else \
+		echo "SKIPPED: the Debian package, for cargo-deb is not installed ('cargo install cargo-deb')."; \
+	fi
+
 ##@ Set up
 .PHONY: tools
 tools: ## what building needs

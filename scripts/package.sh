@@ -1,0 +1,63 @@
+#!/bin/sh
+# Makes what people install, in target/dist: `scripts/package.sh tar [TARGET]` an archive with programs, manual pages
+# and completions, `scripts/package.sh deb` a Debian package (needs cargo-deb). `make dist` makes both.
+set -eu
+
+cd "$(dirname "$0")/.."
+out="${CARGO_TARGET_DIR:-target}"
+dist="$out/dist"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+main() {
+    case "${1:-}" in
+        tar) archive "${2:-$(native)}" ;;
+        deb) debian ;;
+        *) echo "usage: scripts/package.sh tar [TARGET] | deb" >&2; exit 2 ;;
+    esac
+}
+
+native() { rustc -vV | sed -n 's/^host: //p'; }
+
+# Manual pages and completions come out of the program that they describe, so it has to run here.
+papers() {
+    program=$1
+    into=$2
+    mkdir -p "$into/man" "$into/completions"
+    "$program" man "$into/man"
+    "$program" completions bash > "$into/completions/voicechat"
+    "$program" completions zsh > "$into/completions/_voicechat"
+    "$program" completions fish > "$into/completions/voicechat.fish"
+    "$program" completions powershell > "$into/completions/_voicechat.ps1"
+}
+
+archive() {
+    target=$1
+    cargo build --release --target "$target" -p voicechat -p signaling -p relay
+    built="$out/$target/release"
+    name="voicechat-$version-$target"
+    rm -rf "${dist:?}/$name"
+    mkdir -p "$dist/$name"
+    for program in voicechat voicechat-signaling voicechat-relay; do
+        for file in "$built/$program" "$built/$program.exe"; do
+            if [ -f "$file" ]; then cp "$file" "$dist/$name/"; fi
+        done
+    done
+    cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$dist/$name/"
+    for program in "$dist/$name/voicechat" "$dist/$name/voicechat.exe"; do
+        if [ -f "$program" ] && "$program" --version >/dev/null 2>&1; then papers "$program" "$dist/$name"; fi
+    done
+    tar -C "$dist" -czf "$dist/$name.tar.gz" "$name"
+    (cd "$dist" && shasum "$name.tar.gz" > "$name.tar.gz.sha256")
+    echo "$dist/$name.tar.gz"
+}
+
+shasum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else command shasum -a 256 "$@"; fi; }
+
+debian() {
+    cargo build --release -p voicechat
+    papers "$out/release/voicechat" "$out/release/papers"
+    mkdir -p "$dist"
+    cargo deb -p voicechat --no-build --no-strip --output "$dist/"
+}
+
+main "$@"
