@@ -15,37 +15,43 @@ mod sound;
 #[test]
 fn a_wav_is_heard_by_the_other_side_as_it_was_spoken() {
     let dir = tempfile::tempdir().unwrap();
-    let (spoken, recorded) = (dir.path().join("spoken.wav"), dir.path().join("heard.wav"));
+    let spoken = dir.path().join("spoken.wav");
     let speech = sound::speech(1.6);
     write(&spoken, &speech, 44_100);
+    // Taken at 44.1 kHz, the file is 8.8 % slower than it was spoken.
+    let (said, other) = (stretch(&speech, 44_100), stretch(&sound::speaker(1.6, 2), 44_100));
     for frame in [FrameLen::Ms20, FrameLen::Ms10] {
-        let listener =
-            Arc::new(Engine::start(config(InputSpec::Silence, wav_out(&recorded), frame), |_| ()).unwrap());
-        let (told, events) = mpsc::channel();
-        let ear = listener.clone();
-        let speaker = Engine::start(config(wav_in(&spoken, false), OutputSpec::Null, frame), move |event| {
-            if let FromEngine::Voice(voice) = &event {
-                ear.hear(7, heard(voice, frame));
-            }
-            let _ = told.send(event);
-        })
-        .unwrap();
-        wait(&events, |event| matches!(event, FromEngine::InputEnded));
-        // What is still in the listener's buffer is played within its delay.
-        std::thread::park_timeout(Duration::from_millis(300));
-        let stats = listener.stats();
-        assert_eq!((stats.len(), stats[0].0, stats[0].1.late), (1, 7, 0));
-        assert!(speaker.captured().sent > 60);
-        speaker.finish().unwrap();
-        Arc::into_inner(listener).unwrap().finish().unwrap();
-
-        let (rate, heard) = read(&recorded);
-        assert_eq!(rate, 48_000);
-        // The file is 8.8 % slower than it was spoken, so the pieces compared are short.
-        let slow = stretch(&speech, 44_100);
-        let likeness = sound::find(&slow[12_000..36_000], &heard, heard.len()).0;
-        assert!(likeness > 0.6, "{frame:?}: {likeness}");
+        sound::in_real_time(|| {
+            let heard = told(&spoken, &dir.path().join("heard.wav"), frame);
+            let (share, wrong) = (share_heard(&said, &heard), share_heard(&other, &heard));
+            check(share > 0.6 && wrong < 0.3, || format!("{frame:?}: {share} of it, {wrong} of another"))
+        });
     }
+}
+
+/// What a listener records of the file `spoken`.
+fn told(spoken: &Path, recorded: &Path, frame: FrameLen) -> Vec<f32> {
+    let listener = Engine::start(config(InputSpec::Silence, wav_out(recorded), frame), |_| ()).unwrap();
+    let listener = Arc::new(listener);
+    let (told, events) = mpsc::channel();
+    let ear = listener.clone();
+    let speaker = Engine::start(config(wav_in(spoken, false), OutputSpec::Null, frame), move |event| {
+        if let FromEngine::Voice(voice) = &event {
+            ear.hear(7, heard(voice, frame));
+        }
+        let _ = told.send(event);
+    })
+    .unwrap();
+    wait(&events, |event| matches!(event, FromEngine::InputEnded));
+    // What is still in the listener's buffer is played within its delay.
+    std::thread::park_timeout(Duration::from_millis(300));
+    let stats = listener.stats();
+    assert_eq!((stats.len(), stats[0].0), (1, 7));
+    speaker.finish().unwrap();
+    Arc::into_inner(listener).unwrap().finish().unwrap();
+    let (rate, heard) = read(recorded);
+    assert_eq!(rate, 48_000);
+    heard
 }
 
 #[test]
@@ -61,14 +67,17 @@ fn a_tone_of_any_rate_and_format_keeps_its_pitch() {
     for (rate, channels, bits, float) in formats {
         let path = dir.path().join(format!("{rate}.wav"));
         write_as(&path, &sound::sine(600.0, 0.4, rate, 0.6), rate, channels, bits, float);
-        let frames = say(&path);
-        let pcm = decode(&frames);
-        assert!(pcm.len() >= 28_800, "{rate}: {}", pcm.len());
-        assert!(sound::tonality(&pcm[4_800..24_000], 600.0, 48_000) > 0.98, "{rate}");
-        assert!((sound::rms(&pcm[4_800..24_000]) - 0.28).abs() < 0.03, "{rate}");
-        let times: Vec<_> = frames.iter().map(|f| f.time).collect();
-        assert!(times.windows(2).all(|w| w[1] == w[0] + 1), "{times:?}");
-        assert!(frames.last().unwrap().last_of_talk && frames[0].opus.len() == 80);
+        sound::in_real_time(|| {
+            let frames = say(&path);
+            let pcm = decode(&frames);
+            let whole = frames.windows(2).all(|w| w[1].time == w[0].time + 1);
+            check(whole && pcm.len() >= 28_800, || format!("{rate}: {} samples", pcm.len()))?;
+            let (purity, level) =
+                (sound::tonality(&pcm[4_800..24_000], 600.0, 48_000), sound::rms(&pcm[4_800..24_000]));
+            check(purity > 0.98 && (level - 0.28).abs() < 0.03, || format!("{rate}: {purity}, {level}"))?;
+            let last = frames.last().is_some_and(|frame| frame.last_of_talk && frame.opus.len() == 80);
+            check(last, || format!("{rate}: no end"))
+        });
     }
 }
 
@@ -88,6 +97,7 @@ fn a_looped_file_and_a_tone_never_end() {
 
 #[test]
 fn a_muted_microphone_sends_nothing_and_time_goes_on() {
+    let began = Instant::now();
     let (engine, events) = start(config(InputSpec::Tone { hz: 440.0 }, OutputSpec::Null, FrameLen::Ms20));
     let before = voice(&events);
     engine.set_muted(true);
@@ -105,7 +115,8 @@ fn a_muted_microphone_sends_nothing_and_time_goes_on() {
     assert!(!events.try_iter().any(|e| matches!(e, FromEngine::Voice(_))));
     engine.set_muted(false);
     let after = voice(&events);
-    assert!((8..20).contains(&(after.time - last.time)), "{} after {}", after.time, last.time);
+    assert!(after.time >= last.time + 8, "{} after {}", after.time, last.time);
+    assert!(u128::from(after.time) <= began.elapsed().as_millis() / 20, "{}", after.time);
     engine.finish().unwrap();
 }
 
@@ -114,14 +125,19 @@ fn a_file_waits_while_nobody_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("greeting.wav");
     write(&path, &sound::sine(300.0, 0.4, 48_000, 0.2), 48_000);
-    let (engine, events) = start_alone(config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms20));
-    std::thread::park_timeout(Duration::from_millis(300));
-    assert!(!events.try_iter().any(|e| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded)));
-    engine.set_alone(false);
-    let first = voice(&events);
-    assert!(first.time >= 14, "{}", first.time);
-    wait(&events, |e| matches!(e, FromEngine::InputEnded));
-    engine.finish().unwrap();
+    sound::in_real_time(|| {
+        let (engine, events) = start(config(wav_in(&path, false), OutputSpec::Null, FrameLen::Ms20));
+        engine.set_alone(true);
+        std::thread::park_timeout(Duration::from_millis(300));
+        let sound = |e: &FromEngine| matches!(e, FromEngine::Voice(_) | FromEngine::InputEnded);
+        check(!events.try_iter().any(|e| sound(&e)), || "it did not wait".into())?;
+        engine.set_alone(false);
+        let first = voice(&events);
+        assert!(first.time >= 14, "{}", first.time);
+        wait(&events, |e| matches!(e, FromEngine::InputEnded));
+        engine.finish().unwrap();
+        Ok(())
+    });
 }
 
 #[test]
@@ -171,8 +187,10 @@ fn a_file_that_promises_more_than_it_holds_ends_where_it_ends() {
     write(&path, &sound::sine(500.0, 0.4, 48_000, 0.4), 48_000);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2 - 1]).unwrap();
-    let frames = say(&path);
-    assert!((9..=12).contains(&frames.len()), "{}", frames.len());
+    sound::in_real_time(|| {
+        let frames = say(&path).len();
+        check((9..=12).contains(&frames), || format!("{frames} frames"))
+    });
 }
 
 #[test]
@@ -234,13 +252,14 @@ fn a_recording_lasts_as_long_as_the_call_and_is_whole_after_finish() {
     let path = dir.path().join("quiet.wav");
     let began = Instant::now();
     let (engine, _events) = start(config(InputSpec::Silence, wav_out(&path), FrameLen::Ms20));
+    let started = Instant::now();
     std::thread::park_timeout(Duration::from_millis(350));
-    let lasted = began.elapsed();
+    let lasted = started.elapsed();
     engine.finish().unwrap();
     let (_, pcm) = read(&path);
     let recorded = Duration::from_micros(pcm.len() as u64 * 1000 / 48);
     assert!(
-        recorded <= began.elapsed() && recorded + Duration::from_millis(60) > lasted,
+        recorded <= began.elapsed() && recorded + Duration::from_millis(20) > lasted,
         "{recorded:?} of {lasted:?}"
     );
     assert!(pcm.iter().all(|s| *s == 0.0));
@@ -313,14 +332,12 @@ fn start(config: Config) -> (Engine, Receiver<FromEngine>) {
     (engine.unwrap(), events)
 }
 
-fn start_alone(config: Config) -> (Engine, Receiver<FromEngine>) {
-    let (engine, events) = start(config);
-    engine.set_alone(true);
-    (engine, events)
+fn check(good: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if good { Ok(()) } else { Err(what()) }
 }
 
 fn wait(events: &Receiver<FromEngine>, wanted: impl Fn(&FromEngine) -> bool) -> FromEngine {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let event = events.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap();
         if wanted(&event) {
@@ -386,6 +403,26 @@ fn read(path: &Path) -> (u32, Vec<f32>) {
     let mut wav = hound::WavReader::open(path).unwrap();
     let pcm = wav.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32768.0).collect();
     (wav.spec().sample_rate, pcm)
+}
+
+/// The share of `said` that is in `heard`, both at 48 kHz. Pieces of 125 ms are looked for one by one and count when
+/// they lie beside each other as they were said: a stall of a busy machine costs the pieces it happens in, and speech
+/// of another text, voice or pitch is scattered.
+fn share_heard(said: &[f32], heard: &[f32]) -> f32 {
+    let place = |(i, piece): (usize, &[f32])| {
+        let found = audio::measure::align(piece, heard, 48_000)?;
+        Some(found.offset_samples - (i * piece.len()) as i64)
+    };
+    let places: Vec<_> = said
+        .chunks_exact(6_000)
+        .enumerate()
+        .filter(|(_, piece)| sound::rms(piece) > 0.03)
+        .map(place)
+        .collect();
+    let beside =
+        |a: &Option<i64>, b: &Option<i64>| matches!((a, b), (Some(a), Some(b)) if a.abs_diff(*b) < 960);
+    let pairs = places.windows(2).filter(|pair| beside(&pair[0], &pair[1])).count();
+    pairs as f32 / (places.len() - 1) as f32
 }
 
 /// What 48 kHz samples sound like when they are labelled as `rate`.
