@@ -308,6 +308,12 @@ pub struct PeerView {
     pub loss_in: f32,
     /// Share of ours that did not reach them, as they report.
     pub loss_out: f32,
+    /// Mean number of ours that got lost in a row, as they report; below 1 while hardly any was.
+    pub burst_out: f32,
+    /// Interarrival jitter (RFC 3550) of our voice, as they report.
+    pub jitter_out: Duration,
+    /// By how much our voice comes later to them than it could, as they report: the queue on the way.
+    pub queue_out: Duration,
     pub muted: bool,
     pub deafened: bool,
 }

@@ -13,7 +13,7 @@ use vc_core::crypto::keys::{PublicKey, Rng, StaticKey};
 use vc_core::crypto::ticket::TicketBody;
 use vc_core::io::{FrameLen as Len, VoiceFrame};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, State, pad};
+use vc_core::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Report, State, pad};
 use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::*;
 use vc_core::protocol::signal::{
@@ -82,7 +82,7 @@ fn frames() -> Seeds {
         Frame::Response { token: [2; 8] },
         Frame::Stream { channel: Channel::Chat, seq: 3, data: b"hello" },
         Frame::Ack { channel: Channel::Control, upto: 4, bits: 0b101 },
-        Frame::Report { got: 50, lost: 2 },
+        Frame::Report(Report { got: 50, lost: 2, burst: 15, jitter: 40, queue: 12 }),
         Frame::Voice(VoiceFrame { time: 9, len: Len::Ms20, last_of_talk: true, opus }),
     ];
     let mut seeds: Seeds = frames.iter().map(spelled).collect();

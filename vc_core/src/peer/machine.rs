@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::handshake::{Initiator, Keys, Knocked, Responder};
-use super::loss::VoiceMeter;
+use super::loss::Losses;
 use super::session::Sessions;
 use super::stream::Stream;
 use crate::crypto::keys::{PublicKey, Rng};
@@ -62,14 +62,6 @@ enum Phase {
 enum Role {
     Initiator(Initiator),
     Responder(Responder),
-}
-
-#[derive(Default)]
-struct Losses {
-    inbound: f32,
-    outbound: f32,
-    meter: VoiceMeter,
-    measure_at: Option<Time>,
 }
 
 /// What a peer wants done. The room knows how.
@@ -332,6 +324,9 @@ impl Peer {
             rtt_var: rtt.map(|(_, var)| var),
             loss_in: self.losses.inbound,
             loss_out: self.losses.outbound,
+            burst_out: self.losses.burst,
+            jitter_out: Duration::from_secs_f32(self.losses.jitter),
+            queue_out: Duration::from_secs_f32(self.losses.queue),
             muted: self.state.muted,
             deafened: self.state.deafened,
         }
@@ -380,13 +375,10 @@ impl Peer {
                 let rtt = self.ladder.rtt().map_or(Duration::from_millis(100), |(rtt, _)| rtt);
                 self.streams[channel.index()].acked(scene.now, upto, bits, rtt);
             }
-            Frame::Report { got, lost } => {
-                let share = f32::from(lost) / f32::from(got.saturating_add(lost).max(1));
-                smooth(&mut self.losses.outbound, share);
-            }
+            Frame::Report(report) => self.losses.told(report),
             Frame::Voice(voice) => {
                 self.ladder.media(scene.now);
-                self.losses.meter.count(&voice);
+                self.losses.meter.count(scene.now, &voice);
                 scene.acts.push(Act::Voice(voice));
             }
         }
@@ -450,14 +442,8 @@ impl Peer {
     }
 }
 
-fn smooth(average: &mut f32, sample: f32) {
-    *average += (sample - *average) * LOSS_WEIGHT;
-}
-
 /// A laptop that slept through a pause still finds its room.
 const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
-/// About three seconds of memory.
-const LOSS_WEIGHT: f32 = 0.3;
 /// A greeting in a full room, several times over; then more changes than a second can show.
 const CONTROL_RATE: Rate = Rate::per_second(10, 80);
 /// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.

@@ -30,12 +30,23 @@ pub enum Frame<'a> {
         upto: u32,
         bits: u64,
     },
-    /// Since the last report: voice frames of the receiver of this that came, and that did not.
-    Report {
-        got: u16,
-        lost: u16,
-    },
+    Report(Report),
     Voice(VoiceFrame),
+}
+
+/// How the voice of the receiver of this came to the sender, since the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Frames that came, and that did not.
+    pub got: u16,
+    pub lost: u16,
+    /// Mean number of frames lost in a row, in tenths.
+    pub burst: u16,
+    /// Interarrival jitter of RFC 3550, in tenths of a millisecond.
+    pub jitter: u16,
+    /// By how much the quickest frame was slower than the quickest of the last half minute, in milliseconds: the
+    /// queue on the way.
+    pub queue: u16,
 }
 
 /// The two ordered message streams between a pair.
@@ -75,7 +86,13 @@ impl<'a> Frames<'a> {
             RESPONSE => Frame::Response { token: r.array()? },
             STREAM => Frame::Stream { channel: channel(r.u8()?)?, seq: r.u32()?, data: r.rest() },
             ACK => Frame::Ack { channel: channel(r.u8()?)?, upto: r.u32()?, bits: r.u64()? },
-            REPORT => Frame::Report { got: r.u16()?, lost: r.u16()? },
+            REPORT => Frame::Report(Report {
+                got: r.u16()?,
+                lost: r.u16()?,
+                burst: r.u16()?,
+                jitter: r.u16()?,
+                queue: r.u16()?,
+            }),
             // A later version's frame: skipped by its length.
             _ => return self.read(),
         };
@@ -119,10 +136,11 @@ impl Frame<'_> {
                 w.extend_from_slice(&upto.to_be_bytes());
                 w.extend_from_slice(&bits.to_be_bytes());
             }
-            Frame::Report { got, lost } => {
+            Frame::Report(Report { got, lost, burst, jitter, queue }) => {
                 w.extend_from_slice(&[REPORT, 0, 0]);
-                w.extend_from_slice(&got.to_be_bytes());
-                w.extend_from_slice(&lost.to_be_bytes());
+                for figure in [got, lost, burst, jitter, queue] {
+                    w.extend_from_slice(&figure.to_be_bytes());
+                }
             }
             Frame::Voice(voice) => return write_voice(w, voice),
         }
@@ -324,7 +342,7 @@ mod tests {
             Frame::Response { token: [4; 8] },
             Frame::Stream { channel: Channel::Chat, seq: 5, data: b"hello" },
             Frame::Ack { channel: Channel::Control, upto: 6, bits: 7 },
-            Frame::Report { got: 8, lost: 9 },
+            Frame::Report(Report { got: 8, lost: 9, burst: 10, jitter: 11, queue: 12 }),
         ];
         let mut w = Vec::new();
         frames.iter().for_each(|frame| frame.write(&mut w));

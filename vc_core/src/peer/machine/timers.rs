@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
-use super::{Act, Peer, Phase, Role, Scene, smooth};
+use super::{Act, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
 use crate::peer::session::Sessions;
 use crate::protocol::control::{CHAT_CLASS, CONTROL_CLASS, Channel, Frame, MAX_PLAINTEXT};
@@ -161,14 +161,9 @@ impl Peer {
             return;
         }
         self.losses.measure_at = Some(scene.now + MEASURE_EVERY);
-        let (got, lost) = self.losses.meter.take();
-        if got + lost < MEASURE_MIN {
-            return;
-        }
-        smooth(&mut self.losses.inbound, lost as f32 / (got + lost) as f32);
-        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+        let Some(report) = self.losses.report() else { return };
         let mut plaintext = Vec::new();
-        Frame::Report { got: clamp(got), lost: clamp(lost) }.write(&mut plaintext);
+        Frame::Report(report).write(&mut plaintext);
         self.send_sealed(scene, CONTROL_CLASS, plaintext);
     }
 
@@ -200,7 +195,5 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// Fewer frames in a second say little.
-const MEASURE_MIN: u32 = 10;
 /// Two ACK frames.
 const ACKS_ROOM: usize = 32;
