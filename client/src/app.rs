@@ -1,10 +1,12 @@
 //! The only loop of a call: sockets, signaling, microphone, keyboard and timer tell the room; what it wants is done.
 
+pub(crate) mod obey;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::{RngCore, SeedableRng};
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use vc_core::crypto::keys::Rng;
 use vc_core::io::{Command, Ended, Event, Input, Output, PeerState, SignalIn, SignalOut, Time};
@@ -13,19 +15,19 @@ use vc_core::room::Room;
 
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
+use crate::lines::Typed;
 use crate::note::{self, Note};
+use crate::order::{Answer, Refusal};
 use crate::plan::{Entry, Plan};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
 use crate::sound::FromSound;
 use crate::stop::{Stop, at};
-use crate::typed::{self, Typed};
 use crate::ui::Ui;
 
 /// From here to the end of the stay.
-pub(crate) async fn run(plan: Plan, ui: &mut Ui) -> Result<(), Failure> {
-    let stop = Stop::new()?;
+pub(crate) async fn run(plan: Plan, ui: &mut Ui, stop: &mut Stop) -> Result<(), Failure> {
     let sockets = Sockets::bind().await.map_err(|error| {
         Failure::machine(
             format!("No UDP socket could be opened ({}).", crate::config::reason(&error)),
@@ -53,6 +55,10 @@ struct App<'a> {
     server_is_here: bool,
     muted: bool,
     deafened: bool,
+    /// How others get in, as last said.
+    invite: Option<Note>,
+    /// Answers that take their time.
+    late: JoinSet<(obey::Reply, Answer)>,
     stage: Stage,
 }
 
@@ -89,12 +95,13 @@ impl<'a> App<'a> {
             server_is_here,
             muted,
             deafened: false,
+            invite: None,
+            late: JoinSet::new(),
             stage: Stage::Staying,
         })
     }
 
-    async fn stay(mut self, mut stop: Stop) -> Result<(), Failure> {
-        let mut lines = typed::lines();
+    async fn stay(mut self, stop: &mut Stop) -> Result<(), Failure> {
         let mut second = interval(SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stay = self.plan.stay.map(|stay| self.start + stay);
@@ -105,18 +112,12 @@ impl<'a> App<'a> {
                 self.link.parted().await;
                 return result.and(self.plan.sound.finish());
             }
-            self.next(&mut stop, &mut lines, &mut second, stay).await;
+            self.next(stop, &mut second, stay).await;
         }
     }
 
     /// Waits for whatever comes first and acts on it.
-    async fn next(
-        &mut self,
-        stop: &mut Stop,
-        lines: &mut mpsc::Receiver<Typed>,
-        second: &mut Interval,
-        stay: Option<Instant>,
-    ) {
+    async fn next(&mut self, stop: &mut Stop, second: &mut Interval, stay: Option<Instant>) {
         let wake = self.start + Duration::from_micros(self.wake.as_micros());
         let (over, patience) = match &self.stage {
             Stage::Staying => (stay, None),
@@ -128,10 +129,14 @@ impl<'a> App<'a> {
             from = self.plan.sound.next() => self.heard(from),
             () = sleep_until(wake) => self.tell(Input::Tick),
             news = self.link.next() => self.news(news),
-            Some(typed) = lines.recv() => self.typed(typed),
+            typed = self.ui.typed() => self.typed(typed),
+            Some(late) = self.late.join_next() => {
+                if let Ok((reply, answer)) = late {
+                    reply(self.ui, answer);
+                }
+            }
             _ = second.tick() => self.second().await,
             () = stop.asked() => self.leave(),
-            () = self.ui.broken() => self.leave(),
             () = at(over) => self.leave(),
             () = at(patience) => self.stage = Stage::Over(Ok(())),
             () = host_failed(&mut self.plan.host) => {
@@ -243,38 +248,16 @@ impl<'a> App<'a> {
 
     fn typed(&mut self, typed: Typed) {
         match typed {
-            Typed::Say(_) if !self.somebody() => {
-                self.ui.notice("Nobody else is here yet, so nobody got that line.")
-            }
-            Typed::Say(text) => self.tell(Input::Command(Command::Say(text))),
-            Typed::Mute(muted) => self.mute(muted),
-            Typed::Deafen(deafened) => {
-                self.deafened = deafened;
-                self.tell(Input::Command(Command::Deafen(deafened)));
-                self.ui.notice(if deafened {
-                    "You hear nobody now; /undeafen ends it."
-                } else {
-                    "You hear again."
-                });
-            }
-            Typed::Peers => self.ui.peers(self.stats()),
-            Typed::Help => self.ui.notice(typed::HELP),
-            Typed::Quit => self.leave(),
-            Typed::Nonsense(why) => self.ui.notice(why),
+            Typed::Line(line) => self.line(&line),
+            Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
+            Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
-            Typed::End if typed::on_terminal() && !self.ui.is_json() => self.leave(),
+            Typed::End if self.ui.is_person() => self.leave(),
             Typed::End => {}
         }
     }
 
     fn mute(&mut self, muted: bool) {
-        if muted != self.muted {
-            self.ui.notice(if muted {
-                "Your microphone is off; /unmute switches it on."
-            } else {
-                "Your microphone is on."
-            });
-        }
         self.muted = muted;
         self.plan.sound.set_muted(muted);
         self.tell(Input::Command(Command::Mute(muted)));
@@ -331,6 +314,9 @@ impl<'a> App<'a> {
             | Event::Signaling { .. } => {}
         }
         if let Some(note) = report::note(&event, &self.plan, &self.names) {
+            if matches!(note, Note::Invite { .. }) {
+                self.invite = Some(note.clone());
+            }
             match (&self.plan.entry, &note) {
                 (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(&note),
                 _ => self.ui.show(&note),

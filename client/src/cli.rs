@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Settings;
+use crate::ui::Mode;
 
 #[derive(Parser)]
 #[command(
@@ -95,9 +96,18 @@ pub(crate) struct Call {
     /// One JSON event per line on stdout, as docs/EVENTS.md describes; stdin stays chat and commands
     #[arg(long)]
     pub(crate) json: bool,
+    /// Lines in, lines out, for screen readers and pipes, also on a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) plain: bool,
     /// Leave by itself after N seconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) seconds: Option<u32>,
+}
+
+impl Call {
+    pub(crate) fn mode(&self) -> Mode {
+        if self.json { Mode::Json } else { Mode::Plain }
+    }
 }
 
 #[derive(Args)]

@@ -1,12 +1,16 @@
 //! `voicechat`: the command line, and the only place that chooses an exit status.
 
 mod app;
+mod call;
 mod cli;
+mod clipboard;
 mod config;
 mod demo;
 mod failure;
 mod host;
+mod lines;
 mod note;
+mod order;
 mod pins;
 mod place;
 mod plan;
@@ -19,8 +23,8 @@ mod sockets;
 mod sound;
 mod stop;
 mod trace;
-mod typed;
 mod ui;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,8 +33,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Failure, Kind};
-use crate::plan::Plan;
-use crate::ui::Ui;
+use crate::ui::{Mode, Ui};
 
 fn main() -> ExitCode {
     trace::quiet_panics();
@@ -54,13 +57,16 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Some(Command::Create { listen, call }) => {
-            within(call.json, async |ui| app::run(Plan::create(listen, call, ui).await?, ui).await)
+            within(call.mode(), async |ui| call::create(listen, call, ui).await)
         }
         Some(Command::Join { code, call }) => {
-            within(call.json, async |ui| app::run(Plan::join(code.as_deref(), call, ui)?, ui).await)
+            within(call.mode(), async |ui| call::join(code, call, ui).await)
         }
-        Some(Command::Serve(serve)) => within(serve.json, async |ui| serve::run(serve, ui).await),
-        Some(Command::Demo(demo)) => within(false, async |_| demo::run(demo).await),
+        Some(Command::Serve(serve)) => {
+            let mode = if serve.json { Mode::Json } else { Mode::Plain };
+            within(mode, async |ui| serve::run(serve, ui).await)
+        }
+        Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
         Some(Command::Config(command)) => config::run(command),
         Some(Command::Completions { shell }) => shell::completions(shell),
@@ -69,10 +75,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// One thread for everything that waits, and the last word to the user.
-fn within(json: bool, body: impl AsyncFnOnce(&mut Ui) -> Result<(), Failure>) -> Result<(), Failure> {
+fn within(mode: Mode, body: impl AsyncFnOnce(&mut Ui) -> Result<(), Failure>) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::defect)?;
-    let mut ui = Ui::new(json)?;
+    let mut ui = Ui::new(mode)?;
     let result = runtime.block_on(body(&mut ui));
     ui.end(&result);
     // A name that is still being looked up is not waited for.

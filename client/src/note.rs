@@ -3,6 +3,7 @@
 use serde::Serialize;
 use vc_core::io::{Counters, Parting, Rung};
 use vc_core::protocol::member::MemberId;
+use vc_core::protocol::text;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -35,6 +36,10 @@ pub(crate) enum Note {
     Chat {
         from: Id,
         name: String,
+        text: String,
+    },
+    /// A line of our own, on its way.
+    Said {
         text: String,
     },
     Undelivered {
@@ -71,6 +76,19 @@ pub(crate) enum Note {
         talking: bool,
     },
     Stats(Stats),
+    /// The answer to an order that changes something, or was refused.
+    Answer {
+        order: Option<&'static str>,
+        done: bool,
+        message: String,
+    },
+    Peers {
+        peers: Vec<PeerStats>,
+    },
+    Devices {
+        inputs: Vec<Device>,
+        outputs: Vec<Device>,
+    },
     Notice {
         message: String,
     },
@@ -92,6 +110,28 @@ pub(crate) enum Note {
         reason: &'static str,
         exit: u8,
     },
+}
+
+/// A microphone or a loudspeaker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Device {
+    /// What `--input` and `--output` take.
+    pub(crate) device: String,
+    pub(crate) title: String,
+    pub(crate) default: bool,
+    /// Hears what a loudspeaker plays.
+    pub(crate) monitor: bool,
+}
+
+impl From<audio::Device> for Device {
+    fn from(device: audio::Device) -> Self {
+        Self {
+            device: text::harmless(&device.id),
+            title: text::harmless(&device.name),
+            default: device.is_default,
+            monitor: device.is_monitor,
+        }
+    }
 }
 
 /// How far an address is heard.
@@ -236,6 +276,7 @@ pub(crate) mod tests {
             Note::Left { id: id(), name: name(), why: parting(Parting::Left) },
             Note::Path { id: id(), name: name(), rung: "host", via: Some(id()) },
             Note::Chat { from: id(), name: name(), text: text() },
+            Note::Said { text: text() },
             Note::Undelivered { to: id(), name: name(), text: text() },
             Note::Muted { id: id(), name: name(), muted: true },
             Note::Reconnecting { id: id(), name: name() },
@@ -246,6 +287,9 @@ pub(crate) mod tests {
             Note::Signaling { up: true },
             Note::Level { dbfs: -20.0, talking: true },
             Note::Stats(Stats { peers, ..Stats::default() }),
+            Note::Answer { order: Some("mute"), done: true, message: text() },
+            Note::Peers { peers: vec![PeerStats::default()] },
+            Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
             Note::Notice { message: text() },
             Note::Trouble { message: text() },
             Note::Serving { place: text(), address: text(), key: text(), reach: Reach::Public },
@@ -262,6 +306,7 @@ pub(crate) mod tests {
             | Note::Left { .. }
             | Note::Path { .. }
             | Note::Chat { .. }
+            | Note::Said { .. }
             | Note::Undelivered { .. }
             | Note::Muted { .. }
             | Note::Reconnecting { .. }
@@ -272,11 +317,14 @@ pub(crate) mod tests {
             | Note::Signaling { .. }
             | Note::Level { .. }
             | Note::Stats(_)
+            | Note::Answer { .. }
+            | Note::Peers { .. }
+            | Note::Devices { .. }
             | Note::Notice { .. }
             | Note::Trouble { .. }
             | Note::Serving { .. }
             | Note::Error { .. }
-            | Note::Ended { .. } => 21,
+            | Note::Ended { .. } => all().len(),
         }
     }
 
@@ -304,7 +352,7 @@ pub(crate) mod tests {
             let row = row.unwrap_or_else(|| panic!("{event} has no row"));
             let mut found = Vec::new();
             fields(&value, &mut found);
-            let stats = matches!(note, Note::Stats(_));
+            let stats = matches!(note, Note::Stats(_) | Note::Peers { .. });
             for field in found.iter().filter(|field| *field != "event") {
                 let place = if stats { PAGE } else { row };
                 assert!(place.contains(&format!("`{field}`")), "{event}: {field}");

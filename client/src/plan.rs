@@ -1,6 +1,5 @@
 //! What one call is to be, settled before anything touches the network.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use crate::host::{Door, Host, key};
 use crate::note::{Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
-use crate::prompt;
 use crate::sound::Sound;
 use crate::ui::Ui;
 
@@ -58,19 +56,8 @@ impl Plan {
         Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
     }
 
-    pub(crate) fn join(typed: Option<&str>, call: Call, ui: &Ui) -> Result<Self, Failure> {
-        let code = match typed {
-            Some(text) => prompt::parse(text)?,
-            None => prompt::code()?,
-        };
-        if typed.is_some() && !ui.is_json() && std::io::stdin().is_terminal() {
-            ui.notice(
-                "Other users of this machine can see a code that stands on the command line; `voicechat join` asks \
-                 for it instead.",
-            );
-        }
+    pub(crate) fn join(code: Code, call: &Call, settings: Settings, ui: &Ui) -> Result<Self, Failure> {
         let flag = call.settings.server.clone();
-        let settings = call.settings.clone().completed()?;
         let told = match code.server() {
             Some((address, key)) => {
                 let place: Place = address.parse().map_err(|bad| unusable(&bad))?;
@@ -81,13 +68,13 @@ impl Plan {
         let Some((server, named)) = chosen(flag, told, settings.server.clone()) else {
             return Err(Failure::usage(
                 "The code does not say which server the room is on, and none is set.",
-                "Ask your friend for the link, or add --server HOST:PORT.",
+                "If it ends in @ and an address, type that as well; else ask for the link, or add --server HOST:PORT.",
             ));
         };
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
         let sound = sound(&settings, ui)?;
-        let plan = Self::new(Entry::Join(code), place, pins, sound, &call, settings);
+        let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
         Ok(Self { named, ..plan })
     }
 

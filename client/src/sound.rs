@@ -11,6 +11,7 @@ use vc_core::protocol::member::MemberId;
 
 use crate::failure::Failure;
 use crate::ui::{self, Ui};
+use crate::words;
 
 pub(crate) struct Sound {
     engine: Option<Engine>,
@@ -177,21 +178,8 @@ fn sink(
 /// `voicechat devices`.
 pub(crate) fn list() -> Result<(), Failure> {
     let devices = audio::devices().map_err(|error| Failure::machine(error.to_string(), ""))?;
-    let mut text = String::new();
-    for (title, devices) in
-        [("Microphones (--input)", devices.inputs), ("Loudspeakers (--output)", devices.outputs)]
-    {
-        text += &format!("{title}:\n");
-        for device in &devices {
-            let star = if device.is_default { "*" } else { " " };
-            let monitor = if device.is_monitor { ", hears what is played" } else { "" };
-            text += &format!("  {star} {}  ({}{monitor})\n", device.id, device.name);
-        }
-        if devices.is_empty() {
-            text += "    none\n";
-        }
-    }
-    ui::say(&text);
+    let notes = |list: Vec<audio::Device>| list.into_iter().map(Into::into).collect::<Vec<_>>();
+    ui::say(&words::devices(&notes(devices.inputs), &notes(devices.outputs)));
     Ok(())
 }
 

@@ -1,23 +1,35 @@
-//! What the user reads. Plain words: what happens in the call on stdout, what concerns the program on stderr. Or one
-//! JSON event per line on stdout.
+//! Where the program speaks and listens: the live screen of a terminal, plain lines, or one JSON event per line. All
+//! of it goes through a thread of its own: a terminal that stands still must not stop the voice.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::clipboard::Terminal;
 use crate::failure::Failure;
-use crate::note::{Note, PeerStats, Reach, Stats};
+use crate::lines::{self, Typed};
+use crate::note::Note;
+use crate::order::Answer;
+use crate::words::{self, Words};
 
-/// Prints through a thread of its own: a terminal that is stopped by Ctrl-S must not stop the voice.
 pub(crate) struct Ui {
-    json: bool,
+    mode: Mode,
     printer: SyncSender<Print>,
     printed: Receiver<()>,
-    broken: oneshot::Receiver<()>,
+    /// Until nobody reads stdout any more.
+    broken: Option<oneshot::Receiver<()>>,
+    /// Read from the first question on.
+    lines: Option<mpsc::Receiver<Typed>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Json,
+    Plain,
 }
 
 enum Print {
@@ -26,31 +38,39 @@ enum Print {
 }
 
 impl Ui {
-    pub(crate) fn new(json: bool) -> Result<Self, Failure> {
-        let (printer, lines) = sync_channel(QUEUE);
+    pub(crate) fn new(mode: Mode) -> Result<Self, Failure> {
+        let (printer, prints) = sync_channel(QUEUE);
         let (done, printed) = sync_channel(1);
         let (breaks, broken) = oneshot::channel();
         thread::Builder::new()
             .name("printer".into())
             .stack_size(STACK)
             .spawn(move || {
-                print(&lines, breaks);
+                print(&prints, breaks);
                 // The other end waits only at the very end, if at all.
                 let _ = done.send(());
             })
             .map_err(Failure::defect)?;
-        Ok(Self { json, printer, printed, broken })
+        Ok(Self { mode, printer, printed, broken: Some(broken), lines: None })
     }
 
     pub(crate) fn is_json(&self) -> bool {
-        self.json
+        self.mode == Mode::Json
+    }
+
+    /// Whether somebody who can be asked again sits there.
+    pub(crate) fn is_person(&self) -> bool {
+        !self.is_json() && io::stdin().is_terminal()
     }
 
     pub(crate) fn show(&self, note: &Note) {
-        let print = if self.json { Some(Print::Out(json(note))) } else { words(note) };
-        if let Some(print) = print {
-            // A terminal that has stood still for so long loses lines rather than the call.
-            let _ = self.printer.try_send(print);
+        match self.mode {
+            Mode::Json => self.print(Print::Out(json(note))),
+            Mode::Plain => {
+                if let Some(words) = Words::of(note) {
+                    self.words(words);
+                }
+            }
         }
     }
 
@@ -62,33 +82,43 @@ impl Ui {
         self.show(&Note::Trouble { message: message.into() });
     }
 
+    pub(crate) fn answer(&self, answer: Answer) {
+        self.show(&answer.unwrap_or_else(Note::from));
+    }
+
     /// For one who was let in: how to let others in, in a line.
     pub(crate) fn invite_as_guest(&self, note: &Note) {
         match note {
-            Note::Invite { code: Some(code), .. } if !self.json => {
-                let _ = self.printer.try_send(Print::Out(format!("* Others get in with {code}\n")));
+            Note::Invite { code: Some(code), .. } if !self.is_json() => {
+                self.words(words::invitation_of_a_guest(code));
             }
             _ => self.show(note),
         }
     }
 
-    /// The answer to `/peers`.
-    pub(crate) fn peers(&self, stats: Stats) {
-        if self.json {
-            return self.show(&Note::Stats(stats));
-        }
-        let lines = match stats.peers.as_slice() {
-            [] => "* Nobody else is here.".to_owned(),
-            peers => peers.iter().map(peer_line).collect::<Vec<_>>().join("\n"),
-        };
-        let _ = self.printer.try_send(Print::Out(lines + "\n"));
+    /// A way to the clipboard that only a live screen has.
+    pub(crate) fn clipboard(&self) -> Option<Terminal> {
+        None
     }
 
-    /// Until nobody reads stdout any more.
-    pub(crate) async fn broken(&mut self) {
-        if (&mut self.broken).await.is_err() {
-            std::future::pending().await
+    /// What is asked of a person.
+    pub(crate) fn ask(&self, question: &str) {
+        if self.is_person() {
+            self.print(Print::Out(question.to_owned()));
         }
+    }
+
+    /// What was typed next. Waits for ever after the end.
+    pub(crate) async fn typed(&mut self) -> Typed {
+        let lines = self.lines.get_or_insert_with(lines::lines);
+        tokio::select! {
+            Some(typed) = lines.recv() => typed,
+            () = broken(&mut self.broken) => Typed::Interrupt,
+        }
+    }
+
+    pub(crate) async fn broken(&mut self) {
+        broken(&mut self.broken).await;
     }
 
     /// The last words, printed before this returns unless stdout is stuck.
@@ -107,6 +137,17 @@ impl Ui {
         drop(self.printer);
         let _ = self.printed.recv_timeout(LAST_WORDS);
     }
+
+    fn words(&self, words: Words) {
+        if let Some(print) = plain(words) {
+            self.print(print);
+        }
+    }
+
+    fn print(&self, print: Print) {
+        // A terminal that has stood still for so long loses lines rather than the call.
+        let _ = self.printer.try_send(print);
+    }
 }
 
 /// To stdout, at once; for what is printed outside a call. A reader that has gone is no error of ours.
@@ -120,8 +161,17 @@ pub(crate) fn fail(failure: &Failure) {
     let _ = writeln!(io::stderr().lock(), "{failure}");
 }
 
-fn print(lines: &Receiver<Print>, breaks: oneshot::Sender<()>) {
-    while let Ok(print) = lines.recv() {
+async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
+    let Some(breaks) = broken else { return std::future::pending().await };
+    let broke = breaks.await;
+    *broken = None;
+    if broke.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn print(prints: &Receiver<Print>, breaks: oneshot::Sender<()>) {
+    while let Ok(print) = prints.recv() {
         let written = match &print {
             Print::Out(text) => {
                 let mut out = io::stdout().lock();
@@ -150,89 +200,17 @@ fn json(note: &Note) -> String {
     line
 }
 
-/// `None` for what only programs want.
-fn words(note: &Note) -> Option<Print> {
-    let line = match note {
-        Note::Invite { code, link, server, reach } => {
-            return Some(Print::Out(invitation(code.as_deref(), link.as_deref(), server, *reach)));
-        }
-        Note::Serving { place, .. } => return Some(Print::Out(format!("{place}\n"))),
-        Note::Chat { name, text, .. } => return Some(Print::Out(format!("{name}: {text}\n"))),
-        Note::Notice { message } => return Some(Print::Err(format!("{message}\n"))),
-        Note::Trouble { message } => return Some(Print::Err(format!("! {message}\n"))),
-        Note::Entered { .. } => "You are in. Just type to chat, /help lists the commands.".to_owned(),
-        Note::Joined { name, .. } => format!("{name} is here."),
-        Note::Left { name, why, .. } => match *why {
-            "timed_out" => format!("{name} has been silent for too long and is gone."),
-            "kicked" => format!("{name} was removed from the room."),
-            _ => format!("{name} left."),
-        },
-        Note::Path { name, rung, .. } => format!("{name}: {}.", path(rung)),
-        Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
-        Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
-        Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
-        Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
-        Note::Back { name, .. } => format!("{name} is back."),
-        Note::Unreachable { name, .. } => format!("No connection to {name} works so far; still trying."),
-        Note::WrongCode { tries } => format!("Somebody tried to enter with wrong words ({tries} so far)."),
-        Note::Locked => "Too many wrong words: this code lets nobody in any more.".to_owned(),
-        Note::Signaling { up: false } => {
-            "The server is lost: the call goes on, but nobody can join.".to_owned()
-        }
-        Note::Signaling { up: true } => "The server is back.".to_owned(),
-        Note::Level { .. } | Note::Stats(_) | Note::Error { .. } | Note::Ended { .. } => return None,
-    };
-    Some(Print::Out(format!("* {line}\n")))
-}
-
-fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach) -> String {
-    let mut text = String::new();
-    if let Some(code) = code {
-        text += &format!("Tell your friends this code; they type `voicechat join`, then:\n\n    {code}\n\n");
-    }
-    if let Some(link) = link {
-        text += &format!("Or send them this link to paste there:\n\n    {link}\n\n");
-    }
-    let named = code.is_some_and(|code| code.contains('@'));
-    text += &match reach {
-        Reach::Server if named => String::new(),
-        Reach::Loopback => format!(
-            "Only programs on this machine reach {server}. For friends elsewhere, use a server: voicechat serve --help\n"
-        ),
-        Reach::Lan => format!(
-            "Friends in the same network reach you at {server}. For friends elsewhere, run `voicechat serve` on a \
-             machine with a public address.\n"
-        ),
-        Reach::Public => format!("Friends anywhere reach you at {server} if no firewall is in the way.\n"),
-        Reach::Server => {
-            format!("The server is {server}; a friend whose voicechat does not use it needs the link.\n")
-        }
-    };
-    text
-}
-
-fn path(rung: &str) -> &'static str {
-    match rung {
-        "direct" => "connected directly",
-        "host" => "connected through a friend, who cannot listen",
-        "relay" => "connected through the relay, which cannot listen",
-        _ => "text only so far, through the server",
-    }
-}
-
-fn peer_line(peer: &PeerStats) -> String {
-    let mut line = format!("* {}: {}", peer.name, peer.rung.map_or("no path yet", path));
-    if let Some(rtt) = peer.rtt_ms {
-        line += &format!(", {rtt:.0} ms there and back");
-    }
-    line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
-    if let Some(delay) = peer.sound.as_ref().and_then(|sound| sound.delay_ms) {
-        line += &format!(", delay about {delay:.0} ms");
-    }
-    if peer.muted {
-        line += ", muted";
-    }
-    line
+/// What happens in the call on stdout, what concerns the program on stderr. Nothing for what one has typed oneself: it
+/// stands there already.
+fn plain(words: Words) -> Option<Print> {
+    Some(match words {
+        Words::Own(_) => return None,
+        Words::Said { who, text } => Print::Out(format!("{who}: {text}\n")),
+        Words::News(text) => Print::Out(format!("* {text}\n")),
+        Words::Block(text) => Print::Out(text),
+        Words::Aside(text) => Print::Err(text + "\n"),
+        Words::Trouble(text) => Print::Err(format!("! {text}\n")),
+    })
 }
 
 /// A minute of a lively room while the terminal stands still.
@@ -257,22 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn words_are_whole_lines() {
+    fn plain_words_are_whole_lines() {
         for note in crate::note::tests::all() {
-            if let Some(Print::Out(text) | Print::Err(text)) = words(&note) {
+            if let Some(Print::Out(text) | Print::Err(text)) = Words::of(&note).and_then(plain) {
                 assert!(text.ends_with('\n') && text.trim_end().len() > 1, "{text:?}");
             }
         }
-    }
-
-    #[test]
-    fn an_invitation_says_plainly_who_can_follow_it() {
-        let code = "48213-tiger-orbit-ocean";
-        let said = |code: &str, reach| invitation(Some(code), None, "h:1", reach);
-        assert!(said(code, Reach::Loopback).contains("on this machine"));
-        assert!(said(code, Reach::Lan).contains("in the same network"));
-        assert!(said(code, Reach::Public).contains("anywhere"));
-        assert!(said(code, Reach::Server).contains("needs the link"));
-        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs the link"));
     }
 }

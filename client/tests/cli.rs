@@ -463,7 +463,7 @@ fn typed_lines_are_chat_commands_or_a_clear_answer() {
     let home = TempDir::new().unwrap();
     let (_server, place) = server(home.path());
     let (mut ada, mut bob) = two_friends(home.path(), &place, &NO_SOUND);
-    let answer = |friend: &Running| friend.event("notice")["message"].as_str().unwrap().to_owned();
+    let answer = |friend: &Running| friend.event("answer")["message"].as_str().unwrap().to_owned();
 
     ada.types("x".repeat(1001));
     assert!(answer(&ada).contains("longer than 1000 bytes"));
@@ -485,10 +485,17 @@ fn typed_lines_are_chat_commands_or_a_clear_answer() {
 
     ada.types("/mute");
     assert_eq!(bob.event("muted")["muted"], true);
+    assert!(answer(&ada).contains("off;"));
+    ada.types("/mute");
+    assert!(answer(&ada).contains("off already"));
     ada.types("/unmute");
     assert_eq!(bob.event("muted")["muted"], false);
     bob.types("/peers");
-    assert_eq!(bob.event("stats")["peers"][0]["name"], "Ada");
+    assert_eq!(bob.event("peers")["peers"][0]["name"], "Ada");
+    bob.types("/invite");
+    assert!(bob.event("invite")["link"].is_string());
+    bob.types("/quit now");
+    assert_eq!(bob.event("answer")["done"], false);
     bob.types("/quit");
     assert_eq!(bob.ends(), 0);
     assert_eq!(ada.event("left")["why"], "left");

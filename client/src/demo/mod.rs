@@ -152,7 +152,7 @@ impl Stage {
     async fn part(&mut self, ada: &mut Actor, bob: &mut Actor, tally: &mut Tally) -> Result<(), Failure> {
         for friend in [&mut *ada, &mut *bob] {
             // The numbers of this very moment, then goodbye.
-            friend.types("/peers").await?;
+            friend.types("/stats").await?;
         }
         let deadline = Instant::now() + ACT;
         tally.await_numbers();

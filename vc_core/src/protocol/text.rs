@@ -15,6 +15,11 @@ pub fn name(text: &str) -> String {
     if trimmed.is_empty() { "someone".to_owned() } else { trimmed.to_owned() }
 }
 
+/// A line of any length, as `line` but whole: what this machine's own parts are called, or will say.
+pub fn harmless(text: &str) -> String {
+    clean(text, usize::MAX, usize::MAX, Joiners::Kept)
+}
+
 /// Two names that a hurried eye takes for one: case, look-alike digits and Cyrillic or Greek look-alikes folded.
 pub fn looks_like(a: &str, b: &str) -> bool {
     skeleton(a) == skeleton(b)

@@ -1,0 +1,214 @@
+//! Notes in plain words, for people. The screen sets them; a pipe gets them as they are.
+
+use crate::note::{Device, Note, PeerStats, Reach, Stats};
+
+/// What a note says, by how it is to be set.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Words {
+    /// A line of chat.
+    Said {
+        who: String,
+        text: String,
+    },
+    /// A line of our own.
+    Own(String),
+    /// What happens in the call.
+    News(String),
+    /// What concerns the program, or answers an order.
+    Aside(String),
+    Trouble(String),
+    /// To be copied: exactly so.
+    Block(String),
+}
+
+impl Words {
+    /// `None` for what only programs want.
+    pub(crate) fn of(note: &Note) -> Option<Self> {
+        let news = match note {
+            Note::Invite { code, link, server, reach } => {
+                return Some(Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach)));
+            }
+            Note::Serving { place, .. } => return Some(Self::Block(format!("{place}\n"))),
+            Note::Chat { name, text, .. } => {
+                return Some(Self::Said { who: name.clone(), text: text.clone() });
+            }
+            Note::Said { text } => return Some(Self::Own(text.clone())),
+            Note::Notice { message } | Note::Answer { message, .. } => {
+                return Some(Self::Aside(message.clone()));
+            }
+            Note::Trouble { message } => return Some(Self::Trouble(message.clone())),
+            Note::Peers { peers } => return Some(Self::Block(people(peers))),
+            Note::Devices { inputs, outputs } => return Some(Self::Block(devices(inputs, outputs))),
+            Note::Stats(stats) => return Some(Self::Block(numbers(stats))),
+            Note::Entered { .. } => "You are in. Just type to chat, /help lists the commands.".to_owned(),
+            Note::Joined { name, .. } => format!("{name} is here."),
+            Note::Left { name, why, .. } => match *why {
+                "timed_out" => format!("{name} has been silent for too long and is gone."),
+                "kicked" => format!("{name} was removed from the room."),
+                _ => format!("{name} left."),
+            },
+            Note::Path { name, rung, .. } => format!("{name}: {}.", path(rung)),
+            Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
+            Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
+            Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
+            Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
+            Note::Back { name, .. } => format!("{name} is back."),
+            Note::Unreachable { name, .. } => {
+                format!("No connection to {name} works so far; still trying.")
+            }
+            Note::WrongCode { tries } => {
+                format!("Somebody tried to enter with wrong words ({tries} so far).")
+            }
+            Note::Locked => "Too many wrong words: this code lets nobody in any more.".to_owned(),
+            Note::Signaling { up: false } => {
+                "The server is lost: the call goes on, but nobody can join.".to_owned()
+            }
+            Note::Signaling { up: true } => "The server is back.".to_owned(),
+            Note::Level { .. } | Note::Error { .. } | Note::Ended { .. } => return None,
+        };
+        Some(Self::News(news))
+    }
+}
+
+/// For one who was let in: how to let others in, in a line.
+pub(crate) fn invitation_of_a_guest(code: &str) -> Words {
+    Words::News(format!("Others get in with {code}"))
+}
+
+fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach) -> String {
+    let mut text = String::new();
+    if let Some(code) = code {
+        text += &format!("Tell your friends this code; they type `voicechat join`, then:\n\n    {code}\n\n");
+    }
+    if let Some(link) = link {
+        text += &format!("Or send them this link to paste there:\n\n    {link}\n\n");
+    }
+    let named = code.is_some_and(|code| code.contains('@'));
+    text += &match reach {
+        Reach::Server if named => String::new(),
+        Reach::Loopback => format!(
+            "Only programs on this machine reach {server}. For friends elsewhere, use a server: voicechat serve --help\n"
+        ),
+        Reach::Lan => format!(
+            "Friends in the same network reach you at {server}. For friends elsewhere, run `voicechat serve` on a \
+             machine with a public address.\n"
+        ),
+        Reach::Public => format!("Friends anywhere reach you at {server} if no firewall is in the way.\n"),
+        Reach::Server => {
+            format!("The server is {server}; a friend whose voicechat does not use it needs the link.\n")
+        }
+    };
+    text
+}
+
+fn path(rung: &str) -> &'static str {
+    match rung {
+        "direct" => "connected directly",
+        "host" => "connected through a friend, who cannot listen",
+        "relay" => "connected through the relay, which cannot listen",
+        _ => "text only so far, through the server",
+    }
+}
+
+fn people(peers: &[PeerStats]) -> String {
+    match peers {
+        [] => "* Nobody else is here yet.\n".to_owned(),
+        peers => peers.iter().map(|peer| person(peer) + "\n").collect(),
+    }
+}
+
+fn person(peer: &PeerStats) -> String {
+    let mut line = format!("* {}: {}", peer.name, peer.rung.map_or("no path yet", path));
+    if let Some(rtt) = peer.rtt_ms {
+        line += &format!(", {rtt:.0} ms there and back");
+    }
+    line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
+    if let Some(delay) = peer.sound.as_ref().and_then(|sound| sound.delay_ms) {
+        line += &format!(", delay about {delay:.0} ms");
+    }
+    if peer.muted {
+        line += ", muted";
+    }
+    if peer.deafened {
+        line += ", hears nobody";
+    }
+    line
+}
+
+fn numbers(stats: &Stats) -> String {
+    let mut text = format!("* You: {} frames from the microphone, {} sent", stats.captured, stats.sent);
+    if let Some(level) = stats.level_dbfs {
+        text += &format!(", {level:.0} dBFS");
+    }
+    text.push('\n');
+    for peer in &stats.peers {
+        text += &person(peer);
+        text += &format!("; {} frames heard", peer.heard);
+        if let Some(sound) = &peer.sound {
+            text += &format!(
+                ": {} played, {} recovered, {} concealed, {} late; buffer {} of {} ms",
+                sound.played, sound.fec, sound.concealed, sound.late, sound.buffer_ms, sound.target_ms
+            );
+        }
+        text.push('\n');
+    }
+    let drops = &stats.drops;
+    let garbage = &drops.garbage;
+    let strange = garbage.malformed + garbage.unknown + garbage.replayed + garbage.forged + garbage.gate;
+    let refused = garbage.stranger + garbage.too_many + garbage.out_of_turn;
+    text += &format!(
+        "* Thrown away: {} datagrams that the system did not take, {} voice frames between threads, {} packets from \
+         the network\n",
+        drops.unsent,
+        drops.voice,
+        strange + refused
+    );
+    text
+}
+
+/// The list of `voicechat devices` and `/devices`.
+pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
+    let mut text = String::new();
+    for (title, devices) in [("Microphones (--input)", inputs), ("Loudspeakers (--output)", outputs)] {
+        text += &format!("{title}:\n");
+        for device in devices {
+            let star = if device.default { "*" } else { " " };
+            let monitor = if device.monitor { ", hears what is played" } else { "" };
+            text += &format!("  {star} {}  ({}{monitor})\n", device.device, device.title);
+        }
+        if devices.is_empty() {
+            text += "    none\n";
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_has_words_or_is_for_programs_alone() {
+        for note in crate::note::tests::all() {
+            match Words::of(&note) {
+                Some(Words::Block(text)) => assert!(text.ends_with('\n') && text.len() > 2, "{text:?}"),
+                Some(Words::News(text) | Words::Aside(text) | Words::Trouble(text)) => {
+                    assert!(!text.is_empty() && !text.ends_with('\n'), "{text:?}");
+                }
+                Some(Words::Said { .. } | Words::Own(_)) => {}
+                None => assert!(matches!(note, Note::Level { .. } | Note::Error { .. } | Note::Ended { .. })),
+            }
+        }
+    }
+
+    #[test]
+    fn an_invitation_says_plainly_who_can_follow_it() {
+        let code = "48213-tiger-orbit-ocean";
+        let said = |code: &str, reach| invitation(Some(code), None, "h:1", reach);
+        assert!(said(code, Reach::Loopback).contains("on this machine"));
+        assert!(said(code, Reach::Lan).contains("in the same network"));
+        assert!(said(code, Reach::Public).contains("anywhere"));
+        assert!(said(code, Reach::Server).contains("needs the link"));
+        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs the link"));
+    }
+}
