@@ -57,6 +57,10 @@ struct App<'a> {
     deafened: bool,
     /// How others get in, as last said.
     invite: Option<Note>,
+    /// When a voice last moved a level.
+    lively: Option<Instant>,
+    /// When the screen was last told how things are.
+    glanced: Instant,
     /// Answers that take their time.
     late: JoinSet<(obey::Reply, Answer)>,
     stage: Stage,
@@ -96,6 +100,8 @@ impl<'a> App<'a> {
             muted,
             deafened: false,
             invite: None,
+            lively: None,
+            glanced: Instant::now(),
             late: JoinSet::new(),
             stage: Stage::Staying,
         })
@@ -124,6 +130,8 @@ impl<'a> App<'a> {
             Stage::Leaving(until) => (None, Some(*until)),
             Stage::Over(_) => (None, None),
         };
+        let lively = self.ui.is_screen() && self.lively.is_some_and(|heard| heard + LINGER > self.glanced);
+        let glance = lively.then_some(self.glanced + GLANCE);
         tokio::select! {
             () = self.sockets.readable() => self.datagrams(),
             from = self.plan.sound.next() => self.heard(from),
@@ -136,6 +144,7 @@ impl<'a> App<'a> {
                 }
             }
             _ = second.tick() => self.second().await,
+            () = at(glance) => self.glance(),
             () = stop.asked() => self.leave(),
             () = at(over) => self.leave(),
             () = at(patience) => self.stage = Stage::Over(Ok(())),
@@ -155,6 +164,7 @@ impl<'a> App<'a> {
                 Output::Transmit { to, bytes } => self.sockets.send(to, &bytes),
                 Output::Close(_) => {}
                 Output::Voice { from, frame } => {
+                    self.lively = Some(Instant::now());
                     self.counts.heard(from);
                     if !self.deafened {
                         self.plan.sound.hear(from, frame);
@@ -194,6 +204,7 @@ impl<'a> App<'a> {
             }
             FromSound::Level { dbfs, talking } => {
                 self.counts.level = Some((dbfs, talking));
+                self.lively = Some(Instant::now());
                 if self.ui.is_json() {
                     self.ui.show(&Note::Level { dbfs, talking });
                 }
@@ -275,8 +286,16 @@ impl<'a> App<'a> {
         }
     }
 
+    fn glance(&mut self) {
+        self.glanced = Instant::now();
+        if self.ui.is_screen() && self.room.me().is_some() {
+            self.ui.glance(self.stats());
+        }
+    }
+
     async fn second(&mut self) {
         self.counts.seconds += 1;
+        self.glance();
         let peers = self.room.peers();
         let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
         self.plan.sound.set_alone(live().next().is_none());
@@ -326,6 +345,7 @@ impl<'a> App<'a> {
             self.names.remove(&id);
             self.counts.forget(id);
         }
+        self.glance();
     }
 
     fn result(&self, ended: Ended) -> Result<(), Failure> {
@@ -378,6 +398,10 @@ async fn host_failed(host: &mut Option<crate::host::Host>) {
     }
 }
 
+/// Levels on the screen follow a voice so closely.
+const GLANCE: Duration = Duration::from_millis(100);
+/// After the last of it they fall to rest, which is to be seen as well.
+const LINGER: Duration = Duration::from_millis(400);
 const SECOND: Duration = Duration::from_secs(1);
 /// A changed network is noticed before the paths over the old one are given up.
 const ADDRESSES_EVERY: u64 = 5;

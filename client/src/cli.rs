@@ -105,8 +105,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn mode(&self) -> Mode {
-        if self.json { Mode::Json } else { Mode::Plain }
+    /// Diagnostics on stderr would go right through a screen.
+    pub(crate) fn mode(&self, diagnosed: bool) -> Mode {
+        match (self.json, self.plain || diagnosed) {
+            (true, _) => Mode::Json,
+            (false, true) => Mode::Plain,
+            (false, false) => Mode::of_the_place(),
+        }
     }
 }
 

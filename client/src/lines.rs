@@ -87,7 +87,7 @@ fn line(stdin: &mut impl BufRead) -> io::Result<Line> {
 }
 
 /// A paste of many lines waits in the pipe, not in our memory.
-const QUEUE: usize = 16;
+pub(crate) const QUEUE: usize = 16;
 /// The longest line that could become chat or a command, with its slash and line end.
 const MAX_LINE: usize = MAX_CHAT + 3;
 /// The thread only moves bytes.

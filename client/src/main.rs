@@ -14,8 +14,10 @@ mod order;
 mod pins;
 mod place;
 mod plan;
+mod printer;
 mod prompt;
 mod report;
+mod screen;
 mod serve;
 mod shell;
 mod signal_link;
@@ -51,16 +53,17 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     trace::start(cli.verbose, cli.log.as_deref())?;
+    let diagnosed = cli.verbose && cli.log.is_none();
     match cli.command {
         None => {
             ui::say(cli::WELCOME);
             Ok(())
         }
         Some(Command::Create { listen, call }) => {
-            within(call.mode(), async |ui| call::create(listen, call, ui).await)
+            within(call.mode(diagnosed), async |ui| call::create(listen, call, ui).await)
         }
         Some(Command::Join { code, call }) => {
-            within(call.mode(), async |ui| call::join(code, call, ui).await)
+            within(call.mode(diagnosed), async |ui| call::join(code, call, ui).await)
         }
         Some(Command::Serve(serve)) => {
             let mode = if serve.json { Mode::Json } else { Mode::Plain };

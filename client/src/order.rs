@@ -132,7 +132,6 @@ pub(crate) fn help() -> String {
     text + &format!("\n  {:width$}  say /text", "//text")
 }
 
-#[cfg_attr(not(test), expect(dead_code))]
 /// What the word at the end of `before` can become: where it starts, and each way to end it.
 pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<String>) {
     let start = before.rfind(char::is_whitespace).map_or(0, |space| space + 1);

@@ -10,7 +10,7 @@ use crate::ui::Ui;
 /// A code that can be one; nothing was sent for it yet. `None` when asked to stop instead.
 pub(crate) async fn code(ui: &mut Ui, stop: &mut Stop) -> Result<Option<Code>, Failure> {
     loop {
-        ui.ask(QUESTION);
+        ui.ask_for_code();
         let typed = tokio::select! {
             typed = ui.typed() => typed,
             () = stop.asked() => Typed::Interrupt,
@@ -51,5 +51,4 @@ fn sentence(bad: &BadCode) -> String {
     }
 }
 
-const QUESTION: &str = "Code: ";
 const WRONG: &str = "That is not a code.";

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::failure::Failure;
 
 #[cfg(unix)]
-pub(crate) struct Stop([tokio::signal::unix::Signal; 3]);
+pub(crate) struct Stop([tokio::signal::unix::Signal; 4]);
 
 #[cfg(unix)]
 impl Stop {
@@ -17,16 +17,19 @@ impl Stop {
             listen(SignalKind::interrupt())?,
             listen(SignalKind::terminate())?,
             listen(SignalKind::hangup())?,
+            // By itself it would leave the terminal as it is.
+            listen(SignalKind::quit())?,
         ]))
     }
 
     /// Once per request.
     pub(crate) async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+        let [interrupt, terminate, hangup, quit] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }
@@ -44,6 +47,32 @@ impl Stop {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Being let go on after a stop (Ctrl-Z and `fg`).
+#[derive(Default)]
+pub(crate) struct Resumed {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Resumed {
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        if self.signal.is_none() {
+            self.signal = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw())).ok();
+        }
+        match &mut self.signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
     }
 }
 

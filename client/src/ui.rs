@@ -1,9 +1,8 @@
 //! Where the program speaks and listens: the live screen of a terminal, plain lines, or one JSON event per line. All
-//! of it goes through a thread of its own: a terminal that stands still must not stop the voice.
+//! of it goes through threads of their own: a terminal that stands still must not stop the voice.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -12,50 +11,68 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clipboard::Terminal;
 use crate::failure::Failure;
 use crate::lines::{self, Typed};
-use crate::note::Note;
+use crate::note::{Note, Stats};
 use crate::order::Answer;
+use crate::printer::{Print, Printer};
+use crate::screen::{Question, Screen};
+use crate::stop::Resumed;
 use crate::words::{self, Words};
 
 pub(crate) struct Ui {
-    mode: Mode,
-    printer: SyncSender<Print>,
-    printed: Receiver<()>,
-    /// Until nobody reads stdout any more.
+    face: Face,
+    /// Fires when nobody sees the output any more.
     broken: Option<oneshot::Receiver<()>>,
     /// Read from the first question on.
     lines: Option<mpsc::Receiver<Typed>>,
+    resumed: Resumed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Json,
     Plain,
+    /// Only where stdin and stdout are a terminal.
+    Screen,
 }
 
-enum Print {
-    Out(String),
-    Err(String),
+impl Mode {
+    /// What fits to where the program runs.
+    pub(crate) fn of_the_place() -> Self {
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb {
+            Self::Screen
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+enum Face {
+    Json(Printer),
+    Plain(Printer),
+    Screen(Screen),
 }
 
 impl Ui {
     pub(crate) fn new(mode: Mode) -> Result<Self, Failure> {
-        let (printer, prints) = sync_channel(QUEUE);
-        let (done, printed) = sync_channel(1);
         let (breaks, broken) = oneshot::channel();
-        thread::Builder::new()
-            .name("printer".into())
-            .stack_size(STACK)
-            .spawn(move || {
-                print(&prints, breaks);
-                // The other end waits only at the very end, if at all.
-                let _ = done.send(());
-            })
-            .map_err(Failure::defect)?;
-        Ok(Self { mode, printer, printed, broken: Some(broken), lines: None })
+        let (face, lines) = match mode {
+            Mode::Json => (Face::Json(Printer::start(breaks)?), None),
+            Mode::Plain => (Face::Plain(Printer::start(breaks)?), None),
+            Mode::Screen => {
+                let (typed, lines) = mpsc::channel(lines::QUEUE);
+                (Face::Screen(Screen::start(typed, breaks)?), Some(lines))
+            }
+        };
+        Ok(Self { face, broken: Some(broken), lines, resumed: Resumed::default() })
     }
 
     pub(crate) fn is_json(&self) -> bool {
-        self.mode == Mode::Json
+        matches!(self.face, Face::Json(_))
+    }
+
+    pub(crate) fn is_screen(&self) -> bool {
+        matches!(self.face, Face::Screen(_))
     }
 
     /// Whether somebody who can be asked again sits there.
@@ -64,13 +81,25 @@ impl Ui {
     }
 
     pub(crate) fn show(&self, note: &Note) {
-        match self.mode {
-            Mode::Json => self.print(Print::Out(json(note))),
-            Mode::Plain => {
-                if let Some(words) = Words::of(note) {
-                    self.words(words);
+        match &self.face {
+            Face::Json(printer) => printer.print(Print::Out(json(note))),
+            Face::Plain(_) => self.words(Words::of(note)),
+            Face::Screen(screen) => match note {
+                // These stand in the friend's row.
+                Note::Path { .. } | Note::Muted { .. } => {}
+                Note::Signaling { up } => {
+                    screen.server(*up);
+                    self.words(Words::of(note));
                 }
-            }
+                _ => self.words(Words::of(note)),
+            },
+        }
+    }
+
+    /// How the call is now, for those who see it.
+    pub(crate) fn glance(&self, stats: Stats) {
+        if let Face::Screen(screen) = &self.face {
+            screen.glance(stats);
         }
     }
 
@@ -90,7 +119,7 @@ impl Ui {
     pub(crate) fn invite_as_guest(&self, note: &Note) {
         match note {
             Note::Invite { code: Some(code), .. } if !self.is_json() => {
-                self.words(words::invitation_of_a_guest(code));
+                self.words(Some(words::invitation_of_a_guest(code)));
             }
             _ => self.show(note),
         }
@@ -98,22 +127,34 @@ impl Ui {
 
     /// A way to the clipboard that only a live screen has.
     pub(crate) fn clipboard(&self) -> Option<Terminal> {
-        None
+        match &self.face {
+            Face::Screen(screen) => Some(Box::new(screen.clipboard())),
+            Face::Json(_) | Face::Plain(_) => None,
+        }
     }
 
-    /// What is asked of a person.
-    pub(crate) fn ask(&self, question: &str) {
-        if self.is_person() {
-            self.print(Print::Out(question.to_owned()));
+    /// The code, asked of a person.
+    pub(crate) fn ask_for_code(&self) {
+        match &self.face {
+            Face::Screen(screen) => screen.ask(Question::Code),
+            Face::Plain(printer) if self.is_person() => printer.print(Print::Out("Code: ".into())),
+            Face::Plain(_) | Face::Json(_) => {}
         }
     }
 
     /// What was typed next. Waits for ever after the end.
     pub(crate) async fn typed(&mut self) -> Typed {
         let lines = self.lines.get_or_insert_with(lines::lines);
-        tokio::select! {
-            Some(typed) = lines.recv() => typed,
-            () = broken(&mut self.broken) => Typed::Interrupt,
+        loop {
+            tokio::select! {
+                Some(typed) = lines.recv() => return typed,
+                () = broken(&mut self.broken) => return Typed::Interrupt,
+                () = self.resumed.next() => {
+                    if let Face::Screen(screen) = &self.face {
+                        screen.resumed();
+                    }
+                }
+            }
         }
     }
 
@@ -122,7 +163,7 @@ impl Ui {
     }
 
     /// The last words, printed before this returns unless stdout is stuck.
-    pub(crate) fn end(self, result: &Result<(), Failure>) {
+    pub(crate) fn end(mut self, result: &Result<(), Failure>) {
         match result {
             Ok(()) => self.show(&Note::Ended { reason: "left", exit: 0 }),
             Err(failure) => {
@@ -134,19 +175,24 @@ impl Ui {
                 self.show(&Note::Ended { reason: failure.kind.name(), exit: failure.kind.status() });
             }
         }
-        drop(self.printer);
-        let _ = self.printed.recv_timeout(LAST_WORDS);
-    }
-
-    fn words(&self, words: Words) {
-        if let Some(print) = plain(words) {
-            self.print(print);
+        // Whoever waits to hand in a line waits no longer.
+        self.lines = None;
+        match self.face {
+            Face::Json(printer) | Face::Plain(printer) => printer.end(LAST_WORDS),
+            Face::Screen(screen) => screen.end(LAST_WORDS),
         }
     }
 
-    fn print(&self, print: Print) {
-        // A terminal that has stood still for so long loses lines rather than the call.
-        let _ = self.printer.try_send(print);
+    fn words(&self, words: Option<Words>) {
+        let Some(words) = words else { return };
+        match &self.face {
+            Face::Json(printer) | Face::Plain(printer) => {
+                if let Some(print) = plain(words) {
+                    printer.print(print);
+                }
+            }
+            Face::Screen(screen) => screen.words(words),
+        }
     }
 }
 
@@ -163,27 +209,9 @@ pub(crate) fn fail(failure: &Failure) {
 
 async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
     let Some(breaks) = broken else { return std::future::pending().await };
-    let broke = breaks.await;
+    // A thread that ended without a word is as bad.
+    let _ = breaks.await;
     *broken = None;
-    if broke.is_err() {
-        std::future::pending().await
-    }
-}
-
-fn print(prints: &Receiver<Print>, breaks: oneshot::Sender<()>) {
-    while let Ok(print) = prints.recv() {
-        let written = match &print {
-            Print::Out(text) => {
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes()).and_then(|()| out.flush())
-            }
-            Print::Err(text) => io::stderr().lock().write_all(text.as_bytes()),
-        };
-        if written.is_err() && matches!(print, Print::Out(_)) {
-            let _ = breaks.send(());
-            return;
-        }
-    }
 }
 
 fn json(note: &Note) -> String {
@@ -213,9 +241,6 @@ fn plain(words: Words) -> Option<Print> {
     })
 }
 
-/// A minute of a lively room while the terminal stands still.
-const QUEUE: usize = 1_024;
-const STACK: usize = 128 * 1024;
 /// A terminal that takes longer is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

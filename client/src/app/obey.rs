@@ -42,6 +42,7 @@ impl App<'_> {
             }
         };
         reply(self.ui, answer);
+        self.glance();
     }
 
     fn later(&mut self, reply: Reply, answer: impl Future<Output = Answer> + Send + 'static) {

@@ -1,0 +1,77 @@
+//! The terminal's own settings: taken over, given back whatever happens.
+
+use std::env;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+
+/// Asked by whoever ends the program, wherever that is.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    // A pasted line is text, not keys: a line end in it must not send.
+    write(b"\x1b[?2004h")
+}
+
+/// As it was before. Once; later calls do nothing.
+pub(super) fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = write(b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
+        let _ = disable_raw_mode();
+    }
+}
+
+/// The same where writing might never return.
+pub(super) fn give_back_quietly() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
+pub(super) fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Columns and rows.
+pub(super) fn size() -> (usize, usize) {
+    match crossterm::terminal::size() {
+        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.into(), rows.into()),
+        // A line to a terminal that does not tell; the size that all of them once had.
+        _ => (80, 24),
+    }
+}
+
+/// https://no-color.org
+pub(super) fn colours() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether more than ASCII can be shown.
+pub(super) fn unicode() -> bool {
+    let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = text("LC_ALL").or_else(|| text("LC_CTYPE")).or_else(|| text("LANG"));
+    let utf8 = |locale: String| locale.to_lowercase().replace('-', "").contains("utf8");
+    cfg!(windows) || (locale.is_some_and(utf8) && env::var_os("TERM").is_none_or(|term| term != "linux"))
+}
+
+/// Whether lines are wrapped anew when the window is narrowed: nearly everywhere, but not in these.
+pub(super) fn reflows() -> bool {
+    let term = env::var("TERM").unwrap_or_default();
+    let inside = |name| env::var_os(name).is_some();
+    let screen = term.starts_with("screen") && !inside("TMUX");
+    !(inside("XTERM_VERSION") || screen || term == "linux" || term.starts_with("st-"))
+}
+
+/// Stops the whole job, as Ctrl-Z does where it is no key; returns when it is continued.
+#[cfg(unix)]
+pub(super) fn stop() {
+    let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+}
+
+#[cfg(not(unix))]
+pub(super) fn stop() {}
