@@ -51,14 +51,16 @@ impl Host {
             seed: seed()?,
         };
         let relay_seed = seed()?;
+        let relay_doors = relay::Doors::new(door.udp, Vec::new());
+        let doors = signaling::Doors { tcp: vec![door.tcp], relay: Some(relay_doors.hand()) };
         let signaling = tokio::spawn(async move {
-            if let Err(error) = signaling::serve(door.tcp, config, std::future::pending()).await {
+            if let Err(error) = signaling::serve(doors, config, std::future::pending()).await {
                 tracing::error!(%error, "signaling stopped");
             }
         });
         let relay = tokio::spawn(async move {
             if let Err(error) =
-                relay::serve(door.udp, relay_key, relay_id, relay_seed, std::future::pending()).await
+                relay::serve(relay_doors, relay_key, relay_id, relay_seed, std::future::pending()).await
             {
                 tracing::error!(%error, "relay stopped");
             }

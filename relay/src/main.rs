@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use relay::{Doors, program};
 use tokio::net::UdpSocket;
 use vc_core::crypto::ticket::RelayKey;
 
@@ -13,37 +14,44 @@ use vc_core::crypto::ticket::RelayKey;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Address and UDP port to listen on
+    /// Address and port to listen on, UDP and TCP
     #[arg(long, default_value = "0.0.0.0:47700")]
     listen: SocketAddr,
+    /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
+    #[arg(long, value_name = "PORT", conflicts_with = "no_tcp")]
+    also: Vec<u16>,
+    /// UDP only, because another program has the TCP port
+    #[arg(long)]
+    no_tcp: bool,
     /// The key shared with the signaling server; made if the file does not exist
     #[arg(long)]
     key_file: PathBuf,
 }
 
 #[tokio::main(flavor = "current_thread")]
-#[allow(clippy::print_stderr)]
 async fn main() -> ExitCode {
-    let Err(error) = run(Args::parse()).await else { return ExitCode::SUCCESS };
-    // One line, without the system's number for it and whatever the environment asks anyhow to add.
-    let text = format!("{error:#}");
-    eprintln!("{}.", text.split(" (os error").next().unwrap_or_default());
-    ExitCode::FAILURE
+    program::end(run(Args::parse()).await)
 }
 
 #[allow(clippy::print_stdout)]
 async fn run(args: Args) -> anyhow::Result<()> {
-    let key = relay::key_file::load_or_create(&args.key_file).with_context(|| {
-        format!("The key file {} cannot be used (choose another, or mend it)", args.key_file.display())
-    })?;
+    let key = program::key(&args.key_file)?;
     let id = relay::key_file::relay_id(&key);
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("The system gives no random bytes")?;
+    let seed = program::seed()?;
     let socket = UdpSocket::bind(args.listen)
         .await
         .with_context(|| format!("UDP {} cannot be opened (choose another with --listen)", args.listen))?;
-    println!("Relay is listening on UDP {}", socket.local_addr()?);
-    let stats = relay::serve(socket, RelayKey::new(key), id, seed, relay::server::stop_signal()).await?;
+    let addr = socket.local_addr()?;
+    let tcp = match args.no_tcp {
+        true => Vec::new(),
+        false => {
+            program::listen(addr, &args.also, "choose another with --listen, or leave it with --no-tcp")
+                .await?
+        }
+    };
+    println!("Relay is listening on UDP {addr}{}", if args.no_tcp { "" } else { " and TCP" });
+    let doors = Doors::new(socket, tcp);
+    let stats = relay::serve(doors, RelayKey::new(key), id, seed, relay::server::stop_signal()).await?;
     println!(
         "Stopped; {} packets forwarded, {} dropped",
         stats.counters.forwarded,

@@ -1,64 +1,81 @@
-//! The UDP edge: receives, asks the forwarder, sends.
+//! The edge: receives by UDP and TCP, asks the forwarder, sends.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use rand_core::SeedableRng;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
+use vc_core::crypto::keys::{Rng, kdf};
 use vc_core::crypto::ticket::RelayKey;
-use vc_core::io::Time;
+use vc_core::io::{Hop, Socket, Time};
 use vc_core::net::forward::{Counters, Forwarder, Limits, Verdict};
-use vc_core::protocol::packet::MAX_UDP;
+use vc_core::protocol::packet::{MAX_UDP, Packet};
+
+use crate::doors::{Doors, welcome};
+use crate::streams::Streams;
 
 /// What a relay did. Numbers only.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     pub received: u64,
-    /// Sends that the system refused: its buffer was full, or it knows no route.
+    /// What the system refused to send, because its buffer was full or it knows no route, and what a slow TCP
+    /// connection did not take in time.
     pub unsent: u64,
+    /// TCP connections for which there was no room.
+    pub turned_away: u64,
     pub counters: Counters,
 }
 
-/// Serves until `shutdown` is ready. Fails only if the socket does for good.
+/// Serves until `shutdown` is ready. Fails only if the UDP socket does for good.
 pub async fn serve(
-    socket: UdpSocket,
+    doors: Doors,
     key: RelayKey,
     relay_id: [u8; 4],
     seed: [u8; 32],
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
-    serve_with(socket, Forwarder::new(key, relay_id, Limits::default(), seed), shutdown).await
+    let tcp = *kdf::<32>(&seed, "tcp sources", &[]).as_bytes();
+    serve_with(doors, Forwarder::new(key, relay_id, Limits::default(), seed), tcp, shutdown).await
 }
 
-/// The same with limits of one's own.
+/// The same with limits of one's own. `seed` spreads TCP's sources over their buckets.
 pub async fn serve_with(
-    socket: UdpSocket,
+    doors: Doors,
     forwarder: Forwarder,
+    seed: [u8; 32],
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<Stats> {
+    let Doors { udp, tcp, hand, mut accepted } = doors;
     // The system may grant less; then floods cost more.
-    let _ = SockRef::from(&socket).set_recv_buffer_size(BUFFER);
-    let _ = SockRef::from(&socket).set_send_buffer_size(BUFFER);
-    let mut edge = Edge { socket, forwarder, start: Instant::now(), stats: Stats::default() };
+    let _ = SockRef::from(&udp).set_recv_buffer_size(BUFFER);
+    let _ = SockRef::from(&udp).set_send_buffer_size(BUFFER);
+    let mut welcoming = tokio::task::JoinSet::new();
+    welcoming.spawn(welcome(tcp, hand));
+    let streams = Streams::new(&mut Rng::from_seed(seed));
+    let mut edge = Edge { udp, streams, forwarder, start: Instant::now(), stats: Stats::default() };
     // Until readiness was awaited once, a try_send would only say "would block".
-    edge.socket.writable().await?;
+    edge.udp.writable().await?;
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            ready = edge.socket.readable() => {
+            ready = edge.udp.readable() => {
                 ready?;
                 edge.batch();
             }
+            (from, packet) = edge.streams.next() => edge.streamed(from, packet),
+            Some(accepted) = accepted.recv() => edge.streams.add(edge.now(), accepted),
             _ = sweep.tick() => edge.sweep(),
         }
     }
     edge.stats.counters = edge.forwarder.counters().clone();
+    edge.stats.turned_away = edge.streams.turned_away;
     Ok(edge.stats)
 }
 
@@ -82,7 +99,8 @@ pub async fn stop_signal() {
 }
 
 struct Edge {
-    socket: UdpSocket,
+    udp: UdpSocket,
+    streams: Streams,
     forwarder: Forwarder,
     start: Instant,
     stats: Stats,
@@ -91,14 +109,14 @@ struct Edge {
 impl Edge {
     /// Takes what has arrived, within measure: timers and shutdown must have their turn in a flood.
     fn batch(&mut self) {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let wall = u32::try_from(wall.as_secs()).unwrap_or(u32::MAX);
-        let now = self.now();
+        let (now, wall) = (self.now(), wall());
         // One byte longer than any packet of ours, so that what was cut off is malformed, too.
         let mut buffer = [0; MAX_UDP + 1];
         for _ in 0..BATCH {
-            match self.socket.try_recv_from(&mut buffer) {
-                Ok((len, from)) => self.packet(now, wall, from, &mut buffer, len),
+            match self.udp.try_recv_from(&mut buffer) {
+                Ok((len, from)) => {
+                    self.packet(now, wall, from.into(), buffer.get_mut(..len).unwrap_or_default());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP message about something sent earlier; anybody can cause it and it says nothing of this socket.
                 Err(_) => {}
@@ -106,28 +124,41 @@ impl Edge {
         }
     }
 
-    fn packet(&mut self, now: Time, wall: u32, from: SocketAddr, buffer: &mut [u8], len: usize) {
+    fn streamed(&mut self, from: SocketAddr, mut packet: Vec<u8>) {
+        let now = self.now();
+        if self.packet(now, wall(), Hop { socket: Socket::Tcp, addr: from }, &mut packet) {
+            self.streams.is_of_use(now, from);
+        }
+    }
+
+    /// True if it came from the owner of a place.
+    fn packet(&mut self, now: Time, wall: u32, from: Hop, packet: &mut [u8]) -> bool {
         self.stats.received += 1;
-        let packet = buffer.get(..len).unwrap_or_default();
-        match self.forwarder.handle(now, wall, from.into(), packet) {
-            Verdict::Drop(_) => {}
-            Verdict::Reply(reply) => self.send(&reply, from),
+        match self.forwarder.handle(now, wall, from, packet) {
+            Verdict::Drop(_) => false,
+            Verdict::Reply(reply) => {
+                self.send(&reply, from);
+                matches!(Packet::parse(&reply), Ok(Packet::Bound(_) | Packet::Kept { .. }))
+            }
             Verdict::Forward { to, header, inner } => {
                 // The header goes where the longer one of the packet up was, so the inner packet stays in place.
                 let start = inner.start.saturating_sub(header.len());
-                if let Some(down) = buffer.get_mut(start..inner.end) {
+                if let Some(down) = packet.get_mut(start..inner.end) {
                     down[..header.len()].copy_from_slice(&header);
-                    self.send(down, to.addr);
+                    self.send(down, to);
                 }
+                true
             }
         }
     }
 
     /// Voice that cannot be sent now is worth nothing later.
-    fn send(&mut self, bytes: &[u8], to: SocketAddr) {
-        if self.socket.try_send_to(bytes, to).is_err() {
-            self.stats.unsent += 1;
-        }
+    fn send(&mut self, bytes: &[u8], to: Hop) {
+        let sent = match to.socket {
+            Socket::Tcp => self.streams.send(to.addr, bytes),
+            Socket::Main | Socket::Spare(_) => self.udp.try_send_to(bytes, to.addr).is_ok(),
+        };
+        self.stats.unsent += u64::from(!sent);
     }
 
     fn sweep(&mut self) {
@@ -135,11 +166,18 @@ impl Edge {
         if self.forwarder.next_expiry().is_some_and(|at| at <= now) {
             self.forwarder.expire(now);
         }
+        self.streams.sweep(now);
     }
 
     fn now(&self) -> Time {
         Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
+}
+
+/// Unix seconds.
+fn wall() -> u32 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(wall.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// A tenth of a second of 200 Mbit/s: what arrives while the process is not scheduled.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use relay::Doors;
 use vc_core::crypto::keys::{Secret, mac16};
 use vc_core::crypto::ticket::{RelayKey, TicketBody};
 use vc_core::net::forward::rate::Rate;
@@ -76,7 +77,11 @@ fn run(flood: bool) -> (f64, Duration) {
             let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
             tell.send(socket.local_addr().unwrap()).unwrap();
             let forwarder = Forwarder::new(key(), [1; 4], limits, [1; 32]);
-            let stats = relay::serve_with(socket, forwarder, async { drop(stopped.await) }).await.unwrap();
+            let stats = relay::serve_with(Doors::new(socket, Vec::new()), forwarder, [2; 32], async {
+                drop(stopped.await)
+            })
+            .await
+            .unwrap();
             println!("received {}, unsent {}, {:?}", stats.received, stats.unsent, stats.counters);
         });
     });

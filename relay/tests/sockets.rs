@@ -1,121 +1,15 @@
 //! A relay with real sockets on loopback.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+mod scene;
 
-use relay::Stats;
+use std::time::Duration;
+
+use scene::{Client, Running, slot, ticket};
 use tokio::net::UdpSocket;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use vc_core::crypto::keys::{Secret, mac16};
-use vc_core::crypto::ticket::{RelayKey, Ticket, TicketBody};
-use vc_core::net::forward::rate::Rate;
-use vc_core::net::forward::{Forwarder, Limits, Quota, Reason};
-use vc_core::protocol::member::Slot;
-use vc_core::protocol::packet::{self, Bind, Packet};
-
-const ID: [u8; 4] = [4; 4];
-
-struct Running {
-    addr: SocketAddr,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<Stats>>,
-}
-
-impl Running {
-    async fn start(limits: Limits) -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), limits).await
-    }
-
-    async fn start_at(addr: SocketAddr, limits: Limits) -> Self {
-        let socket = UdpSocket::bind(addr).await.unwrap();
-        let addr = socket.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let forwarder = Forwarder::new(key(), ID, limits, [addr.port() as u8; 32]);
-        let task = tokio::spawn(relay::serve_with(socket, forwarder, async {
-            let _ = stopped.await;
-        }));
-        Self { addr, stop, task }
-    }
-
-    async fn stop(self) -> Stats {
-        self.stop.send(()).unwrap();
-        self.task.await.unwrap().unwrap()
-    }
-}
-
-fn key() -> RelayKey {
-    RelayKey::new(Secret::new([7; 32]))
-}
-
-fn ticket(slot: u8) -> Ticket {
-    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as u32;
-    let body = TicketBody {
-        relay: ID,
-        room: [1; 8],
-        slot,
-        slots: 16,
-        class: 0,
-        not_after: wall + 3_600,
-        serial: [0; 8],
-    };
-    key().mint(&body)
-}
-
-fn slot(n: u8) -> Slot {
-    Slot::new(n).unwrap()
-}
-
-/// A bound client.
-struct Client {
-    socket: UdpSocket,
-    bind: u32,
-}
-
-impl Client {
-    async fn bind(relay: SocketAddr, n: u8) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.connect(relay).await.unwrap();
-        let mut client = Self { socket, bind: 0 };
-        client.rebind(n).await;
-        client
-    }
-
-    async fn rebind(&mut self, n: u8) {
-        let ticket = ticket(n);
-        let mut bind = Bind { version: 1, body: ticket.body, nonce: [3; 8], cookie: [0; 16], mac: [0; 16] };
-        loop {
-            bind.mac = mac16(ticket.kb.as_bytes(), &[&bind.authenticated()]);
-            self.socket.send(&bind.packet()).await.unwrap();
-            match Packet::parse(&self.heard().await).unwrap() {
-                Packet::Retry { cookie, .. } => bind.cookie = cookie,
-                Packet::Bound(bound) => {
-                    self.bind = bound.bind;
-                    return;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    async fn heard(&self) -> Vec<u8> {
-        let mut buffer = [0; 2_000];
-        let len =
-            timeout(Duration::from_secs(5), self.socket.recv(&mut buffer)).await.expect("silence").unwrap();
-        buffer[..len].to_vec()
-    }
-
-    async fn say(&self, to: u8, inner: &[u8]) {
-        self.socket.send(&packet::up(self.bind, slot(to), inner)).await.unwrap();
-    }
-}
-
-fn unmetered() -> Limits {
-    let rate = Rate::per_second(1 << 30, 1 << 30);
-    Limits { classes: vec![Quota { bytes: rate, packets: rate }], total: rate, ..Limits::default() }
-}
+use vc_core::net::forward::{Limits, Reason};
+use vc_core::protocol::packet::{self, Bind};
 
 #[tokio::test]
 async fn two_clients_hear_each_other_through_the_relay() {
@@ -192,7 +86,7 @@ async fn a_client_that_went_away_does_not_disturb_the_others() {
 
 #[tokio::test]
 async fn voice_goes_on_under_a_flood_of_garbage() {
-    let relay = Running::start(unmetered()).await;
+    let relay = Running::start(scene::unmetered()).await;
     let (a, b) = (Client::bind(relay.addr, 0).await, Client::bind(relay.addr, 1).await);
     let flood = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut heard = 0;

@@ -17,4 +17,4 @@ pub mod server;
 
 pub use config::{Config, Limits, RelayInfo};
 pub use room::{ConnId, Counters, Input, Output, Rooms};
-pub use server::serve;
+pub use server::{Doors, serve};

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::ensure;
 use clap::Parser;
-use signaling::{Config, Limits, RelayInfo};
-use tokio::net::TcpListener;
+use relay::program;
+use signaling::{Config, Doors, Limits, RelayInfo};
 use vc_core::crypto::keys::StaticKey;
 use vc_core::crypto::ticket::RelayKey;
 use vc_core::room::code::base32;
@@ -19,61 +19,53 @@ struct Args {
     /// Address and TCP port to listen on
     #[arg(long, default_value = "0.0.0.0:47700")]
     listen: SocketAddr,
+    /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
+    #[arg(long, value_name = "PORT")]
+    also: Vec<u16>,
     /// This server's key; made if the file does not exist
     #[arg(long)]
     key_file: PathBuf,
-    /// A relay's address for clients; 0.0.0.0:PORT means the host that this server is reached at
+    /// A relay's address for clients; 0.0.0.0:PORT means the host that this server is reached at. May be given again:
+    /// each room gets three of them
     #[arg(long, requires = "relay_key_file")]
-    relay: Option<SocketAddr>,
-    /// The key shared with that relay
+    relay: Vec<SocketAddr>,
+    /// The key shared with that relay, once for each
     #[arg(long, requires = "relay")]
-    relay_key_file: Option<PathBuf>,
+    relay_key_file: Vec<PathBuf>,
     /// Another place that tells clients their public address (any relay does); given up to twice
     #[arg(long)]
     probe: Vec<SocketAddr>,
 }
 
 #[tokio::main(flavor = "current_thread")]
-#[allow(clippy::print_stderr)]
 async fn main() -> ExitCode {
-    let Err(error) = run(Args::parse()).await else { return ExitCode::SUCCESS };
-    // One line, without the system's number for it and whatever the environment asks anyhow to add.
-    let text = format!("{error:#}");
-    eprintln!("{}.", text.split(" (os error").next().unwrap_or_default());
-    ExitCode::FAILURE
+    program::end(run(Args::parse()).await)
 }
 
 #[allow(clippy::print_stdout)]
 async fn run(args: Args) -> anyhow::Result<()> {
-    let key = StaticKey::from_bytes(*load(&args.key_file)?.as_bytes());
-    let relays = match (args.relay, &args.relay_key_file) {
-        (Some(addr), Some(path)) => {
-            let key = load(path)?;
-            vec![RelayInfo { addr, id: relay::key_file::relay_id(&key), key: RelayKey::new(key) }]
-        }
-        _ => Vec::new(),
-    };
+    let key = StaticKey::from_bytes(*program::key(&args.key_file)?.as_bytes());
+    ensure!(
+        args.relay.len() == args.relay_key_file.len(),
+        "Each --relay needs its --relay-key-file, in the same order"
+    );
+    let mut relays = Vec::new();
+    for (addr, file) in args.relay.iter().zip(&args.relay_key_file) {
+        let key = program::key(file)?;
+        relays.push(RelayInfo { addr: *addr, id: relay::key_file::relay_id(&key), key: RelayKey::new(key) });
+    }
     let probes = args.relay.into_iter().chain(args.probe).collect();
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("The system gives no random bytes")?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("TCP {} cannot be opened (choose another with --listen)", args.listen))?;
-    let addr = listener.local_addr()?;
+    let seed = program::seed()?;
+    let tcp = program::listen(args.listen, &args.also, "choose another with --listen").await?;
     let key_text = base32(&key.public().0);
-    if addr.ip().is_unspecified() {
-        // Only the operator knows under which name the machine is reached.
-        println!("Friends reach this server at HOST:{}#{key_text}", addr.port());
-    } else {
-        println!("Friends reach this server at {addr}#{key_text}");
+    if let Some(addr) = tcp.first().map(tokio::net::TcpListener::local_addr).transpose()? {
+        match addr.ip().is_unspecified() {
+            // Only the operator knows under which name the machine is reached.
+            true => println!("Friends reach this server at HOST:{}#{key_text}", addr.port()),
+            false => println!("Friends reach this server at {addr}#{key_text}"),
+        }
     }
     let config = Config { key, relays, probes, limits: Limits::default(), seed };
-    signaling::serve(listener, config, relay::server::stop_signal()).await?;
+    signaling::serve(Doors { tcp, relay: None }, config, relay::server::stop_signal()).await?;
     Ok(())
-}
-
-fn load(path: &std::path::Path) -> anyhow::Result<vc_core::crypto::keys::Secret<32>> {
-    relay::key_file::load_or_create(path).with_context(|| {
-        format!("The key file {} cannot be used (choose another, or mend it)", path.display())
-    })
 }

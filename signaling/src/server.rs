@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 // Its queue is a list: tokio's takes 800 bytes for each idle connection.
 use futures_channel::mpsc as list;
 use rand_core::{RngCore, SeedableRng};
+use relay::doors::{ACCEPT_PAUSE, Accepted, accept, is_for_relay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,14 +26,17 @@ use crate::config::Config;
 use crate::line::{Fed, Line};
 use crate::room::{ConnId, Counters, Input, Output, Rooms};
 
-/// Serves until `shutdown` is ready. Fails only if the listener does for good.
-pub async fn serve(
-    listener: TcpListener,
-    config: Config,
-    shutdown: impl Future<Output = ()>,
-) -> io::Result<Counters> {
+/// Where the server is reached.
+pub struct Doors {
+    pub tcp: Vec<TcpListener>,
+    /// A relay in this process, whose connections arrive at the same ports.
+    pub relay: Option<mpsc::Sender<Accepted>>,
+}
+
+/// Serves until `shutdown` is ready.
+pub async fn serve(doors: Doors, config: Config, shutdown: impl Future<Output = ()>) -> io::Result<Counters> {
     let (news, mut events) = mpsc::channel(EVENTS);
-    let mut edge = Edge::new(config, news);
+    let mut edge = Edge::new(config, news, doors.relay);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
@@ -39,8 +44,8 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => return Ok(edge.rooms.counters().clone()),
             Some(event) = events.recv() => edge.event(event),
-            accepted = listener.accept(), if edge.tasks.len() < edge.max_tasks => match accepted {
-                Ok((stream, from)) => edge.accepted(stream, from.ip()),
+            accepted = accept(&doors.tcp), if edge.tasks.len() < edge.max_tasks => match accepted {
+                Ok((stream, from)) => edge.accepted(stream, from),
                 // Out of descriptors, or the connection died in the queue: the listener itself is sound.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -59,6 +64,7 @@ struct Edge {
     wires: BTreeMap<ConnId, Wire>,
     next: ConnId,
     news: mpsc::Sender<Event>,
+    relay: Option<mpsc::Sender<Accepted>>,
     tasks: JoinSet<()>,
     max_tasks: usize,
 }
@@ -76,7 +82,7 @@ enum Event {
 }
 
 impl Edge {
-    fn new(config: Config, news: mpsc::Sender<Event>) -> Self {
+    fn new(config: Config, news: mpsc::Sender<Event>, relay: Option<mpsc::Sender<Accepted>>) -> Self {
         let mut rng = Rng::from_seed(config.seed);
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
@@ -89,6 +95,7 @@ impl Edge {
             wires: BTreeMap::new(),
             next: 0,
             news,
+            relay,
             tasks: JoinSet::new(),
         }
     }
@@ -99,10 +106,10 @@ impl Edge {
         self.rooms.handle(now, u32::try_from(wall.as_secs()).unwrap_or(u32::MAX), input);
     }
 
-    fn accepted(&mut self, stream: TcpStream, from: std::net::IpAddr) {
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
         let conn = self.next;
         self.next += 1;
-        self.tell(Input::Opened { conn, from });
+        self.tell(Input::Opened { conn, from: from.ip() });
         self.act();
         if !self.rooms.is_open(conn) {
             return;
@@ -112,7 +119,8 @@ impl Edge {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let line = Line::new(self.key.clone(), Rng::from_seed(seed));
-        let carrier = Carrier { conn, line, outbox, queued: queued.clone(), news: self.news.clone() };
+        let (queued_too, news, relay) = (queued.clone(), self.news.clone(), self.relay.clone());
+        let carrier = Carrier { conn, from, line, outbox, queued: queued_too, news, relay };
         let task = self.tasks.spawn(carrier.carry(stream));
         self.wires.insert(conn, Wire { out, queued, task });
     }
@@ -159,25 +167,48 @@ impl Edge {
 /// One connection's task: owns the socket and the seal.
 struct Carrier {
     conn: ConnId,
+    from: SocketAddr,
     line: Line,
     outbox: list::UnboundedReceiver<Vec<u8>>,
     queued: Arc<AtomicUsize>,
     news: mpsc::Sender<Event>,
+    relay: Option<mpsc::Sender<Accepted>>,
 }
 
 impl Carrier {
     async fn carry(mut self, mut stream: TcpStream) {
         // Small messages that somebody waits for.
         let _ = stream.set_nodelay(true);
-        match self.exchange(&stream).await {
+        let first = match self.first(&mut stream).await {
+            Ok(Some(first)) => first,
+            // The server closes: nothing was said that deserves a last word.
+            Ok(None) => return,
+            Err(Broken) => return drop(self.news.send(Event::Gone(self.conn)).await),
+        };
+        if let Some(relay) = self.relay.take().filter(|_| is_for_relay(first)) {
+            // A relay that is that busy turns it away, as it would at a door of its own.
+            let _ = relay.try_send(Accepted { stream, from: self.from, first: first.to_vec() });
+            return drop(self.news.send(Event::Gone(self.conn)).await);
+        }
+        match self.exchange(&stream, first).await {
             Ok(last) => drop(timeout(GOODBYE, goodbye(&mut stream, last)).await),
             Err(Broken) => drop(self.news.send(Event::Gone(self.conn)).await),
         }
     }
 
+    /// The first two bytes tell for whom a connection is.
+    async fn first(&mut self, stream: &mut TcpStream) -> Result<Option<[u8; 2]>, Broken> {
+        let mut first = [0; 2];
+        tokio::select! {
+            read = stream.read_exact(&mut first) => read.map(|_| Some(first)).map_err(|_| Broken),
+            Err(_) = self.outbox.recv() => Ok(None),
+        }
+    }
+
     /// `Ok`: the server closes, after these bytes. `Err`: the client did, or broke the rules of the line.
-    async fn exchange(&mut self, stream: &TcpStream) -> Result<Vec<u8>, Broken> {
+    async fn exchange(&mut self, stream: &TcpStream, first: [u8; 2]) -> Result<Vec<u8>, Broken> {
         let mut pending = Pending::default();
+        self.line.feed(&first).map_err(|_| Broken)?;
         loop {
             tokio::select! {
                 ready = stream.readable() => {
@@ -270,8 +301,6 @@ const CHUNK: usize = 8 << 10;
 /// All connections share this queue to the rooms; a full one slows the readers, not the rooms.
 const EVENTS: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
-/// Time for the descriptors of closing connections to come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Connections beyond the limit that are being told so.
 const CLOSING: usize = 256;

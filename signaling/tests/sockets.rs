@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand_core::SeedableRng;
 use signaling::line::MAX_FRAME;
-use signaling::{Config, Counters, Limits};
+use signaling::{Config, Counters, Doors, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -36,22 +36,26 @@ impl Running {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let config = Config {
-            key: StaticKey::from_bytes([1; 32]),
-            relays: Vec::new(),
-            probes: vec!["0.0.0.0:1".parse().unwrap()],
-            limits: Limits::default(),
-            seed: [seed; 32],
-        };
-        let task = tokio::spawn(signaling::serve(listener, config, async {
-            let _ = stopped.await;
-        }));
+        let task =
+            tokio::spawn(signaling::serve(Doors { tcp: vec![listener], relay: None }, config(seed), async {
+                let _ = stopped.await;
+            }));
         Self { addr, stop, task }
     }
 
     async fn stop(self) -> Counters {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap()
+    }
+}
+
+fn config(seed: u8) -> Config {
+    Config {
+        key: StaticKey::from_bytes([1; 32]),
+        relays: Vec::new(),
+        probes: vec!["0.0.0.0:1".parse().unwrap()],
+        limits: Limits::default(),
+        seed: [seed; 32],
     }
 }
 
@@ -268,4 +272,28 @@ async fn after_a_restart_a_member_reclaims_its_room_under_the_same_number() {
     assert!(matches!(a.heard().await, Some(ToClient::Seat { slot, .. }) if slot.index() == 0));
     b.join(nameplate).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_for_the_relay_is_handed_over_whole_and_not_counted_as_ours() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (hand, mut handed) = tokio::sync::mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let doors = Doors { tcp: vec![listener], relay: Some(hand) };
+    let task = tokio::spawn(signaling::serve(doors, config(1), async {
+        let _ = stopped.await;
+    }));
+    let mut member = TcpStream::connect(addr).await.unwrap();
+    let bind = frame(&[0xE2; vc_core::protocol::packet::BIND_LEN]);
+    member.write_all(&bind).await.unwrap();
+    let mut accepted = timeout(Duration::from_secs(5), handed.recv()).await.unwrap().unwrap();
+    assert_eq!(accepted.from, member.local_addr().unwrap());
+    let mut rest = vec![0; bind.len() - accepted.first.len()];
+    accepted.stream.read_exact(&mut rest).await.unwrap();
+    assert_eq!([accepted.first, rest].concat(), bind);
+    Client::dial(addr).await;
+    stop.send(()).unwrap();
+    let counters = task.await.unwrap().unwrap();
+    assert_eq!((counters.opened, counters.frames, counters.refused), (2, 1, 0));
 }

@@ -279,6 +279,8 @@ pub const TRANSPORT_HEADER: usize = 9;
 pub const TAG: usize = 16;
 pub const INIT_NOISE: usize = 104;
 pub const RESP_NOISE: usize = 48;
+/// Longer than the RETRY and the BOUND that it causes.
+pub const BIND_LEN: usize = 96;
 /// Wire version in BIND; the rest of the protocol learns it under the PAKE.
 pub const VERSION: u8 = 1;
 
@@ -297,8 +299,6 @@ const KEPT: u8 = 0xE8;
 const RESET: u8 = 0xE9;
 /// Longer than the PROBED it causes: no reflection gain.
 const PROBE_PAD: usize = 23;
-/// Longer than the RETRY and the BOUND that it causes.
-const BIND_LEN: usize = 96;
 const BIND_MAC_AT: usize = 1 + 1 + 1 + 32 + 8 + 16;
 
 #[cfg(test)]
