@@ -317,16 +317,22 @@ impl<'a> App<'a> {
                 self.names.insert(*id, name.clone());
                 self.plan.sound.set_alone(false);
             }
+            Event::Renamed { id, name } => drop(self.names.insert(*id, name.clone())),
+            // What is said of us to programs, who did it, carries our name like any other.
+            Event::Entered { me } => drop(self.names.insert(*me, self.plan.room.name.clone())),
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(_)
-            | Event::Entered { .. }
             | Event::Moved { .. }
             | Event::Reconnecting { .. }
             | Event::Back { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
             | Event::Muted { .. }
+            | Event::Door { .. }
+            | Event::NewCode { .. }
+            | Event::CheckChanged
+            | Event::Denied(_)
             | Event::Unreachable { .. }
             | Event::WrongCode { .. }
             | Event::Locked

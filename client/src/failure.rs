@@ -140,7 +140,12 @@ impl From<Error> for Failure {
             Error::Locked => (
                 Kind::Closed,
                 "The room takes nobody in any more, because too many wrong codes were tried.",
-                "Ask your friend to create a new room.",
+                "Ask your friend for a new code (/invite).",
+            ),
+            Error::Closed => (
+                Kind::Closed,
+                "The room is locked: its members let nobody in.",
+                "Ask a friend inside to type /unlock, then try again.",
             ),
             Error::Version => (
                 Kind::Version,

@@ -1,7 +1,7 @@
 //! Everything the client has to say, once: `--json` prints it as it is (docs/EVENTS.md), ui.rs in words.
 
 use serde::Serialize;
-use vc_core::io::{Counters, Parting, Rung};
+use vc_core::io::{Counters, Denial, Parting, Rung};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
@@ -51,6 +51,24 @@ pub(crate) enum Note {
         id: Id,
         name: String,
         muted: bool,
+    },
+    Renamed {
+        id: Id,
+        name: String,
+    },
+    Door {
+        open: bool,
+        by: Id,
+        name: String,
+    },
+    NewCode {
+        by: Id,
+        name: String,
+    },
+    CheckChanged,
+    Denied {
+        why: &'static str,
+        message: &'static str,
     },
     Reconnecting {
         id: Id,
@@ -253,6 +271,18 @@ pub(crate) fn parting(why: Parting) -> &'static str {
     }
 }
 
+pub(crate) fn denied(denial: Denial) -> Note {
+    let (why, message) = match denial {
+        Denial::NotCreator => ("not_creator", "Only whoever made the room can remove somebody."),
+        Denial::NobodyThere => ("nobody_there", "There is no such member."),
+        Denial::NoServer => (
+            "no_server",
+            "The old code is dead. A new one needs the server, which does not answer; it follows when it does.",
+        ),
+    };
+    Note::Denied { why, message }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
@@ -279,6 +309,11 @@ pub(crate) mod tests {
             Note::Said { text: text() },
             Note::Undelivered { to: id(), name: name(), text: text() },
             Note::Muted { id: id(), name: name(), muted: true },
+            Note::Renamed { id: id(), name: name() },
+            Note::Door { open: false, by: id(), name: name() },
+            Note::NewCode { by: id(), name: name() },
+            Note::CheckChanged,
+            denied(Denial::NotCreator),
             Note::Reconnecting { id: id(), name: name() },
             Note::Back { id: id(), name: name() },
             Note::Unreachable { id: id(), name: name() },
@@ -309,6 +344,11 @@ pub(crate) mod tests {
             | Note::Said { .. }
             | Note::Undelivered { .. }
             | Note::Muted { .. }
+            | Note::Renamed { .. }
+            | Note::Door { .. }
+            | Note::NewCode { .. }
+            | Note::CheckChanged
+            | Note::Denied { .. }
             | Note::Reconnecting { .. }
             | Note::Back { .. }
             | Note::Unreachable { .. }

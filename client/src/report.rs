@@ -88,6 +88,11 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &BTreeMap<MemberId, String
             Note::Undelivered { to: (*to).into(), name: name(to), text: text.clone() }
         }
         Event::Muted { id, muted } => Note::Muted { id: (*id).into(), name: name(id), muted: *muted },
+        Event::Renamed { id, name } => Note::Renamed { id: (*id).into(), name: name.clone() },
+        Event::Door { open, by } => Note::Door { open: *open, by: (*by).into(), name: name(by) },
+        Event::NewCode { by } => Note::NewCode { by: (*by).into(), name: name(by) },
+        Event::CheckChanged => Note::CheckChanged,
+        Event::Denied(denial) => note::denied(*denial),
         Event::Unreachable { id, name } => Note::Unreachable { id: (*id).into(), name: name.clone() },
         Event::WrongCode { tries } => Note::WrongCode { tries: *tries },
         Event::Locked => Note::Locked,

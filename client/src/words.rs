@@ -59,7 +59,18 @@ impl Words {
             Note::WrongCode { tries } => {
                 format!("Somebody tried to enter with wrong words ({tries} so far).")
             }
-            Note::Locked => "Too many wrong words: this code lets nobody in any more.".to_owned(),
+            Note::Locked => {
+                "Too many wrong words: this code lets nobody in any more; a new one does.".to_owned()
+            }
+            Note::Renamed { name, .. } => format!("Somebody is called {name} now."),
+            Note::Door { open: false, name, .. } => format!("{name} locked the room: nobody can join."),
+            Note::Door { open: true, name, .. } => {
+                format!("{name} opened the room: the code lets friends in.")
+            }
+            Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
+            Note::Denied { message, .. } => (*message).to_owned(),
+            // Who came or went was said.
+            Note::CheckChanged => return None,
             Note::Signaling { up: false } => {
                 "The server is lost: the call goes on, but nobody can join.".to_owned()
             }

@@ -15,6 +15,8 @@ pub enum Error {
     Full,
     #[error("the room takes no new members: too many wrong codes were tried")]
     Locked,
+    #[error("the room is locked: its members let nobody in")]
+    Closed,
     #[error("the other side speaks another version of the protocol")]
     Version,
     #[error("the signaling server cannot be reached")]

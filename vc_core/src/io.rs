@@ -109,6 +109,14 @@ pub enum Command {
     Say(String),
     Mute(bool),
     Deafen(bool),
+    /// From now on I am called that.
+    Rename(String),
+    /// Remove this member for good, and renew the code. Only whoever made the room may.
+    Kick(MemberId),
+    /// Let nobody in any more, or again; whatever code they have.
+    Lock(bool),
+    /// A fresh code; the old one is dead at once. `Event::Invite` follows when the server has answered.
+    Invite,
     /// Leave the room; `Event::Ended(Ended::Left)` follows when the others have our last lines and know, or after a
     /// second.
     Leave,
@@ -236,6 +244,24 @@ pub enum Event {
         id: MemberId,
         muted: bool,
     },
+    /// A friend is called that now.
+    Renamed {
+        id: MemberId,
+        name: String,
+    },
+    /// This member (or we) locked the room, so that nobody gets in, or opened it again.
+    Door {
+        open: bool,
+        by: MemberId,
+    },
+    /// This member made a new code, and the old one is dead. `Invite` follows.
+    NewCode {
+        by: MemberId,
+    },
+    /// Whom we talk to has changed, and with it what `Room::verify` says.
+    CheckChanged,
+    /// A command of ours came to nothing.
+    Denied(Denial),
     /// No path to this member works (so far; we keep trying).
     Unreachable {
         id: MemberId,
@@ -245,7 +271,7 @@ pub enum Event {
     WrongCode {
         tries: u32,
     },
-    /// Too many wrong words: this code admits nobody any more.
+    /// Too many wrong words: this code admits nobody any more; a new one does.
     Locked,
     /// Signaling is lost (calls go on, nobody can join) or back.
     Signaling {
@@ -268,6 +294,11 @@ impl fmt::Debug for Event {
             Self::Said { from, text } => write!(f, "Said({from:?}, {} bytes)", text.len()),
             Self::Undelivered { to, text } => write!(f, "Undelivered({to:?}, {} bytes)", text.len()),
             Self::Muted { id, muted } => write!(f, "Muted({id:?}, {muted})"),
+            Self::Renamed { id, .. } => write!(f, "Renamed({id:?})"),
+            Self::Door { open, by } => write!(f, "Door({open}, {by:?})"),
+            Self::NewCode { by } => write!(f, "NewCode({by:?})"),
+            Self::CheckChanged => write!(f, "CheckChanged"),
+            Self::Denied(why) => write!(f, "Denied({why:?})"),
             Self::Unreachable { id, .. } => write!(f, "Unreachable({id:?})"),
             Self::WrongCode { tries } => write!(f, "WrongCode({tries})"),
             Self::Locked => write!(f, "Locked"),
@@ -283,6 +314,17 @@ pub enum Parting {
     /// Silent for longer than we keep trying.
     TimedOut,
     Kicked,
+}
+
+/// Why a command came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// Only whoever made the room may remove somebody.
+    NotCreator,
+    /// There is no such member.
+    NobodyThere,
+    /// The old code is dead; a new one needs the server, which does not answer (yet).
+    NoServer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

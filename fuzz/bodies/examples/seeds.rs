@@ -14,6 +14,7 @@ use vc_core::crypto::ticket::TicketBody;
 use vc_core::io::{FrameLen as Len, VoiceFrame};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Report, State, pad};
+use vc_core::protocol::entrance::{Entrance, Latest};
 use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::*;
 use vc_core::protocol::signal::{
@@ -102,7 +103,7 @@ fn controls() -> Vec<Control> {
         Control::Candidates(seated().record.candidates),
         Control::State(state),
         Control::Fails(3),
-        Control::Codes(shared_codes()),
+        Control::Entrance(entrance()),
     ]
 }
 
@@ -111,7 +112,7 @@ fn records() -> Seeds {
         room: [1; 16],
         secret: [2; 32],
         creator: MemberId([3; 8]),
-        codes: shared_codes(),
+        entrance: entrance(),
         members: vec![seated(), seated()],
         gone: vec![MemberId([4; 8])],
     };
@@ -335,6 +336,11 @@ fn seated() -> Seated {
     ];
     let record = Record { key, name: "Ann".to_owned(), relay_only: false, candidates };
     Seated { slot: Slot::new(2).unwrap(), record }
+}
+
+fn entrance() -> Entrance {
+    let by = MemberId([3; 8]);
+    Entrance { locked: Latest::first(by, false), codes: Latest::first(by, shared_codes()) }
 }
 
 fn shared_codes() -> Codes {

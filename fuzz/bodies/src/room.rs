@@ -15,6 +15,7 @@ use vc_core::io::{
 use vc_core::net::forward::{Forwarder, Limits, Verdict};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Channel, Frame, Frames, MAX_PLAINTEXT};
+use vc_core::protocol::entrance::{Entrance, Latest};
 use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::{MAX_UDP, Packet, TRANSPORT_HEADER, hs_init, hs_resp, transport_header};
 use vc_core::protocol::signal::{Mail, Nameplate, Offer, Party, ToClient, ToServer};
@@ -168,11 +169,18 @@ impl Stage {
     }
 
     fn command(&mut self, script: &mut Script<'_>) {
-        let command = match script.byte() % 8 {
+        let command = match script.byte() % 12 {
             0..4 => Command::Say(String::from_utf8_lossy(script.bytes()).into_owned()),
             4 | 5 => Command::Mute(script.byte().is_multiple_of(2)),
             6 => Command::Deafen(script.byte().is_multiple_of(2)),
-            _ => Command::Leave,
+            7 => Command::Leave,
+            8 => Command::Rename(String::from_utf8_lossy(script.bytes()).into_owned()),
+            9 => Command::Lock(script.byte().is_multiple_of(2)),
+            10 => Command::Invite,
+            _ => match script.pick(&self.room.peers()) {
+                Some(peer) => Command::Kick(peer.id),
+                None => Command::Kick(MemberId([1; 8])),
+            },
         };
         self.tell(Input::Command(command));
     }
@@ -336,7 +344,7 @@ impl Stage {
         match event {
             Event::Invite(codes) => self.codes = Some(codes),
             Event::Said { text, .. } | Event::Undelivered { text, .. } => assert!(text::line(&text) == text),
-            Event::Joined { name, .. } | Event::Unreachable { name, .. } => {
+            Event::Joined { name, .. } | Event::Unreachable { name, .. } | Event::Renamed { name, .. } => {
                 assert!(!name.is_empty() && text::line(&name) == name);
             }
             Event::Ended(_) => self.over = true,
@@ -366,11 +374,16 @@ impl Friend {
             relay_only: false,
             candidates: vec![Candidate { kind: Kind::ServerReflexive, addr: FRIEND }],
         };
+        let creator = MemberId::of(&ROOM, &self.key.public());
+        let codes = Codes { spoken: Some((NUMBER, String::from_utf8_lossy(WORDS).into_owned())), link: None };
         Welcome {
             room: ROOM,
             secret: *self.secret.as_bytes(),
-            creator: MemberId::of(&ROOM, &self.key.public()),
-            codes: Codes { spoken: Some((NUMBER, String::from_utf8_lossy(WORDS).into_owned())), link: None },
+            creator,
+            entrance: Entrance {
+                locked: Latest::first(creator, false),
+                codes: Latest::first(creator, codes),
+            },
             members: vec![Seated { slot: Slot::all().next().unwrap(), record }],
             gone: Vec::new(),
         }

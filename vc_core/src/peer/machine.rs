@@ -164,6 +164,11 @@ impl Peer {
         matches!(self.phase, Phase::Away { since, .. } if now - since >= FORGET_AFTER)
     }
 
+    /// We seal for it, or did a moment ago.
+    pub fn is_here(&self) -> bool {
+        matches!(self.phase, Phase::Live { .. } | Phase::Lost { .. })
+    }
+
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -295,10 +300,25 @@ impl Peer {
 
     /// Its last message is acknowledged at once: it waits for that before it goes.
     pub fn farewell(&mut self, scene: &mut Scene) {
+        self.acknowledge(scene);
+        self.part(scene, Parting::Left);
+    }
+
+    /// At once, rather than with the next message.
+    pub fn acknowledge(&mut self, scene: &mut Scene) {
         let mut acks = Vec::new();
         self.write_acks(scene.now, true, &mut acks);
         self.send_sealed(scene, CONTROL_CLASS, acks);
-        self.part(scene, Parting::Left);
+    }
+
+    /// After its removal: only what it was told before.
+    pub fn linger(&mut self, scene: &mut Scene) {
+        self.flush(scene);
+    }
+
+    pub fn linger_wake(&self, now: Time) -> Option<Time> {
+        let can_send = self.sessions.can_seal() && self.ladder.carrying().is_some();
+        self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).min().filter(|_| can_send)
     }
 
     /// The end: what it never got is reported.
@@ -388,7 +408,12 @@ impl Peer {
         if state.muted != self.state.muted {
             scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));
         }
-        self.state = State { name: text::name(&state.name), ..state };
+        let name = text::name(&state.name);
+        let renamed = name != self.state.name;
+        self.state = State { name: name.clone(), ..state };
+        if renamed && self.is_here() {
+            scene.acts.push(Act::Event(Event::Renamed { id: self.id, name }));
+        }
     }
 
     /// An authentic packet came.

@@ -4,7 +4,8 @@
 //! A packet holds one VOICE frame alone, or control frames `type u8 | length u16 | body` followed by zeros.
 
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
-use super::member::{Candidate, Codes, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
+use super::entrance::Entrance;
+use super::member::{Candidate, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
 use crate::io::{FrameLen, VoiceFrame};
 
 /// One frame.
@@ -224,8 +225,8 @@ pub enum Control {
     State(State),
     /// Wrong codes that I have seen at the door since this code was made.
     Fails(u32),
-    /// These let people in from now on.
-    Codes(Codes),
+    /// How people get in from now on.
+    Entrance(Entrance),
 }
 
 /// What others need to know of me. The channel is ordered: the last one is true.
@@ -261,7 +262,7 @@ impl Wire for Control {
                 })
             }
             6 => Self::Fails(r.u32()?),
-            7 => Self::Codes(Codes::read(r)?),
+            7 => Self::Entrance(Entrance::read(r)?),
             _ => return Err(Malformed),
         })
     }
@@ -292,9 +293,9 @@ impl Wire for Control {
                 w.push(6);
                 w.extend_from_slice(&count.to_be_bytes());
             }
-            Self::Codes(codes) => {
+            Self::Entrance(entrance) => {
                 w.push(7);
-                codes.write(w);
+                entrance.write(w);
             }
         }
     }
@@ -331,7 +332,8 @@ const FORWARDS: u8 = 4;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::member::{Kind, Record, Slot};
+    use super::super::entrance::Latest;
+    use super::super::member::{Codes, Kind, Record, Slot};
     use super::*;
     use crate::crypto::keys::PublicKey;
 
@@ -390,6 +392,9 @@ mod tests {
             relay_only: false,
             candidates: vec![candidate; MAX_CANDIDATES],
         };
+        let codes = Codes { spoken: Some((12_345, "tiger-orbit-ocean".into())), link: None };
+        let by = MemberId([3; 8]);
+        let entrance = Entrance { locked: Latest::first(by, true), codes: Latest::first(by, codes) };
         for control in [
             Control::Add(Seated { slot: Slot::new(1).unwrap(), record }),
             Control::Leave,
@@ -397,7 +402,7 @@ mod tests {
             Control::Candidates(vec![candidate]),
             Control::State(State { muted: true, direct: 5, name: "ada".into(), ..State::default() }),
             Control::Fails(3),
-            Control::Codes(Codes { spoken: Some((12_345, "tiger-orbit-ocean".into())), link: None }),
+            Control::Entrance(entrance),
         ] {
             let bytes = control.encode();
             assert!(bytes.len() <= MAX_MESSAGE);

@@ -9,6 +9,7 @@ use bip39::Language;
 use sha2::{Digest, Sha256};
 
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
+use super::entrance::Entrance;
 use crate::crypto::keys::PublicKey;
 
 /// The room's identity, random, known to members only.
@@ -134,7 +135,7 @@ impl Wire for Record {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
         let key = PublicKey(r.array()?);
         let name = r.short_text(MAX_NAME)?.to_owned();
-        let relay_only = flag(r.u8()?)?;
+        let relay_only = bool::read(r)?;
         let candidates = r.list(MAX_CANDIDATES)?;
         Ok(Self { key, name, relay_only, candidates })
     }
@@ -142,7 +143,7 @@ impl Wire for Record {
     fn write(&self, w: &mut Vec<u8>) {
         w.extend_from_slice(&self.key.0);
         write_short_text(w, &self.name);
-        w.push(u8::from(self.relay_only));
+        self.relay_only.write(w);
         write_list(w, &self.candidates);
     }
 }
@@ -166,7 +167,7 @@ impl Wire for Seated {
 }
 
 /// The secrets of both invite forms, shared among members so that any of them can answer the door.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Codes {
     /// The three words, joined by "-", with the number of the room in front of them.
     pub spoken: Option<(u32, String)>,
@@ -176,11 +177,11 @@ pub struct Codes {
 
 impl Wire for Codes {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
-        let spoken = match flag(r.u8()?)? {
+        let spoken = match bool::read(r)? {
             false => None,
             true => Some(spoken(r)?),
         };
-        let link = match flag(r.u8()?)? {
+        let link = match bool::read(r)? {
             false => None,
             true => Some((r.array()?, r.array()?)),
         };
@@ -188,12 +189,12 @@ impl Wire for Codes {
     }
 
     fn write(&self, w: &mut Vec<u8>) {
-        w.push(u8::from(self.spoken.is_some()));
+        self.spoken.is_some().write(w);
         if let Some((number, words)) = &self.spoken {
             w.extend_from_slice(&number.to_be_bytes());
             write_short_text(w, words);
         }
-        w.push(u8::from(self.link.is_some()));
+        self.link.is_some().write(w);
         if let Some((nameplate, secret)) = &self.link {
             w.extend_from_slice(nameplate);
             w.extend_from_slice(secret);
@@ -208,7 +209,7 @@ pub struct Welcome {
     /// The room secret R: source of the gate key and of every pair's psk.
     pub secret: [u8; 32],
     pub creator: MemberId,
-    pub codes: Codes,
+    pub entrance: Entrance,
     pub members: Vec<Seated>,
     /// Members that are gone for good; their keys are never taken again.
     pub gone: Vec<MemberId>,
@@ -220,7 +221,7 @@ impl Wire for Welcome {
             room: r.array()?,
             secret: r.array()?,
             creator: MemberId::read(r)?,
-            codes: Codes::read(r)?,
+            entrance: Entrance::read(r)?,
             members: r.list(MAX_MEMBERS)?,
             gone: r.list(MAX_GONE)?,
         })
@@ -230,7 +231,7 @@ impl Wire for Welcome {
         w.extend_from_slice(&self.room);
         w.extend_from_slice(&self.secret);
         self.creator.write(w);
-        self.codes.write(w);
+        self.entrance.write(w);
         write_list(w, &self.members);
         write_list(w, &self.gone);
     }
@@ -243,14 +244,6 @@ fn spoken(r: &mut Reader<'_>) -> Result<(u32, String)> {
     let known = |word: &str| Language::English.find_word(word).is_some();
     let ours = words.split('-').count() == WORDS && words.split('-').all(known);
     (ours && NUMBERS.contains(&number)).then(|| (number, words.to_owned())).ok_or(Malformed)
-}
-
-fn flag(byte: u8) -> Result<bool> {
-    match byte {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(Malformed),
-    }
 }
 
 /// Friends, not conferences; a slot mask fits in 16 bits.
@@ -271,6 +264,7 @@ pub const MAX_GONE: usize = 64;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::entrance::Latest;
     use super::*;
 
     #[test]
@@ -284,13 +278,15 @@ mod tests {
                 MAX_CANDIDATES
             ],
         };
+        let codes =
+            Codes { spoken: Some((48213, "tiger-orbit-ocean".into())), link: Some(([1; 10], [2; 16])) };
         let welcome = Welcome {
             room: [1; 16],
             secret: [2; 32],
             creator: MemberId([3; 8]),
-            codes: Codes {
-                spoken: Some((48213, "tiger-orbit-ocean".into())),
-                link: Some(([1; 10], [2; 16])),
+            entrance: Entrance {
+                locked: Latest::first(MemberId([3; 8]), false),
+                codes: Latest::first(MemberId([3; 8]), codes),
             },
             members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
             gone: vec![MemberId([9; 8]); MAX_GONE],

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod control;
+pub mod entrance;
 pub mod member;
 pub mod packet;
 pub mod signal;

@@ -15,6 +15,15 @@ pub enum Nameplate {
     Link([u8; 10]),
 }
 
+impl Nameplate {
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Spoken(_) => Form::Spoken,
+            Self::Link(_) => Form::Link,
+        }
+    }
+}
+
 impl Wire for Nameplate {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
         match r.u8()? {
@@ -407,11 +416,14 @@ pub enum Mail<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turned {
     WrongCode,
+    /// Too many wrong words: this code is dead.
     Locked,
     Full,
     Version,
     /// Too many tries in a short time; the same code works again in a while.
     Later,
+    /// The members have locked the room.
+    Closed,
 }
 
 impl<'a> Mail<'a> {
@@ -428,6 +440,7 @@ impl<'a> Mail<'a> {
                 [3] => Turned::Full,
                 [4] => Turned::Version,
                 [5] => Turned::Later,
+                [6] => Turned::Closed,
                 _ => return Err(Malformed),
             }),
             6 => Self::Packet(body),
@@ -446,6 +459,7 @@ impl<'a> Mail<'a> {
             Self::Turned(Turned::Full) => (5, &[3]),
             Self::Turned(Turned::Version) => (5, &[4]),
             Self::Turned(Turned::Later) => (5, &[5]),
+            Self::Turned(Turned::Closed) => (5, &[6]),
             Self::Packet(body) => (6, body),
         };
         let mut blob = Vec::with_capacity(1 + body.len());

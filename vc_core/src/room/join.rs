@@ -140,6 +140,7 @@ fn turned(why: Turned) -> Error {
         Turned::Full => Error::Full,
         Turned::Version => Error::Version,
         Turned::Later => Error::TooFast,
+        Turned::Closed => Error::Closed,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
 
 mod admission;
+mod entrance;
+mod removal;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -8,12 +10,17 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
+use self::entrance::{Draft, first_entrance};
+use self::removal::Dismissed;
 use super::World;
+use super::check;
 use super::code::{fresh_secret, fresh_words};
 use super::door::{Door, Lock, Verdict};
-use crate::crypto::keys::{Secret, StaticKey};
+use crate::crypto::keys::{PublicKey, Secret, StaticKey};
 use crate::error::Error;
-use crate::io::{Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake};
+use crate::io::{
+    Denial, Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake,
+};
 use crate::net::binding::{Binding, News};
 use crate::net::forward::rate::{Bucket, Net, Rate, Sources};
 use crate::net::path::Path;
@@ -21,8 +28,9 @@ use crate::peer::handshake::{Keys, Knocked};
 use crate::peer::machine::{Act, Peer, Scene};
 use crate::protocol::codec::Wire;
 use crate::protocol::control::{Control, State};
+use crate::protocol::entrance::Entrance;
 use crate::protocol::member::{
-    Candidate, Codes, MAX_GONE, MAX_MEMBERS, MemberId, Record, Seated, Slot, Welcome,
+    Candidate, Codes, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
 };
 use crate::protocol::packet::Packet;
 use crate::protocol::signal::{
@@ -39,11 +47,19 @@ pub(crate) struct Stay {
     asked: Option<Asked>,
     nonce: [u8; 16],
     creator: MemberId,
-    codes: Codes,
+    entrance: Entrance,
+    draft: Option<Draft>,
+    /// The words that the door counts tries of.
+    counted: Option<(u32, String)>,
     door: Door,
     peers: BTreeMap<MemberId, Peer>,
     /// Keys that are never taken again; the oldest go first.
     gone: VecDeque<MemberId>,
+    /// Those that we removed; who was away then learns it when it returns.
+    kicked: VecDeque<MemberId>,
+    dismissed: BTreeMap<MemberId, Dismissed>,
+    /// Whom the room check was about when it last changed.
+    checked: Vec<PublicKey>,
     relays: Vec<Binding>,
     tickets_at: Time,
     /// Candidates as the others know them.
@@ -60,8 +76,8 @@ pub(crate) struct Stay {
 enum Asked {
     /// Our place, after a new connection.
     Seat,
-    /// A nameplate for the link form of our code, so that one code is said and the other is pasted.
-    Link,
+    /// A nameplate for a code.
+    Plate(Form),
 }
 
 /// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
@@ -80,15 +96,16 @@ impl Stay {
         let codes = Codes { spoken: Some((number, fresh_words(&mut world.rng))), link: None };
         let me = MemberId::of(&room, &key.public());
         let keys = Keys::new(key, room, &secret);
-        Self::new(world, keys, secret, me, me, seat, codes)
+        let mut stay = Self::new(world, keys, secret, me, seat, first_entrance(me, codes.clone()));
+        stay.draft = Some(Draft::of_founder(codes));
+        stay
     }
 
     /// We were let in.
     pub(crate) fn enter(world: &mut World, now: Time, key: StaticKey, seat: Seat, welcome: Welcome) -> Self {
         let secret = Secret::new(welcome.secret);
-        let me = MemberId::of(&welcome.room, &key.public());
         let keys = Keys::new(key, welcome.room, &secret);
-        let mut stay = Self::new(world, keys, secret, me, welcome.creator, seat, welcome.codes);
+        let mut stay = Self::new(world, keys, secret, welcome.creator, seat, welcome.entrance);
         stay.told = world.surroundings.candidates();
         stay.gone = welcome.gone.into_iter().collect();
         for member in welcome.members {
@@ -101,24 +118,28 @@ impl Stay {
         world: &mut World,
         keys: Keys,
         secret: Secret<32>,
-        me: MemberId,
         creator: MemberId,
         seat: Seat,
-        codes: Codes,
+        entrance: Entrance,
     ) -> Self {
         Self {
+            me: MemberId::of(&keys.room, &keys.me.public()),
             keys,
             secret,
-            me,
             slot: seat.slot,
             proof: seat.proof,
             asked: None,
             nonce: seat.nonce,
             creator,
-            codes,
+            counted: entrance.codes.get().spoken.clone(),
+            entrance,
+            draft: None,
             door: Door::default(),
             peers: BTreeMap::new(),
             gone: VecDeque::new(),
+            kicked: VecDeque::new(),
+            dismissed: BTreeMap::new(),
+            checked: Vec::new(),
             relays: Vec::new(),
             tickets_at: Time::ZERO,
             told: Vec::new(),
@@ -133,8 +154,18 @@ impl Stay {
         self.me
     }
 
-    pub(crate) fn codes(&self) -> &Codes {
-        &self.codes
+    /// The codes to hand on; `None` while they are in the making.
+    pub(crate) fn codes(&self) -> Option<&Codes> {
+        Some(self.entrance.codes.get()).filter(|codes| self.draft.is_none() && **codes != Codes::default())
+    }
+
+    /// The room check over all whom we hear and who hear us.
+    pub(crate) fn check(&self) -> [&'static str; 5] {
+        check::words(&self.keys.room, self.present().copied().chain([self.keys.me.public()]).collect())
+    }
+
+    fn present(&self) -> impl Iterator<Item = &PublicKey> {
+        self.peers.values().filter(|peer| peer.is_here()).map(Peer::key)
     }
 
     /// The server answers (again), and does not know us yet.
@@ -148,13 +179,11 @@ impl Stay {
         self.asked != Some(Asked::Seat)
     }
 
-    /// The server is told who we are; whoever made the room wants a link to it, too.
+    /// The server knows us.
     pub(crate) fn seated(&mut self, world: &mut World) {
         world.link.settled();
-        self.asked = (self.me == self.creator && self.codes.link.is_none()).then_some(Asked::Link);
-        if self.asked.is_some() {
-            world.tell_server(&ToServer::NewCode { form: Form::Link });
-        }
+        self.asked = None;
+        self.ask_for_plate(world);
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerView> {
@@ -250,14 +279,18 @@ impl Stay {
                 Some(record) => self.introduce(world, now, Seated { slot, record }),
                 None => world.counters.out_of_turn += 1,
             },
-            ToClient::Plate { nameplate: Nameplate::Link(plate) } if self.asked == Some(Asked::Link) => {
-                self.asked = None;
-                self.add_link(world, plate);
-            }
-            ToClient::Refused(_) => match self.asked.take() {
-                Some(Asked::Seat) => world.redial(now),
-                // The spoken code has to do.
-                Some(Asked::Link) => {}
+            ToClient::Plate { nameplate } => match self.asked {
+                Some(Asked::Plate(form)) if form == nameplate.form() => {
+                    self.plate(world, form, Some(nameplate));
+                }
+                Some(_) | None => world.counters.out_of_turn += 1,
+            },
+            ToClient::Refused(_) => match self.asked {
+                Some(Asked::Seat) => {
+                    self.asked = None;
+                    world.redial(now);
+                }
+                Some(Asked::Plate(form)) => self.plate(world, form, None),
                 None => world.counters.out_of_turn += 1,
             },
             ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
@@ -268,11 +301,8 @@ impl Stay {
                 _ => world.counters.malformed += 1,
             },
             ToClient::Present { .. } | ToClient::Pong => {}
-            ToClient::Hello { .. }
-            | ToClient::Created { .. }
-            | ToClient::Joined { .. }
-            | ToClient::Plate { .. } => {
-                world.counters.out_of_turn += 1;
+            ToClient::Hello { .. } | ToClient::Created { .. } | ToClient::Joined { .. } => {
+                world.counters.out_of_turn += 1
             }
         }
     }
@@ -296,6 +326,11 @@ impl Stay {
             self.with(world, now, id, |peer, scene| peer.tick(scene));
         }
         self.peers.retain(|_, peer| !peer.is_forgotten(now));
+        self.dismiss(world, now);
+        if !self.present().eq(&self.checked) {
+            self.checked = self.present().copied().collect();
+            self.tell_user(world, Event::CheckChanged);
+        }
     }
 
     pub(crate) fn wake(&self, now: Time) -> Wake {
@@ -303,7 +338,8 @@ impl Stay {
         let relays = self.relays.iter().map(|relay| (relay.wake(), "relay"));
         let tickets =
             self.relays.first().map(|_| (self.tickets_at.max(now + TICKET_PAUSE), "ticket renewal"));
-        let soonest = peers.chain(relays).chain(tickets).min();
+        let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
+        let soonest = peers.chain(relays).chain(tickets).chain(dismissal).min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
@@ -315,8 +351,10 @@ impl Stay {
         }
         match Packet::parse(bytes) {
             Ok(Packet::Transport { receiver, counter }) => {
-                let Some(id) = self.owner(receiver) else { return world.counters.unknown += 1 };
                 let mut bytes = bytes.to_vec();
+                let Some(id) = self.owner(receiver) else {
+                    return self.last_packet(world, now, path, (receiver, counter), &mut bytes);
+                };
                 self.with(world, now, id, |peer, scene| {
                     peer.transport(scene, path, receiver, counter, &mut bytes)
                 });
@@ -412,17 +450,14 @@ impl Stay {
         }
     }
 
-    fn add_link(&mut self, world: &mut World, plate: [u8; 10]) {
-        self.codes.link = Some((plate, fresh_secret(&mut world.rng)));
-        self.tell_all(&Control::Codes(self.codes.clone()));
-        world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
-    }
-
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
         match control {
             Control::Add(seated) => self.add(world, now, &seated),
             Control::Leave => self.remove(world, now, from, Parting::Left),
-            Control::Kick(id) if from == self.creator && id == self.me => world.over = Some(Error::Kicked),
+            Control::Kick(id) if from == self.creator && id == self.me => {
+                self.with(world, now, from, |peer, scene| peer.acknowledge(scene));
+                world.over = Some(Error::Kicked);
+            }
             Control::Kick(id) if from == self.creator => self.remove(world, now, id, Parting::Kicked),
             Control::Kick(_) => world.counters.out_of_turn += 1,
             Control::Candidates(candidates) => {
@@ -436,34 +471,10 @@ impl Stay {
                     world.out.push_back(Output::Event(Event::Locked));
                 }
             }
-            Control::Codes(codes) => {
-                if codes != self.codes {
-                    // The words are what can be guessed: only new ones have a budget of their own.
-                    if codes.spoken != self.codes.spoken {
-                        self.door.reopen();
-                    }
-                    self.codes = codes;
-                    world.out.push_back(Output::Event(Event::Invite(self.codes.clone())));
-                }
-            }
+            Control::Entrance(entrance) => self.learn(world, Some(from), entrance),
             // The peer keeps its own state.
             Control::State(_) => {}
         }
-    }
-
-    fn remove(&mut self, world: &mut World, now: Time, id: MemberId, why: Parting) {
-        self.with(world, now, id, |peer, scene| match why {
-            Parting::Left => peer.farewell(scene),
-            Parting::TimedOut | Parting::Kicked => peer.part(scene, why),
-        });
-        self.peers.remove(&id);
-        if self.gone.contains(&id) {
-            return;
-        }
-        if self.gone.len() >= MAX_GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back(id);
     }
 
     /// Runs a peer and does what it wants done.
@@ -490,7 +501,7 @@ impl Stay {
 
     fn tell_user(&mut self, world: &mut World, mut event: Event) {
         match &mut event {
-            Event::Joined { id, name } | Event::Unreachable { id, name } => {
+            Event::Joined { id, name } | Event::Unreachable { id, name } | Event::Renamed { id, name } => {
                 if let Some(peer) = self.peers.get(id) {
                     *name = self.display(peer);
                 }
@@ -517,6 +528,10 @@ impl Stay {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.tell(&Control::State(self.state.clone()));
         peer.tell(&Control::Candidates(told));
+        peer.tell(&Control::Entrance(self.entrance.clone()));
+        for kicked in &self.kicked {
+            peer.tell(&Control::Kick(*kicked));
+        }
         if self.door.tries() > 0 {
             peer.tell(&Control::Fails(self.door.tries()));
         }

@@ -5,11 +5,14 @@ use super::*;
 impl Stay {
     pub(super) fn visitor(&mut self, world: &mut World, now: Time, visitor: u32, letter: &Mail<'_>) {
         let mut door = std::mem::take(&mut self.door);
-        let lock = Lock { codes: &self.codes, nonce: self.nonce };
+        let lock = Lock { codes: self.entrance.codes.get(), nonce: self.nonce };
         let candidates = world.surroundings.candidates();
         let relay_only = world.policy == PathPolicy::Relay;
         let welcome = |record: &Record| {
             let id = MemberId::of(&self.keys.room, &record.key);
+            if *self.entrance.locked.get() {
+                return Err(Turned::Closed);
+            }
             if self.gone.contains(&id) || self.peers.contains_key(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
@@ -56,7 +59,7 @@ impl Stay {
             room: self.keys.room,
             secret: *self.secret.as_bytes(),
             creator: self.creator,
-            codes: self.codes.clone(),
+            entrance: self.entrance.clone(),
             members: std::iter::once(myself).chain(others).collect(),
             gone: self.gone.iter().copied().collect(),
         }

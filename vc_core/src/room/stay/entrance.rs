@@ -1,0 +1,127 @@
+//! Locking the room and changing its code: any member may, and all end with the latest word of anyone.
+
+use super::*;
+use crate::protocol::entrance::{Entrance, Latest};
+
+/// New codes in the making: the server gives one nameplate after the other.
+pub(super) struct Draft {
+    codes: Codes,
+    /// Forms still to be asked for, the next one first.
+    wanted: Vec<Form>,
+}
+
+impl Draft {
+    /// The room was made with a number to say; a link to paste is to follow.
+    pub(super) fn of_founder(codes: Codes) -> Self {
+        Self { codes, wanted: vec![Form::Link] }
+    }
+}
+
+impl Stay {
+    pub(crate) fn lock(&mut self, world: &mut World, locked: bool) {
+        if *self.entrance.locked.get() != locked {
+            self.entrance.locked.replace(self.me, locked);
+            self.tell_all(&Control::Entrance(self.entrance.clone()));
+            self.tell_user(world, Event::Door { open: !locked, by: self.me });
+        }
+    }
+
+    /// From now on nobody gets in with the old code; the new one follows when the server has named it.
+    pub(crate) fn invite(&mut self, world: &mut World) {
+        self.entrance.codes.replace(self.me, Codes::default());
+        self.tell_all(&Control::Entrance(self.entrance.clone()));
+        self.draft = Some(Draft { codes: Codes::default(), wanted: vec![Form::Spoken, Form::Link] });
+        if !world.link.is_up() || !self.is_seated() {
+            self.tell_user(world, Event::Denied(Denial::NoServer));
+        }
+        self.ask_for_plate(world);
+    }
+
+    /// One request at a time, and only while the server knows us.
+    pub(super) fn ask_for_plate(&mut self, world: &mut World) {
+        let next = self.draft.as_ref().and_then(|draft| draft.wanted.first().copied());
+        if let (None, Some(form)) = (self.asked, next)
+            && world.link.is_up()
+        {
+            self.asked = Some(Asked::Plate(form));
+            world.tell_server(&ToServer::NewCode { form });
+        }
+    }
+
+    /// The answer to the request for a nameplate of this form; `None` if the server gives none.
+    pub(super) fn plate(&mut self, world: &mut World, form: Form, plate: Option<Nameplate>) {
+        self.asked = None;
+        let Some(draft) = &mut self.draft else { return };
+        draft.wanted.retain(|wanted| *wanted != form);
+        match plate {
+            Some(Nameplate::Spoken(number)) if NUMBERS.contains(&number) => {
+                draft.codes.spoken = Some((number, fresh_words(&mut world.rng)));
+            }
+            Some(Nameplate::Link(plate)) => {
+                draft.codes.link = Some((plate, fresh_secret(&mut world.rng)));
+            }
+            Some(Nameplate::Spoken(_)) | None => {}
+        }
+        if !draft.wanted.is_empty() {
+            return self.ask_for_plate(world);
+        }
+        if let Some(draft) = self.draft.take() {
+            self.publish(world, draft.codes);
+        }
+    }
+
+    fn publish(&mut self, world: &mut World, codes: Codes) {
+        if codes == Codes::default() {
+            return self.tell_user(world, Event::Denied(Denial::NoServer));
+        }
+        if codes != *self.entrance.codes.get() {
+            self.changed_words(&codes);
+            self.entrance.codes.replace(self.me, codes.clone());
+            self.tell_all(&Control::Entrance(self.entrance.clone()));
+        }
+        self.tell_user(world, Event::Invite(codes));
+    }
+
+    /// What `from` knows of the entrance. Who learns something new tells the others: some may not reach `from`.
+    pub(super) fn learn(&mut self, world: &mut World, from: Option<MemberId>, told: Entrance) {
+        let (was_locked, before) = (*self.entrance.locked.get(), self.entrance.codes.get().clone());
+        let Entrance { locked, codes } = told;
+        let news = self.entrance.locked.merge(locked) | self.entrance.codes.merge(codes);
+        if !news {
+            return;
+        }
+        let told = Control::Entrance(self.entrance.clone());
+        let others = self.peers.values_mut().filter(|peer| Some(peer.id()) != from && !peer.is_away());
+        others.for_each(|peer| peer.tell(&told));
+        let Entrance { locked, codes } = &self.entrance;
+        let mut events = Vec::new();
+        if *locked.get() != was_locked {
+            events.push(Event::Door { open: was_locked, by: locked.by() });
+        }
+        let (codes, by) = (codes.get().clone(), codes.by());
+        if codes != before {
+            // Ours were not the last word.
+            self.draft = None;
+            if before.spoken.is_some() && before.spoken != codes.spoken {
+                events.push(Event::NewCode { by });
+            }
+            self.changed_words(&codes);
+            if codes != Codes::default() {
+                events.push(Event::Invite(codes));
+            }
+        }
+        events.into_iter().for_each(|event| self.tell_user(world, event));
+    }
+
+    /// The words are what can be guessed: only new ones have a budget of their own.
+    fn changed_words(&mut self, codes: &Codes) {
+        if codes.spoken.is_some() && codes.spoken != self.counted {
+            self.counted.clone_from(&codes.spoken);
+            self.door.reopen();
+        }
+    }
+}
+
+pub(super) fn first_entrance(by: MemberId, codes: Codes) -> Entrance {
+    Entrance { locked: Latest::first(by, false), codes: Latest::first(by, codes) }
+}
