@@ -93,6 +93,9 @@ pub(crate) struct Call {
     /// Enter muted
     #[arg(long)]
     pub(crate) muted: bool,
+    /// Never carry sealed packets for friends who cannot reach each other
+    #[arg(long)]
+    pub(crate) no_forward: bool,
     /// One JSON event per line on stdout, as docs/EVENTS.md describes; stdin stays chat and commands
     #[arg(long)]
     pub(crate) json: bool,

@@ -96,6 +96,7 @@ impl Plan {
             room: Config {
                 name: settings.name.map_or_else(default_name, |name| text::name(&name)),
                 paths: settings.path.unwrap_or_default().policy(),
+                forward: !call.no_forward,
             },
             sound,
             muted: call.muted,

@@ -15,7 +15,7 @@ use vc_core::room::Room;
 fn room_of(n: usize) -> World {
     let mut world = World::new(7, Profile::clean(10));
     let server = world.server();
-    let config = |n: usize| Config { name: format!("friend {n}"), paths: PathPolicy::Auto };
+    let config = |n: usize| Config { name: format!("friend {n}"), paths: PathPolicy::Auto, forward: true };
     let at = world.net.site(None);
     world.create(config(0), at, server);
     assert!(world.run_till(Duration::from_secs(5), |w| w.clients[0].codes.is_some()));

@@ -221,7 +221,8 @@ impl Person {
         if self.tries > 0 {
             self.at.1 = world.net.socket(self.at);
         }
-        let config = Config { name: format!("guest {}", world.clients.len()), paths: self.policy };
+        let config =
+            Config { name: format!("guest {}", world.clients.len()), paths: self.policy, forward: true };
         let first = !world.clients.iter().any(|client| client.me.is_some());
         self.client = match code {
             Some(code) => Some(world.join(config, &code, self.at, server)),

@@ -7,7 +7,7 @@ use sim::{Profile, World};
 use vc_core::io::{Config, Counters, Event, PathPolicy, Rung};
 
 fn config(name: &str) -> Config {
-    Config { name: name.into(), paths: PathPolicy::Auto }
+    Config { name: name.into(), paths: PathPolicy::Auto, forward: true }
 }
 
 fn two(seed: u64, profile: Profile) -> World {

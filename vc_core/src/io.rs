@@ -383,6 +383,8 @@ pub enum PathPolicy {
 pub struct Config {
     pub name: String,
     pub paths: PathPolicy,
+    /// Carry sealed packets between friends who cannot reach each other. Only with `PathPolicy::Auto`.
+    pub forward: bool,
 }
 
 /// What arrived and was dropped, by reason. Never with an address.

@@ -450,7 +450,7 @@ impl Friend {
 }
 
 fn config(paths: PathPolicy) -> Config {
-    Config { name: "me".to_owned(), paths }
+    Config { name: "me".to_owned(), paths, forward: true }
 }
 
 fn relay_addr() -> SocketAddr {

@@ -45,7 +45,7 @@ fn main() {
 fn join(seed: u64, profile: Profile, nat: Option<Kind>) -> Option<[Duration; 3]> {
     let mut world = World::new(seed, profile);
     let server = world.server();
-    let config = |name: &str| Config { name: name.into(), paths: PathPolicy::Auto };
+    let config = |name: &str| Config { name: name.into(), paths: PathPolicy::Auto, forward: true };
     let at = world.net.site(nat);
     let ada = world.create(config("ada"), at, server);
     world.run(Duration::from_secs(10));

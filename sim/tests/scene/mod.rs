@@ -23,7 +23,7 @@ pub(crate) fn ms(n: u64) -> Duration {
 }
 
 pub(crate) fn config(name: &str, paths: PathPolicy) -> Config {
-    Config { name: name.into(), paths }
+    Config { name: name.into(), paths, forward: true }
 }
 
 /// Ada's room on a fresh server; nobody else yet.

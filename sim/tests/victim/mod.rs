@@ -138,7 +138,7 @@ impl Victim {
 }
 
 pub(crate) fn friend() -> Config {
-    Config { name: "CANARY-friend".into(), paths: PathPolicy::Auto }
+    Config { name: "CANARY-friend".into(), paths: PathPolicy::Auto, forward: true }
 }
 
 pub(crate) fn slot(n: u8) -> Slot {

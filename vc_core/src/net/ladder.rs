@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::path::{Path, Probes, Watch};
+use super::path::{Carrier, Path, Probes, Watch};
 use crate::io::{Hop, Time};
 
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub struct Ladder {
     carrying: Option<Carrying>,
     /// Voice flows since; `None` in a quiet call.
     hot: Option<Hot>,
+    /// Third parties that are given up, though packets by them may still come.
+    shunned: Vec<(Carrier, Time)>,
 }
 
 struct Tried {
@@ -37,6 +39,7 @@ struct Hot {
 impl Ladder {
     /// A path that may work.
     pub fn offer(&mut self, now: Time, path: Path) {
+        self.shunned.retain(|(carrier, _)| path.carrier() != Some(*carrier));
         if self.paths.contains_key(&path) {
             return;
         }
@@ -59,6 +62,71 @@ impl Ladder {
             Path::Direct(hop) => tried.probes.answered().is_some() || named(hop),
             Path::Via { .. } | Path::Mail(_) => true,
         });
+    }
+
+    /// A packet came by this path.
+    pub fn heard(&mut self, now: Time, path: Path) {
+        match self.paths.get_mut(&path) {
+            Some(tried) => tried.probes.heard(now),
+            None if self.shunned.iter().any(|(c, until)| path.carrier() == Some(*c) && now < *until) => {}
+            None => self.offer(now, path),
+        }
+    }
+
+    /// A third party is reached in another way: what was known of the paths through it stands until asked again.
+    pub fn reroute(&mut self, now: Time, from: Carrier, to: Carrier) {
+        let moved = |path: Path| match path {
+            Path::Via { carrier, slot } if carrier == from => Path::Via { carrier: to, slot },
+            other => other,
+        };
+        for path in self.through(from) {
+            if let Some(mut tried) = self.paths.remove(&path) {
+                tried.probes.restart(now);
+                self.paths.insert(moved(path), tried);
+            }
+        }
+        if let Some(carrying) = &mut self.carrying {
+            carrying.path = moved(carrying.path);
+            carrying.overlap = carrying.overlap.map(|(path, until)| (moved(path), until));
+        }
+    }
+
+    /// A third party is gone, or about to go. Returns the new carrying path if that changes it.
+    pub fn abandon(&mut self, now: Time, carrier: Carrier) -> Option<Path> {
+        let lost = self.carrying().filter(|path| path.carrier() == Some(carrier));
+        let next = lost.and_then(|_| self.spare_besides(now, Some(carrier)));
+        match (lost, next) {
+            (Some(_), Some(next)) => drop(self.carry(now, next)),
+            (Some(_), None) => self.carrying = None,
+            (None, _) => {}
+        }
+        for path in self.through(carrier) {
+            self.paths.remove(&path);
+        }
+        self.shunned.retain(|(_, until)| now < *until);
+        self.shunned.push((carrier, now + SHUN));
+        next
+    }
+
+    fn through(&self, carrier: Carrier) -> Vec<Path> {
+        self.paths.keys().filter(|path| path.carrier() == Some(carrier)).copied().collect()
+    }
+
+    /// The direct path that answers, if any: the carrying one, else the best.
+    pub fn direct(&self) -> Option<Hop> {
+        let answering = |path: &Path| match (path, self.paths.get(path)) {
+            (Path::Direct(hop), Some(tried)) if tried.probes.answered().is_some() => {
+                Some((score(path, tried), *hop))
+            }
+            _ => None,
+        };
+        let carrying = self.carrying().and_then(|path| answering(&path));
+        carrying.or_else(|| self.paths.keys().filter_map(answering).min()).map(|(_, hop)| hop)
+    }
+
+    /// The peer proved that packets reach it by this direct path.
+    pub fn is_proven(&self, hop: Hop) -> bool {
+        self.paths.get(&Path::Direct(hop)).is_some_and(|tried| tried.probes.answered().is_some())
     }
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
@@ -222,9 +290,22 @@ impl Ladder {
         match (self.carrying() == Some(*path), self.is_hot(now)) {
             (true, true) => Watch::Hot,
             (true, false) => Watch::Idle,
+            (false, true) if self.is_reserve(path) => Watch::Reserve,
             (false, true) => Watch::Spare,
             (false, false) => Watch::IdleSpare,
         }
+    }
+
+    /// There are better spares of its kind: one direct path and one third party are kept ready.
+    fn is_reserve(&self, path: &Path) -> bool {
+        let Some(tried) = self.paths.get(path) else { return true };
+        let mine = score(path, tried);
+        self.paths.iter().any(|(other, rival)| {
+            let same_kind = other.carrier().is_some() == path.carrier().is_some();
+            let ready = other.carries_voice() && rival.probes.answered().is_some();
+            let better = (score(other, rival), other) < (mine, path);
+            same_kind && ready && better && Some(*other) != self.carrying()
+        })
     }
 
     /// The time from which a path's silence counts: its last answer, or the moment from which it is asked often.
@@ -258,11 +339,16 @@ impl Ladder {
 
     /// The best path besides the carrying one that answered lately.
     fn spare(&self, now: Time) -> Option<Path> {
+        self.spare_besides(now, None)
+    }
+
+    fn spare_besides(&self, now: Time, carrier: Option<Carrier>) -> Option<Path> {
         let limit = if self.is_hot(now) { SPARE_HOT } else { DEAD_IDLE };
         let carrying = self.carrying();
         self.paths
             .iter()
             .filter(|(path, _)| Some(**path) != carrying)
+            .filter(|(path, _)| carrier.is_none() || path.carrier() != carrier)
             .filter(|(_, tried)| tried.probes.answered().is_some_and(|at| now - at < limit))
             .min_by_key(|(path, tried)| score(path, tried))
             .map(|(path, _)| *path)
@@ -287,6 +373,8 @@ const MAX_PATHS: usize = 16;
 const COOL: Duration = Duration::from_secs(5);
 /// Both paths carry while packets on the old one are still under way.
 const OVERLAP: Duration = Duration::from_millis(200);
+/// Others may learn of it a little later than we.
+const SHUN: Duration = Duration::from_secs(10);
 /// Two probes of a hot path may be lost before it is doubted.
 const SUSPECT_HOT: Duration = Duration::from_millis(1_100);
 /// On top of the round trip: one probe interval and scheduling noise.
@@ -296,7 +384,7 @@ const SUSPECT_IDLE: Duration = Duration::from_secs(12);
 /// A dozen alarm probes unanswered.
 const DEAD_HOT: Duration = Duration::from_millis(2_500);
 const DEAD_IDLE: Duration = Duration::from_secs(25);
-/// A spare is asked every two seconds: three probes may be lost.
+/// A spare is asked every two seconds: three probes may be lost. One in reserve is asked every six.
 const SPARE_HOT: Duration = Duration::from_millis(6_500);
 /// Less is not worth a change (ears notice 10 ms of jitter buffer, not 5).
 const MARGIN: Duration = Duration::from_millis(10);
@@ -325,7 +413,7 @@ mod tests {
     }
 
     fn relay() -> Path {
-        Path::Via { relay: hop("198.51.100.1:47700"), slot: Slot::new(1).unwrap() }
+        Path::Via { carrier: Carrier::Relay(hop("198.51.100.1:47700")), slot: Slot::new(1).unwrap() }
     }
 
     /// Runs the ladder for `ms` milliseconds; `rtt` tells how each path answers.

@@ -2,27 +2,45 @@
 
 use std::time::Duration;
 
-use crate::io::{Hop, Rung, Time};
-use crate::protocol::member::Slot;
+use crate::io::{Hop, Rung, Socket, Time};
+use crate::protocol::member::{MemberId, Slot};
 
 /// One way to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Path {
     Direct(Hop),
     Via {
-        relay: Hop,
+        carrier: Carrier,
         slot: Slot,
     },
     /// Through signaling: for handshakes and text while nothing else works.
     Mail(Slot),
 }
 
+/// A third party that forwards what it cannot open; both ends are bound to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// A friend, by whatever direct path we have to it.
+    Host(MemberId),
+    /// A relay, and how we reach it.
+    Relay(Hop),
+}
+
 impl Path {
     pub fn rung(&self) -> Rung {
         match self {
             Self::Direct(_) => Rung::Direct,
-            Self::Via { .. } => Rung::Relay,
+            Self::Via { carrier: Carrier::Host(id), .. } => Rung::Host(*id),
+            Self::Via { carrier: Carrier::Relay(_), .. } => Rung::Relay,
             Self::Mail(_) => Rung::Mail,
+        }
+    }
+
+    /// The third party that carries it.
+    pub fn carrier(&self) -> Option<Carrier> {
+        match self {
+            Self::Via { carrier, .. } => Some(*carrier),
+            Self::Direct(_) | Self::Mail(_) => None,
         }
     }
 
@@ -34,8 +52,14 @@ impl Path {
     pub fn penalty(&self) -> Duration {
         match self {
             Self::Direct(_) => Duration::ZERO,
-            // A third party sees when we talk and pays for it: only a clearly shorter trip makes up for that.
-            Self::Via { .. } => Duration::from_millis(30),
+            // A friend sees when we talk, too, and lends its uplink: nearly as good as no third party.
+            Self::Via { carrier: Carrier::Host(_), .. } => Duration::from_millis(5),
+            // A stranger sees when we talk and pays for it: only a clearly shorter trip makes up for that.
+            Self::Via { carrier: Carrier::Relay(hop), .. } if hop.socket != Socket::Tcp => {
+                Duration::from_millis(30)
+            }
+            // One lost segment holds up all that follow, for a round trip at least.
+            Self::Via { carrier: Carrier::Relay(_), .. } => Duration::from_millis(130),
             Self::Mail(_) => Duration::from_secs(10),
         }
     }
@@ -52,6 +76,8 @@ pub enum Watch {
     Spare,
     /// Spare in a quiet call.
     IdleSpare,
+    /// One of several behind the best spare.
+    Reserve,
     /// It was better than the carrying path when last asked: to be confirmed at once.
     Rival,
     /// The carrying path is in doubt: every path is asked at once.
@@ -85,6 +111,14 @@ impl Probes {
         self.round = Some(now);
         self.tries = 0;
         self.asked = None;
+    }
+
+    /// A packet came by it. If we had nearly given up asking, the way may have opened just now.
+    pub fn heard(&mut self, now: Time) {
+        let slow = self.tries as usize >= FIRST_TRIES_MS.len();
+        if self.streak == 0 && slow && self.asked.is_some_and(|at| now - at >= HEARD_RETRY) {
+            self.restart(now);
+        }
     }
 
     /// When to ask next.
@@ -171,7 +205,7 @@ fn every(watch: Watch) -> Duration {
         Watch::Spare => Duration::from_secs(2),
         // The shortest NAT lifetime on record is 15 s: two probes may be lost.
         Watch::Idle => Duration::from_secs(5),
-        Watch::IdleSpare => Duration::from_secs(6),
+        Watch::IdleSpare | Watch::Reserve => Duration::from_secs(6),
         Watch::Rival => FIRST_SAMPLES,
         Watch::Alarm | Watch::Asleep => ALARM,
     }
@@ -179,6 +213,8 @@ fn every(watch: Watch) -> Duration {
 
 /// Both sides ask at these times after they learn of a path; the holes that punching needs are open together.
 const FIRST_TRIES_MS: [u64; 7] = [0, 100, 300, 700, 1_500, 3_000, 5_000];
+/// One that can send to us by a path that we cannot use makes us ask no more often than this.
+const HEARD_RETRY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_SLOW: Duration = Duration::from_secs(60);
 /// Five minutes of `RETRY` behind the first tries.

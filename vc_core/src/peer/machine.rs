@@ -1,5 +1,6 @@
 //! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
 
+mod paths;
 mod timers;
 
 use std::net::SocketAddr;
@@ -405,6 +406,9 @@ impl Peer {
     }
 
     fn told_state(&mut self, scene: &mut Scene, state: State) {
+        if (state.direct, state.forwards) != (self.state.direct, self.state.forwards) {
+            scene.acts.push(Act::Control(Control::State(state.clone())));
+        }
         if state.muted != self.state.muted {
             scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));
         }
@@ -419,7 +423,7 @@ impl Peer {
     /// An authentic packet came.
     fn heard(&mut self, scene: &mut Scene, path: Path) {
         let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now });
-        self.ladder.offer(scene.now, path);
+        self.ladder.heard(scene.now, path);
         match before {
             Phase::Live { .. } => return,
             Phase::Lost { .. } => scene.acts.push(Act::Event(Event::Back { id: self.id })),

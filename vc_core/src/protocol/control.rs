@@ -223,6 +223,13 @@ pub enum Control {
     /// Where I may be reached now; replaces the list before.
     Candidates(Vec<Candidate>),
     State(State),
+    /// I forward for you: a ticket of my own making, for the address by which you reach me.
+    Offer {
+        body: [u8; 32],
+        kb: [u8; 32],
+    },
+    /// I stop forwarding in a moment.
+    Withdraw,
     /// Wrong codes that I have seen at the door since this code was made.
     Fails(u32),
     /// How people get in from now on.
@@ -261,6 +268,8 @@ impl Wire for Control {
                     name: r.short_text(MAX_NAME)?.to_owned(),
                 })
             }
+            24 => Self::Offer { body: r.array()?, kb: r.array()? },
+            25 => Self::Withdraw,
             6 => Self::Fails(r.u32()?),
             7 => Self::Entrance(Entrance::read(r)?),
             _ => return Err(Malformed),
@@ -289,6 +298,12 @@ impl Wire for Control {
                 w.extend_from_slice(&state.direct.to_be_bytes());
                 write_short_text(w, &state.name);
             }
+            Self::Offer { body, kb } => {
+                w.push(24);
+                w.extend_from_slice(body);
+                w.extend_from_slice(kb);
+            }
+            Self::Withdraw => w.push(25),
             Self::Fails(count) => {
                 w.push(6);
                 w.extend_from_slice(&count.to_be_bytes());
@@ -401,6 +416,8 @@ mod tests {
             Control::Kick(MemberId([3; 8])),
             Control::Candidates(vec![candidate]),
             Control::State(State { muted: true, direct: 5, name: "ada".into(), ..State::default() }),
+            Control::Offer { body: [1; 32], kb: [2; 32] },
+            Control::Withdraw,
             Control::Fails(3),
             Control::Entrance(entrance),
         ] {

@@ -4,6 +4,7 @@
 mod check;
 pub mod code;
 mod door;
+mod election;
 mod join;
 mod rendezvous;
 mod stay;
@@ -45,6 +46,8 @@ pub struct Room {
 pub(crate) struct World {
     name: String,
     policy: PathPolicy,
+    /// Willing to carry for friends who cannot meet.
+    forwards: bool,
     rng: Rng,
     out: VecDeque<Output>,
     counters: Counters,
@@ -101,6 +104,8 @@ impl Room {
         let world = World {
             name: text::name(&config.name),
             policy: config.paths,
+            // One that hides its address cannot be reached by those that it would carry for.
+            forwards: config.forward && config.paths == PathPolicy::Auto,
             rng: Rng::from_seed(seed),
             out: VecDeque::new(),
             counters: Counters::default(),
@@ -119,8 +124,11 @@ impl Room {
         }
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, bytes),
-            // Until bindings use TCP, nothing waits for it.
-            Input::Closed(_) => {}
+            Input::Closed(hop) => {
+                if let Phase::Inside(stay) | Phase::Leaving { stay, .. } = &mut self.phase {
+                    stay.closed(&mut self.world, self.now, hop);
+                }
+            }
             Input::Signal(signal) => self.signal(signal),
             Input::LocalAddrs(addrs) => {
                 if self.world.surroundings.set_local(self.now, addrs) {
@@ -412,9 +420,9 @@ impl Room {
                 Some(Wake { at: *deadline, why: "room creation" })
             }
             Phase::Joining { joining, .. } => Some(Wake { at: joining.wake(), why: "admission" }),
-            Phase::Inside(stay) => Some(stay.wake(self.now)),
+            Phase::Inside(stay) => Some(stay.wake(&self.world, self.now)),
             Phase::Leaving { stay, farewell: Farewell::Lines { until } | Farewell::Said { until } } => {
-                let stay = stay.wake(self.now);
+                let stay = stay.wake(&self.world, self.now);
                 Some(if stay.at < *until { stay } else { Wake { at: *until, why: "goodbye" } })
             }
             Phase::Over => return Wake { at: self.now + IDLE, why: "over" },

@@ -1,7 +1,9 @@
 //! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
 
 mod admission;
+mod carriage;
 mod entrance;
+mod hosting;
 mod removal;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,20 +12,22 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
+use self::carriage::Carriage;
 use self::entrance::{Draft, first_entrance};
+use self::hosting::Hosting;
 use self::removal::Dismissed;
 use super::World;
 use super::check;
 use super::code::{fresh_secret, fresh_words};
 use super::door::{Door, Lock, Verdict};
-use crate::crypto::keys::{PublicKey, Secret, StaticKey};
+use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey};
+use crate::crypto::ticket::Ticket;
 use crate::error::Error;
 use crate::io::{
-    Denial, Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Time, VoiceFrame, Wake,
+    Denial, Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Socket, Time, VoiceFrame, Wake,
 };
-use crate::net::binding::{Binding, News};
 use crate::net::forward::rate::{Bucket, Net, Rate, Sources};
-use crate::net::path::Path;
+use crate::net::path::{Carrier, Path};
 use crate::peer::handshake::{Keys, Knocked};
 use crate::peer::machine::{Act, Peer, Scene};
 use crate::protocol::codec::Wire;
@@ -60,8 +64,8 @@ pub(crate) struct Stay {
     dismissed: BTreeMap<MemberId, Dismissed>,
     /// Whom the room check was about when it last changed.
     checked: Vec<PublicKey>,
-    relays: Vec<Binding>,
-    tickets_at: Time,
+    carriage: Carriage,
+    hosting: Hosting,
     /// Candidates as the others know them.
     told: Vec<Candidate>,
     state: State,
@@ -140,10 +144,10 @@ impl Stay {
             kicked: VecDeque::new(),
             dismissed: BTreeMap::new(),
             checked: Vec::new(),
-            relays: Vec::new(),
-            tickets_at: Time::ZERO,
+            carriage: Carriage::default(),
+            hosting: Hosting::default(),
             told: Vec::new(),
-            state: State { name: world.name.clone(), ..State::default() },
+            state: State { name: world.name.clone(), forwards: world.forwards, ..State::default() },
             handshakes: Bucket::default(),
             knockers: Sources::new(KNOCKS_EACH, &mut world.rng),
             met: 0,
@@ -204,10 +208,19 @@ impl Stay {
             Packet::HsInit { .. } | Packet::HsResp { .. } | Packet::Transport { .. } => {
                 self.packet(world, now, Path::Direct(from), bytes);
             }
-            Packet::Down { from: slot, inner } if self.relays.iter().any(|r| r.relay() == from) => {
-                self.packet(world, now, Path::Via { relay: from, slot }, inner);
+            Packet::Down { from: slot, inner } => match self.brought_by(from) {
+                Some(carrier) => self.packet(world, now, Path::Via { carrier, slot }, inner),
+                None => world.counters.unknown += 1,
+            },
+            Packet::Bind(_) | Packet::Up { .. } | Packet::Keep { .. } => {
+                self.forward(world, now, from, bytes)
             }
-            _ => self.relay_packet(world, now, from, &packet),
+            Packet::Probed { nonce, seen } => {
+                if !world.surroundings.answered(from, nonce, seen) {
+                    world.counters.unknown += 1;
+                }
+            }
+            _ => self.carrier_packet(world, now, from, &packet),
         }
     }
 
@@ -259,7 +272,7 @@ impl Stay {
 
     /// Our addresses changed, or the machine slept.
     pub(crate) fn restart(&mut self, world: &mut World, now: Time) {
-        self.relays.iter_mut().for_each(|relay| relay.restart(now, &mut world.rng));
+        self.rebind(world, now);
         self.peers.values_mut().for_each(|peer| peer.restart(now));
     }
 
@@ -308,15 +321,7 @@ impl Stay {
     }
 
     pub(crate) fn tick(&mut self, world: &mut World, now: Time) {
-        for relay in &mut self.relays {
-            if let Some(bytes) = relay.tick(now, &mut world.rng) {
-                world.out.push_back(Output::Transmit { to: relay.relay(), bytes });
-            }
-        }
-        if !self.relays.is_empty() && self.tickets_at <= now && world.link.is_up() {
-            self.tickets_at = now + TICKET_RENEWAL;
-            world.tell_server(&ToServer::Tickets);
-        }
+        self.tick_carriage(world, now);
         let candidates = world.surroundings.candidates();
         if candidates != self.told {
             self.told.clone_from(&candidates);
@@ -325,6 +330,7 @@ impl Stay {
         for id in self.ids() {
             self.with(world, now, id, |peer, scene| peer.tick(scene));
         }
+        self.tick_hosting(world, now);
         self.peers.retain(|_, peer| !peer.is_forgotten(now));
         self.dismiss(world, now);
         if !self.present().eq(&self.checked) {
@@ -333,13 +339,12 @@ impl Stay {
         }
     }
 
-    pub(crate) fn wake(&self, now: Time) -> Wake {
+    pub(crate) fn wake(&self, world: &World, now: Time) -> Wake {
         let peers = self.peers.values().map(|peer| peer.wake(now));
-        let relays = self.relays.iter().map(|relay| (relay.wake(), "relay"));
-        let tickets =
-            self.relays.first().map(|_| (self.tickets_at.max(now + TICKET_PAUSE), "ticket renewal"));
+        let carriage = self.carriage_wake(now);
+        let hosting = self.hosting_wake(world);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
-        let soonest = peers.chain(relays).chain(tickets).chain(dismissal).min();
+        let soonest = peers.chain(carriage).chain(hosting).chain(dismissal).min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
@@ -388,7 +393,7 @@ impl Stay {
             return world.counters.too_many += 1;
         }
         if let Some(reply) = self.peers.values().find_map(|peer| peer.known_knock(sender, noise)) {
-            return self.send(world, path, reply);
+            return self.send(world, now, path, reply);
         }
         if !self.handshakes.take(now, KNOCKS, 1) {
             return world.counters.too_many += 1;
@@ -401,53 +406,6 @@ impl Stay {
             return world.counters.stranger += 1;
         };
         self.with(world, now, id, |peer, scene| peer.knock(scene, path, knocked));
-    }
-
-    fn relay_packet(&mut self, world: &mut World, now: Time, from: Hop, packet: &Packet<'_>) {
-        if let Packet::Probed { nonce, seen } = packet {
-            if !world.surroundings.answered(from, *nonce, *seen) {
-                world.counters.unknown += 1;
-            }
-            return;
-        }
-        let Some(relay) = self.relays.iter_mut().find(|relay| relay.relay() == from) else {
-            return world.counters.unknown += 1;
-        };
-        let news = match packet {
-            Packet::Retry { nonce, cookie, .. } => relay.retry(now, *nonce, *cookie),
-            Packet::Bound(bound) => relay.bound(now, bound),
-            Packet::Kept { echo, .. } => relay.kept(now, *echo),
-            Packet::Reset { bind } => relay.reset(now, *bind, &mut world.rng),
-            _ => News::Unexpected,
-        };
-        match news {
-            News::Bound { seen } => {
-                world.surroundings.bound(seen);
-                for peer in self.peers.values_mut() {
-                    peer.offer(now, Path::Via { relay: from, slot: peer.slot() });
-                    peer.restart(now);
-                }
-            }
-            News::Nothing => {}
-            News::Unexpected => world.counters.out_of_turn += 1,
-        }
-    }
-
-    fn tickets(&mut self, world: &mut World, now: Time, offers: Vec<Offer>) {
-        self.tickets_at = now + TICKET_RENEWAL;
-        if world.policy == PathPolicy::Direct {
-            return;
-        }
-        for offer in offers {
-            let Some(addr) = world.surroundings.resolve(offer.relay) else { continue };
-            let kb = Secret::new(offer.kb);
-            let relay = Hop::from(addr);
-            if let Some(known) = self.relays.iter_mut().find(|known| known.relay() == relay) {
-                known.renew(offer.body, kb, now, &mut world.rng);
-            } else if self.relays.len() < MAX_OFFERS {
-                self.relays.push(Binding::new(relay, offer.body, kb, now, &mut world.rng));
-            }
-        }
     }
 
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
@@ -473,7 +431,11 @@ impl Stay {
             }
             Control::Entrance(entrance) => self.learn(world, Some(from), entrance),
             // The peer keeps its own state.
-            Control::State(_) => {}
+            Control::State(_) => self.stir(now),
+            Control::Offer { body, kb } => {
+                self.offered(world, now, from, Ticket { body, kb: Secret::new(kb) });
+            }
+            Control::Withdraw => self.withdrawn(world, now, from),
         }
     }
 
@@ -491,7 +453,7 @@ impl Stay {
         run(peer, &mut scene);
         for act in acts {
             match act {
-                Act::Send { path, bytes } => self.send(world, path, bytes),
+                Act::Send { path, bytes } => self.send(world, now, path, bytes),
                 Act::Voice(frame) => world.out.push_back(Output::Voice { from: id, frame }),
                 Act::Control(control) => self.control(world, now, id, control),
                 Act::Event(event) => self.tell_user(world, event),
@@ -540,15 +502,10 @@ impl Stay {
         }
     }
 
-    fn send(&self, world: &mut World, path: Path, bytes: Vec<u8>) {
+    fn send(&mut self, world: &mut World, now: Time, path: Path, bytes: Vec<u8>) {
         match path {
             Path::Direct(to) => world.out.push_back(Output::Transmit { to, bytes }),
-            Path::Via { relay, slot } => {
-                let binding = self.relays.iter().find(|binding| binding.relay() == relay);
-                if let Some(bytes) = binding.and_then(|binding| binding.wrap(slot, &bytes)) {
-                    world.out.push_back(Output::Transmit { to: relay, bytes });
-                }
-            }
+            Path::Via { carrier, slot } => self.send_via(world, now, carrier, slot, &bytes),
             Path::Mail(slot) => {
                 let blob = Mail::Packet(&bytes).blob();
                 world.tell_server(&ToServer::Mail { to: Party::Slot(slot), blob });
@@ -584,7 +541,7 @@ impl World {
         match self.policy {
             PathPolicy::Auto => true,
             PathPolicy::Direct => matches!(path, Path::Direct(_)),
-            PathPolicy::Relay => matches!(path, Path::Via { .. }),
+            PathPolicy::Relay => matches!(path, Path::Via { carrier: Carrier::Relay(_), .. }),
         }
     }
 
@@ -613,8 +570,4 @@ fn offer_candidates(world: &World, now: Time, peer: &mut Peer) {
 const KNOCKS: Rate = Rate::per_second(20, 40);
 /// From one household, which may hold several friends.
 const KNOCKS_EACH: Rate = Rate::per_second(5, 20);
-/// Half of a ticket's hour.
-const TICKET_RENEWAL: Duration = Duration::from_secs(1_800);
-/// Signaling may be down when renewal is due.
-const TICKET_PAUSE: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(3_600);

@@ -78,8 +78,10 @@ impl Stay {
             return;
         }
         let mut peer = Peer::new(now, self.me, id, seated);
-        for relay in self.relays.iter().filter(|relay| relay.is_bound()) {
-            peer.offer(now, Path::Via { relay: relay.relay(), slot: seated.slot });
+        for carrier in self.carriers() {
+            if matches!(carrier, Carrier::Relay(_)) || !peer.is_relay_only() {
+                peer.offer(now, Path::Via { carrier, slot: seated.slot });
+            }
         }
         offer_candidates(world, now, &mut peer);
         if world.policy == PathPolicy::Auto {

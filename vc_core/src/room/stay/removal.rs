@@ -66,7 +66,7 @@ impl Stay {
         self.dismissed.retain(|_, gone| now < gone.until && !gone.peer.is_settled());
         for act in acts {
             if let Act::Send { path, bytes } = act {
-                self.send(world, path, bytes);
+                self.send(world, now, path, bytes);
             }
         }
     }

@@ -1,0 +1,279 @@
+//! The third parties that carry packets for us: relays by the server's tickets, friends by their own.
+
+use super::*;
+use crate::net::binding::{Binding, Errand, News};
+
+#[derive(Default)]
+pub(super) struct Carriage {
+    bonds: Vec<Bond>,
+    tickets_at: Time,
+}
+
+struct Bond {
+    with: With,
+    binding: Binding,
+    /// When its ticket was issued.
+    issued: Time,
+    /// It will not carry any more; what is under way by it may still arrive.
+    ends: Option<Time>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// As its tickets name it.
+    Relay([u8; 4]),
+    Host(MemberId),
+}
+
+impl Bond {
+    /// `None` while we have no place there.
+    fn carrier(&self) -> Option<Carrier> {
+        let hop = self.binding.hop()?;
+        Some(match self.with {
+            With::Relay(_) => Carrier::Relay(hop),
+            With::Host(id) => Carrier::Host(id),
+        })
+    }
+
+    fn is_relay(&self) -> bool {
+        matches!(self.with, With::Relay(_))
+    }
+}
+
+impl Stay {
+    /// Who brings us a packet that came by this hop; `None` if nobody whom we asked to.
+    pub(super) fn brought_by(&mut self, hop: Hop) -> Option<Carrier> {
+        let bond = self.carriage.bonds.iter_mut().find(|bond| bond.binding.is_at(hop))?;
+        bond.binding.heard();
+        bond.carrier()
+    }
+
+    /// Everybody to whom packets may be given for others.
+    pub(super) fn carriers(&self) -> Vec<Carrier> {
+        let lasting = self.carriage.bonds.iter().filter(|bond| bond.ends.is_none());
+        lasting.filter_map(Bond::carrier).collect()
+    }
+
+    pub(super) fn send_via(
+        &mut self,
+        world: &mut World,
+        now: Time,
+        carrier: Carrier,
+        slot: Slot,
+        inner: &[u8],
+    ) {
+        let bond = self.carriage.bonds.iter_mut().find(|bond| bond.carrier() == Some(carrier));
+        if let Some((to, bytes)) = bond.and_then(|bond| bond.binding.wrap(now, slot, inner)) {
+            world.out.push_back(Output::Transmit { to, bytes });
+        }
+    }
+
+    /// An answer of a relay's or of a friend's who forwards.
+    pub(super) fn carrier_packet(&mut self, world: &mut World, now: Time, from: Hop, packet: &Packet<'_>) {
+        let Some(bond) = self.carriage.bonds.iter_mut().find(|bond| bond.binding.is_at(from)) else {
+            return world.counters.unknown += 1;
+        };
+        let before = bond.carrier();
+        let news = match packet {
+            Packet::Retry { nonce, cookie, .. } => bond.binding.retry(now, from, *nonce, *cookie),
+            Packet::Bound(bound) => bond.binding.bound(now, from, bound),
+            Packet::Kept { echo, .. } => bond.binding.kept(now, from, *echo),
+            Packet::Reset { bind } => bond.binding.reset(now, from, *bind, &mut world.rng),
+            _ => News::Unexpected,
+        };
+        let is_relay = bond.is_relay();
+        match (news, bond.carrier()) {
+            (News::Bound { seen, .. }, Some(carrier)) => {
+                // What TCP connections are seen by is nobody's UDP address.
+                if is_relay && from.socket == Socket::Main {
+                    world.surroundings.bound(seen);
+                }
+                self.bound(now, before, carrier);
+            }
+            (News::Bound { .. } | News::Prolonged | News::Nothing, _) => {}
+            (News::Unexpected, _) => world.counters.out_of_turn += 1,
+        }
+    }
+
+    /// A TCP connection could not be made, or ended.
+    pub(crate) fn closed(&mut self, world: &mut World, now: Time, hop: Hop) {
+        for bond in &mut self.carriage.bonds {
+            bond.binding.closed(now, hop, &mut world.rng);
+        }
+    }
+
+    /// Our addresses changed, or the machine slept.
+    pub(super) fn rebind(&mut self, world: &mut World, now: Time) {
+        self.carriage.bonds.iter_mut().for_each(|bond| bond.binding.restart(now, &mut world.rng));
+    }
+
+    pub(super) fn tickets(&mut self, world: &mut World, now: Time, offers: Vec<Offer>) {
+        self.carriage.tickets_at = now + TICKET_RENEWAL;
+        if world.policy == PathPolicy::Direct {
+            return;
+        }
+        let mut relays: Vec<([u8; 4], Vec<SocketAddr>, Ticket)> = Vec::new();
+        for offer in offers {
+            let Some(addr) = world.surroundings.resolve(offer.relay) else { continue };
+            let (id, ticket) =
+                (relay_of(&offer.body), Ticket { body: offer.body, kb: Secret::new(offer.kb) });
+            match relays.iter_mut().find(|(known, ..)| *known == id) {
+                Some((_, addrs, _)) => addrs.push(addr),
+                None => relays.push((id, vec![addr], ticket)),
+            }
+        }
+        let offered: Vec<With> = relays.iter().map(|(id, ..)| With::Relay(*id)).collect();
+        for (id, addrs, ticket) in relays {
+            let with = With::Relay(id);
+            // A relay that is not offered any more serves as long as its ticket does, unless another needs its place.
+            let others = |bond: &Bond| bond.is_relay() && bond.with != with;
+            if self.carriage.bonds.iter().filter(|bond| others(bond)).count() >= MAX_OFFERS {
+                let stale = |bond: &Bond| others(bond) && !offered.contains(&bond.with);
+                if let Some(at) = self.carriage.bonds.iter().position(stale) {
+                    self.unbind(world, now, at);
+                }
+            }
+            self.bind(world, now, with, &ways(&addrs), ticket);
+        }
+    }
+
+    /// A friend offers to forward. Not for those whose address it must not learn.
+    pub(super) fn offered(&mut self, world: &mut World, now: Time, from: MemberId, ticket: Ticket) {
+        let hop = self.peers.get(&from).and_then(Peer::direct);
+        let Some(hop) = hop.filter(|_| world.policy == PathPolicy::Auto) else {
+            return world.counters.out_of_turn += 1;
+        };
+        let with = With::Host(from);
+        let others = |bond: &Bond| !bond.is_relay() && bond.with != with;
+        if self.carriage.bonds.iter().filter(|bond| others(bond)).count() >= MAX_HOSTS
+            && let Some(oldest) = self.carriage.bonds.iter().position(others)
+        {
+            self.unbind(world, now, oldest);
+        }
+        self.bind(world, now, with, &[hop], ticket);
+    }
+
+    /// A friend stops forwarding soon: whatever goes by it moves now.
+    pub(super) fn withdrawn(&mut self, world: &mut World, now: Time, from: MemberId) {
+        let bond = self.carriage.bonds.iter_mut().find(|bond| bond.with == With::Host(from));
+        if let Some(bond) = bond {
+            bond.ends = Some(now + UNDER_WAY);
+            self.abandon(world, now, Carrier::Host(from));
+        }
+    }
+
+    pub(super) fn tick_carriage(&mut self, world: &mut World, now: Time) {
+        for at in (0..self.carriage.bonds.len()).rev() {
+            let Some(bond) = self.carriage.bonds.get_mut(at) else { continue };
+            let (mut over, mut lead) = (bond.ends.is_some_and(|end| end <= now), None);
+            match bond.with {
+                With::Relay(_) => over |= now - bond.issued >= TICKET_LIFE,
+                With::Host(id) => match self.peers.get(&id).filter(|host| !host.is_away()) {
+                    Some(host) => lead = host.direct(),
+                    None => over = true,
+                },
+            }
+            if over {
+                self.unbind(world, now, at);
+                continue;
+            }
+            if let Some(hop) = lead {
+                bond.binding.lead(&[hop], now, &mut world.rng);
+            }
+            let errands = bond.binding.tick(now, &mut world.rng);
+            run(world, errands);
+        }
+        let relays = self.carriage.bonds.iter().any(Bond::is_relay);
+        if relays && self.carriage.tickets_at <= now && world.link.is_up() && self.is_seated() {
+            // The request or its answer may be lost with the connection.
+            self.carriage.tickets_at = now + TICKET_RETRY;
+            world.tell_server(&ToServer::Tickets);
+        }
+    }
+
+    pub(super) fn carriage_wake(&self, now: Time) -> Option<(Time, &'static str)> {
+        let bonds = self.carriage.bonds.iter();
+        let bindings = bonds.clone().filter_map(|bond| bond.binding.wake()).map(|at| (at, "relay"));
+        let ends = bonds.clone().filter_map(|bond| Some((bond.ends?, "friend stops forwarding")));
+        let relays = bonds.filter(|bond| bond.is_relay());
+        let tickets =
+            relays.map(|_| (self.carriage.tickets_at.max(now + TICKET_PAUSE), "ticket renewal")).take(1);
+        bindings.chain(ends).chain(tickets).min()
+    }
+
+    fn bind(&mut self, world: &mut World, now: Time, with: With, ways: &[Hop], ticket: Ticket) {
+        if let Some(bond) = self.carriage.bonds.iter_mut().find(|bond| bond.with == with) {
+            (bond.issued, bond.ends) = (now, None);
+            bond.binding.lead(ways, now, &mut world.rng);
+            return bond.binding.renew(ticket, now, &mut world.rng);
+        }
+        let binding = Binding::new(ways, ticket, now, &mut world.rng);
+        self.carriage.bonds.push(Bond { with, binding, issued: now, ends: None });
+    }
+
+    fn unbind(&mut self, world: &mut World, now: Time, at: usize) {
+        let bond = self.carriage.bonds.remove(at);
+        let carrier = bond.carrier();
+        run(world, bond.binding.close());
+        if let Some(carrier) = carrier {
+            self.abandon(world, now, carrier);
+        }
+    }
+
+    /// We have a place at this carrier now, or reach it in another way than before.
+    fn bound(&mut self, now: Time, before: Option<Carrier>, carrier: Carrier) {
+        for peer in self.peers.values_mut() {
+            if let Some(before) = before {
+                peer.reroute(now, before, carrier);
+            }
+            match carrier {
+                Carrier::Host(id) if id == peer.id() || peer.is_relay_only() => continue,
+                Carrier::Host(_) => {}
+                Carrier::Relay(_) if before.is_none() => peer.restart(now),
+                Carrier::Relay(_) => {}
+            }
+            peer.offer(now, Path::Via { carrier, slot: peer.slot() });
+        }
+    }
+
+    fn abandon(&mut self, world: &mut World, now: Time, carrier: Carrier) {
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.abandon(scene, carrier));
+        }
+    }
+}
+
+fn run(world: &mut World, errands: Vec<Errand>) {
+    world.out.extend(errands.into_iter().map(|errand| match errand {
+        Errand::Send(to, bytes) => Output::Transmit { to, bytes },
+        Errand::Close(hop) => Output::Close(hop),
+    }));
+}
+
+/// How to reach a relay, best first. UDP is not tried on the port that only serves those who can use no other.
+fn ways(addrs: &[SocketAddr]) -> Vec<Hop> {
+    let plain = addrs.iter().filter(|addr| addr.port() != HTTPS);
+    let udp = plain.clone().map(|addr| Hop::from(*addr));
+    let https = addrs.iter().filter(|addr| addr.port() == HTTPS);
+    udp.chain(plain.chain(https).map(|addr| Hop { socket: Socket::Tcp, addr: *addr })).collect()
+}
+
+/// A ticket's first field names the relay.
+fn relay_of(body: &[u8; 32]) -> [u8; 4] {
+    let [a, b, c, d, ..] = *body;
+    [a, b, c, d]
+}
+
+/// Networks that let nothing else out let this out.
+const HTTPS: u16 = 443;
+/// Half of a ticket's hour.
+const TICKET_RENEWAL: Duration = Duration::from_secs(1_800);
+/// By then it is void, whatever became of its renewal.
+const TICKET_LIFE: Duration = Duration::from_secs(3_600);
+const TICKET_RETRY: Duration = Duration::from_secs(30);
+/// Signaling may be down when renewal is due.
+const TICKET_PAUSE: Duration = Duration::from_secs(5);
+/// A round trip by a way that is given up.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+/// Two are elected; their predecessors may still be on the way out.
+const MAX_HOSTS: usize = 4;

@@ -1,0 +1,218 @@
+//! Forwarding for friends who cannot meet. A friend that forwards runs the very machine that a relay runs, and knows no
+//! more: what passes is sealed for somebody else.
+
+use super::*;
+use crate::crypto::ticket::{RelayKey, TicketBody};
+use crate::net::forward::{Forwarder, Limits, Quota, Verdict as Forwarding};
+use crate::room::election::{Standing, elect, worth};
+
+#[derive(Default)]
+pub(super) struct Hosting {
+    elected: Vec<MemberId>,
+    /// Who would be elected now, and since when.
+    contender: Option<(Vec<MemberId>, Time)>,
+    due: Time,
+    /// When others were last told whom we reach.
+    told: Time,
+    post: Option<Post>,
+}
+
+/// Our work as a forwarder.
+struct Post {
+    forwarder: Forwarder,
+    key: RelayKey,
+    id: [u8; 4],
+    /// A leaver's tickets must not outlive its place in the roster: they name its slot and this tag.
+    room: [u8; 8],
+    /// Who got a ticket, and when.
+    tickets: BTreeMap<MemberId, Time>,
+    /// Not elected any more: what is under way still passes until then.
+    ends: Option<Time>,
+}
+
+impl Stay {
+    /// A packet for the forwarder. Nobody but friends at addresses that they proved reaches it.
+    pub(super) fn forward(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
+        let friend = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::slot);
+        let (Some(post), Some(slot)) = (&mut self.hosting.post, friend) else {
+            return world.counters.unknown += 1;
+        };
+        if let Ok(Packet::Bind(bind)) = Packet::parse(bytes)
+            && TicketBody::decode(&bind.body).is_none_or(|body| usize::from(body.slot) != slot.index())
+        {
+            return world.counters.stranger += 1;
+        }
+        match post.forwarder.handle(now, seconds(now), from, bytes) {
+            Forwarding::Drop(_) => world.counters.out_of_turn += 1,
+            Forwarding::Reply(bytes) => world.out.push_back(Output::Transmit { to: from, bytes }),
+            Forwarding::Forward { to, header, inner } => {
+                let bytes = [&header[..], bytes.get(inner).unwrap_or_default()].concat();
+                world.out.push_back(Output::Transmit { to, bytes });
+            }
+        }
+    }
+
+    /// Somebody reaches others than before, or changed its mind about forwarding: elect soon, when it has settled.
+    pub(super) fn stir(&mut self, now: Time) {
+        self.hosting.due = self.hosting.due.min(now + STIRRED);
+    }
+
+    pub(super) fn tick_hosting(&mut self, world: &mut World, now: Time) {
+        if world.policy != PathPolicy::Auto {
+            return;
+        }
+        let direct = self.direct_mask();
+        if direct != self.state.direct && self.hosting.told + TELL_PAUSE <= now {
+            self.hosting.told = now;
+            self.set_state(|state| state.direct = direct);
+            self.stir(now);
+        }
+        if self.hosting.due <= now {
+            self.hosting.due = now + ELECTION;
+            self.elect(now);
+        }
+        self.take_post(world, now);
+    }
+
+    pub(super) fn hosting_wake(&self, world: &World) -> Option<(Time, &'static str)> {
+        if world.policy != PathPolicy::Auto || self.peers.is_empty() {
+            return None;
+        }
+        let tell = (self.direct_mask() != self.state.direct).then(|| self.hosting.told + TELL_PAUSE);
+        // One friend is reached or not: there is nobody to bridge to.
+        let elect = (self.peers.len() > 1).then_some(self.hosting.due);
+        let post = self.hosting.post.as_ref();
+        let ends = post.and_then(|post| post.ends.or(post.forwarder.next_expiry()));
+        [tell, elect, ends].into_iter().flatten().min().map(|at| (at, "forwarding"))
+    }
+
+    fn direct_mask(&self) -> u16 {
+        self.peers.values().filter(|peer| peer.direct().is_some()).map(|peer| peer.slot().bit()).sum()
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let me = Standing {
+            id: self.me,
+            slot: self.slot,
+            direct: self.state.direct,
+            willing: self.state.forwards,
+            founder: self.me == self.creator,
+        };
+        let others = self.peers.values().filter(|peer| peer.is_live()).map(|peer| Standing {
+            id: peer.id(),
+            slot: peer.slot(),
+            direct: peer.state().direct,
+            willing: peer.state().forwards,
+            founder: peer.id() == self.creator,
+        });
+        others.chain([me]).collect()
+    }
+
+    /// A change for the better waits until it has been one for a while; a failure is mended at once.
+    fn elect(&mut self, now: Time) {
+        let members = self.standings();
+        let best = elect(&members);
+        let Hosting { elected, contender, .. } = &mut self.hosting;
+        if best == *elected {
+            *contender = None;
+            return;
+        }
+        let fit = |id: &MemberId| worth(&members, &[*id]) > (0, 0);
+        let failed = elected.is_empty() || !elected.iter().all(fit);
+        let better = worth(&members, &best) > worth(&members, elected);
+        let since = match contender.take() {
+            Some((who, since)) if who == best => since,
+            _ => now,
+        };
+        if (failed && !best.is_empty()) || now - since >= BETTER_FOR {
+            *elected = best;
+        } else if failed || better {
+            *contender = Some((best, since));
+        }
+    }
+
+    fn take_post(&mut self, world: &mut World, now: Time) {
+        let elected = self.hosting.elected.contains(&self.me) && self.state.forwards;
+        match &mut self.hosting.post {
+            None if elected => self.hosting.post = Some(Post::new(world)),
+            None => return,
+            Some(post) if elected => post.ends = None,
+            Some(post) if post.ends.is_none() => {
+                post.ends = Some(now + UNDER_WAY);
+                for id in std::mem::take(&mut post.tickets).into_keys() {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.tell(&Control::Withdraw);
+                    }
+                }
+            }
+            Some(post) if post.ends.is_some_and(|end| end <= now) => {
+                self.hosting.post = None;
+                return;
+            }
+            Some(_) => {}
+        }
+        let Some(post) = self.hosting.post.as_mut() else { return };
+        if post.forwarder.next_expiry().is_some_and(|at| at <= now) {
+            post.forwarder.expire(now);
+        }
+        post.tickets.retain(|id, _| self.peers.contains_key(id));
+        if post.ends.is_some() {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.direct().is_some() && !peer.is_relay_only()) {
+            let due = post.tickets.get(&peer.id()).is_none_or(|issued| now - *issued >= RENEWAL);
+            if due && peer.is_live() {
+                post.tickets.insert(peer.id(), now);
+                let ticket = post.ticket(now, peer.slot(), &mut world.rng);
+                peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
+            }
+        }
+    }
+}
+
+impl Post {
+    fn new(world: &mut World) -> Self {
+        let rng = &mut world.rng;
+        let key = RelayKey::new(Secret::random(rng));
+        let (mut id, mut room, mut seed) = ([0; 4], [0; 8], [0; 32]);
+        rng.fill_bytes(&mut id);
+        rng.fill_bytes(&mut room);
+        rng.fill_bytes(&mut seed);
+        let limits = Limits { rooms: 1, classes: vec![Quota::default()], total: TOTAL };
+        let forwarder = Forwarder::new(key.clone(), id, limits, seed);
+        Self { forwarder, key, id, room, tickets: BTreeMap::new(), ends: None }
+    }
+
+    fn ticket(&self, now: Time, slot: Slot, rng: &mut Rng) -> Ticket {
+        let mut serial = [0; 8];
+        rng.fill_bytes(&mut serial);
+        self.key.mint(&TicketBody {
+            relay: self.id,
+            room: self.room,
+            slot: slot.index() as u8,
+            slots: MAX_MEMBERS as u8,
+            class: 0,
+            not_after: seconds(now).saturating_add(LIFE.as_secs() as u32),
+            serial,
+        })
+    }
+}
+
+/// Our own clock dates our own tickets.
+fn seconds(now: Time) -> u32 {
+    u32::try_from((now - Time::ZERO).as_secs()).unwrap_or(u32::MAX)
+}
+
+const ELECTION: Duration = Duration::from_secs(10);
+/// Probes that still find a direct path mostly do so within this.
+const STIRRED: Duration = Duration::from_secs(3);
+/// Masks change in bursts, when somebody comes.
+const TELL_PAUSE: Duration = Duration::from_secs(1);
+/// A better forwarder is worth the change if it stays one.
+const BETTER_FOR: Duration = Duration::from_secs(20);
+/// Everybody has moved by then.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+const LIFE: Duration = Duration::from_secs(3_600);
+const RENEWAL: Duration = Duration::from_secs(1_800);
+/// 5 Mbit/s: what a home's uplink can spare; voice for some 80 pairs that talk one at a time.
+const TOTAL: Rate = Rate::per_second(625_000, 256 << 10);
