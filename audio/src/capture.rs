@@ -1,7 +1,8 @@
-//! From microphone samples to Opus frames: level, gate, pre-roll, encoder. Pure: samples in, frames out.
+//! From microphone samples to Opus frames: chain, gate, pre-roll, encoder. Pure: samples in, frames out.
 
 use std::collections::VecDeque;
 
+use crate::chain::{BLOCK, Chain, Stages};
 use crate::error::Error;
 use crate::gate::{Gate, Verdict, dbfs};
 use crate::opus::Encoder;
@@ -31,6 +32,12 @@ pub struct CaptureStats {
     pub heard: u64,
     /// Frames that the gate let through and the encoder made; all of them went to the sink.
     pub sent: u64,
+    /// Noise suppression works at this moment.
+    pub noise: bool,
+    /// Echo cancellation works at this moment.
+    pub echo: bool,
+    /// The friends hear themselves through this loudspeaker and microphone.
+    pub echoes: bool,
 }
 
 /// The capture side of one call.
@@ -38,7 +45,12 @@ pub struct Capture {
     frame: FrameLen,
     bitrate: u32,
     loss: u8,
+    chain: Chain,
     gate: Gate,
+    /// Everything is meant, see [`Capture::hold`].
+    held: bool,
+    /// The frame while the chain works on it.
+    work: Vec<f32>,
     /// A call starts listening; the encoder's memory is only taken by who talks.
     encoder: Option<Encoder>,
     before: VecDeque<Vec<f32>>,
@@ -55,7 +67,10 @@ impl Capture {
             frame,
             bitrate,
             loss: 0,
-            gate: Gate::new(frame),
+            chain: Chain::new(),
+            gate: Gate::new(),
+            held: false,
+            work: Vec::with_capacity(frame.samples()),
             encoder: None,
             before: VecDeque::new(),
             time: 0,
@@ -65,9 +80,12 @@ impl Capture {
 
     /// Takes one frame of samples; `voice` gets what is to be sent, more than one frame when the gate opens.
     pub fn frame(&mut self, pcm: &[f32], voice: &mut dyn FnMut(Captured)) -> Level {
-        let dbfs = dbfs(pcm);
-        let verdict = self.gate.judge(pcm, dbfs);
+        let mut work = std::mem::take(&mut self.work);
+        work.clear();
+        work.extend_from_slice(pcm);
+        let verdict = self.process(&mut work);
         self.stats.heard += 1;
+        let pcm = &work[..];
         match verdict {
             Verdict::Closed => self.keep(pcm),
             Verdict::Opens => {
@@ -85,13 +103,31 @@ impl Capture {
             Verdict::Closes => self.send(self.time, pcm, true, voice),
         }
         self.time = self.time.wrapping_add(1);
-        Level { dbfs, talking: verdict != Verdict::Closed }
+        let level = Level { dbfs: dbfs(pcm), talking: verdict != Verdict::Closed };
+        self.work = work;
+        level
+    }
+
+    /// Which stages of the chain work from now on.
+    pub fn set_stages(&mut self, stages: Stages) {
+        self.chain.set(stages);
+    }
+
+    /// The next 10 ms that go to the loudspeaker, which the microphone may hear.
+    pub fn played(&mut self, pcm: &[f32; BLOCK]) {
+        self.chain.played(pcm);
+    }
+
+    /// While held, everything is sent, as by one who holds a talk key.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Time passes without the microphone (muted, alone, device gone). A running talk spurt ends with one frame of
     /// silence, so that nobody waits for more.
     pub fn pass(&mut self, frames: u32, voice: &mut dyn FnMut(Captured)) {
         self.hang_up(voice);
+        self.chain.rest();
         self.before.clear();
         self.time = self.time.wrapping_add(frames);
     }
@@ -107,7 +143,28 @@ impl Capture {
     }
 
     pub fn stats(&self) -> CaptureStats {
-        self.stats
+        CaptureStats {
+            noise: self.chain.suppresses_noise(),
+            echo: self.chain.cancels_echo(),
+            echoes: self.chain.echoes(),
+            ..self.stats
+        }
+    }
+
+    fn process(&mut self, pcm: &mut [f32]) -> Verdict {
+        let (mut power, mut speech) = (0.0, 0f32);
+        let pause = !self.gate.is_open();
+        let (blocks, _) = pcm.as_chunks_mut::<BLOCK>();
+        let count = blocks.len().max(1) as f32;
+        for block in blocks {
+            let found = self.chain.work(block, pause);
+            power += 10f32.powf(found.dbfs / 10.0) / count;
+            speech = speech.max(found.speech);
+        }
+        if self.held {
+            return self.gate.hold();
+        }
+        self.gate.judge(self.frame.as_millis(), 10.0 * power.max(1e-10).log10(), speech)
     }
 
     fn hang_up(&mut self, voice: &mut dyn FnMut(Captured)) {

@@ -7,10 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::capture::{CaptureStats, Captured};
+use crate::chain::{Stages, Switch};
+use crate::cue::Cue;
 use crate::error::{Error, Trouble};
 use crate::jitter::Heard;
 use crate::playback::FriendStats;
 use crate::spec::Config;
+use crate::talk::Talk;
 use crate::worker::Worker;
 
 /// What the engine tells.
@@ -37,10 +40,9 @@ pub struct Engine {
 pub(crate) struct Shared {
     start: Instant,
     orders: Mutex<VecDeque<Order>>,
+    wishes: Mutex<Wishes>,
     published: Mutex<Published>,
     stopped: AtomicBool,
-    muted: AtomicBool,
-    alone: AtomicBool,
     loss: AtomicU8,
     dropped: AtomicU64,
     /// The worker waits for more than the next 10 ms, so new frames must wake it.
@@ -50,6 +52,18 @@ pub(crate) struct Shared {
 pub(crate) enum Order {
     Hear { at: Duration, friend: u64, heard: Heard },
     Forget(u64),
+    Volume { friend: u64, percent: u16 },
+    Play(Cue),
+}
+
+/// What the person wants at this moment.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wishes {
+    pub(crate) muted: bool,
+    pub(crate) alone: bool,
+    pub(crate) deafened: bool,
+    pub(crate) talk: Talk,
+    pub(crate) stages: Stages,
 }
 
 #[derive(Default)]
@@ -66,10 +80,9 @@ impl Engine {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             orders: Mutex::new(VecDeque::with_capacity(QUEUE)),
+            wishes: Mutex::default(),
             published: Mutex::default(),
             stopped: AtomicBool::new(false),
-            muted: AtomicBool::new(false),
-            alone: AtomicBool::new(false),
             loss: AtomicU8::new(0),
             dropped: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
@@ -102,7 +115,8 @@ impl Engine {
         let at = self.shared.start.elapsed();
         let mut orders = lock(&self.shared.orders);
         if orders.len() >= QUEUE {
-            orders.pop_front();
+            let oldest = orders.iter().position(|order| matches!(order, Order::Hear { .. }));
+            oldest.map(|oldest| orders.remove(oldest));
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
         orders.push_back(Order::Hear { at, friend, heard });
@@ -112,27 +126,75 @@ impl Engine {
         }
     }
 
-    /// The friend has left: drops what is still to be played and its statistics.
+    /// The friend has left: drops what is still to be played, the volume and the statistics.
     pub fn forget(&self, friend: u64) {
-        lock(&self.shared.orders).push_back(Order::Forget(friend));
-        self.wake();
+        self.order(Order::Forget(friend));
     }
 
-    /// A muted microphone is not listened to; a device is put to rest, a file goes on unheard.
+    /// How loud this friend is played: 100 percent as sent, 0 not at all, at most 400 (12 dB more).
+    pub fn set_volume(&self, friend: u64, percent: u16) {
+        self.order(Order::Volume { friend, percent });
+    }
+
+    /// Plays a soft sound, after those that are still to be played, also while deafened.
+    pub fn play(&self, cue: Cue) {
+        self.order(Order::Play(cue));
+    }
+
+    /// Nothing of a muted microphone is encoded or told; a running word breaks off. Whether somebody talks in spite of
+    /// it is noticed ([`Trouble::TalkingWhileMuted`]); a file goes on unheard.
     pub fn set_muted(&self, muted: bool) {
-        self.shared.muted.store(muted, Ordering::SeqCst);
-        self.wake();
+        self.wish(|wishes| wishes.muted = muted);
+    }
+
+    /// Hears nobody: what comes in is dropped undecoded.
+    pub fn set_deafened(&self, deafened: bool) {
+        self.wish(|wishes| wishes.deafened = deafened);
+    }
+
+    /// With push-to-talk the microphone is heard while the talk key is down and a fifth of a second after it, and then
+    /// all of it is sent. Without, whenever somebody speaks. The key is up at first.
+    pub fn set_push_to_talk(&self, by_key: bool) {
+        let talk = if by_key { Talk::ByKey { down: false } } else { Talk::Freely };
+        self.wish(|wishes| {
+            if std::mem::discriminant(&wishes.talk) != std::mem::discriminant(&talk) {
+                wishes.talk = talk;
+            }
+        });
+    }
+
+    /// The talk key went down or up; without push-to-talk this does nothing.
+    pub fn set_talk_key(&self, down: bool) {
+        self.wish(|wishes| {
+            if let Talk::ByKey { .. } = wishes.talk {
+                wishes.talk = Talk::ByKey { down };
+            }
+        });
+    }
+
+    /// Noise suppression.
+    pub fn set_noise(&self, noise: Switch) {
+        self.wish(|wishes| wishes.stages.noise = noise);
+    }
+
+    /// Echo cancellation.
+    pub fn set_echo(&self, echo: Switch) {
+        self.wish(|wishes| wishes.stages.echo = echo);
+    }
+
+    /// Automatic level of the own voice.
+    pub fn set_level(&self, level: bool) {
+        self.wish(|wishes| wishes.stages.level = level);
+    }
+
+    /// Nobody to talk to: devices rest, nothing is encoded, a wav or tone input waits where it is.
+    pub fn set_alone(&self, alone: bool) {
+        self.wish(|wishes| wishes.alone = alone);
     }
 
     /// The share of frames that the friends report lost, in percent. Above 0 each frame carries a copy of the last.
     pub fn set_expected_loss(&self, percent: u8) {
         self.shared.loss.store(percent, Ordering::SeqCst);
-    }
-
-    /// Nobody to talk to: devices rest, nothing is encoded, a wav or tone input waits where it is.
-    pub fn set_alone(&self, alone: bool) {
-        self.shared.alone.store(alone, Ordering::SeqCst);
-        self.wake();
     }
 
     /// How each friend is heard, at most 100 ms old.
@@ -165,6 +227,16 @@ impl Engine {
         }
     }
 
+    fn order(&self, order: Order) {
+        lock(&self.shared.orders).push_back(order);
+        self.wake();
+    }
+
+    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        change(&mut lock(&self.shared.wishes));
+        self.wake();
+    }
+
     fn wake(&self) {
         if let Some(worker) = &self.worker {
             worker.thread().unpark();
@@ -189,12 +261,8 @@ impl Shared {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn is_muted(&self) -> bool {
-        self.muted.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone.load(Ordering::SeqCst)
+    pub(crate) fn wishes(&self) -> Wishes {
+        *lock(&self.wishes)
     }
 
     pub(crate) fn loss(&self) -> u8 {

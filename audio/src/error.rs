@@ -47,6 +47,19 @@ pub enum Trouble {
     SpeakerBack,
     #[error("The recording {path} stopped ({reason}). What was written is kept; free some space and start again to record.", path = path.display())]
     RecordingStopped { path: PathBuf, reason: String },
+    #[error("The microphone gives no sound at all. Switch it on, raise its volume, or choose another one.")]
+    MicrophoneSilent,
+    #[error("You are talking, but your microphone is muted. Unmute it to be heard.")]
+    TalkingWhileMuted,
+    #[error(
+        "The chosen microphone hears what the loudspeaker plays, so your friends hear themselves. Choose another microphone."
+    )]
+    InputIsMonitor,
+    #[error(
+        "Your friends hear themselves through your loudspeaker and microphone. Use headphones, or switch echo \
+         cancellation on."
+    )]
+    EchoFromHere,
     #[error("{path} broke off ({reason}). Nothing more is sent from it; give an undamaged file.", path = path.display())]
     WavInputBroken { path: PathBuf, reason: String },
 }

@@ -1,14 +1,10 @@
-//! Decides what of the microphone is worth sending: speech, and anything that is loud.
-
-use crate::spec::{FrameLen, RATE};
+//! Decides what of the microphone is worth sending: speech, and anything that is loud for a while.
 
 /// Opens on speech, stays open over the gaps between words.
 pub(crate) struct Gate {
-    detector: Box<earshot::Detector>,
-    narrow: Decimator,
-    waiting: Vec<f32>,
-    frame: FrameLen,
     state: State,
+    /// Milliseconds in a row that were louder than any background.
+    loud: u32,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -32,21 +28,15 @@ pub(crate) enum Verdict {
 }
 
 impl Gate {
-    pub(crate) fn new(frame: FrameLen) -> Gate {
-        Gate {
-            detector: Box::default(),
-            narrow: Decimator::new(),
-            waiting: Vec::with_capacity(2 * DETECTOR_FRAME),
-            frame,
-            state: State::Closed,
-        }
+    pub(crate) fn new() -> Gate {
+        Gate { state: State::Closed, loud: 0 }
     }
 
-    /// Judges one frame at 48 kHz whose level is `dbfs`.
-    pub(crate) fn judge(&mut self, pcm: &[f32], dbfs: f32) -> Verdict {
-        let speech = dbfs > NOTHING && (self.detect(pcm) || dbfs > LOUD);
-        let len = self.frame.as_millis();
-        let (state, verdict) = match (self.state, speech) {
+    /// Judges a frame of `len` milliseconds by its level and the probability that it is speech.
+    pub(crate) fn judge(&mut self, len: u32, dbfs: f32, speech: f32) -> Verdict {
+        self.loud = if dbfs > LOUD { self.loud.saturating_add(len) } else { 0 };
+        let worth = speech >= SPEECH || self.loud >= LOUD_FOR;
+        let (state, verdict) = match (self.state, worth) {
             (State::Closed, false) => (State::Closed, Verdict::Closed),
             (State::Closed, true) => (State::Open { left: HANG_OVER }, Verdict::Opens),
             (State::Open { .. }, true) => (State::Open { left: HANG_OVER }, Verdict::Open),
@@ -57,26 +47,20 @@ impl Gate {
         verdict
     }
 
+    /// As [`Gate::judge`] while somebody holds the talk key: everything is meant.
+    pub(crate) fn hold(&mut self) -> Verdict {
+        let verdict = if self.is_open() { Verdict::Open } else { Verdict::Opens };
+        self.state = State::Open { left: 0 };
+        verdict
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.state != State::Closed
     }
 
     /// Closes at once, as when the microphone is muted.
     pub(crate) fn close(&mut self) {
-        self.state = State::Closed;
-        self.waiting.clear();
-    }
-
-    fn detect(&mut self, pcm: &[f32]) -> bool {
-        self.narrow.push(pcm, &mut self.waiting);
-        let mut speech = false;
-        let mut used = 0;
-        while let Some(piece) = self.waiting.get(used..used + DETECTOR_FRAME) {
-            speech |= self.detector.predict_f32(piece) >= SPEECH;
-            used += DETECTOR_FRAME;
-        }
-        self.waiting.drain(..used);
-        speech
+        *self = Gate::new();
     }
 }
 
@@ -86,112 +70,79 @@ pub(crate) fn dbfs(pcm: &[f32]) -> f32 {
     (10.0 * square.max(1e-10).log10()).max(-100.0)
 }
 
-/// 48 kHz to the detector's 16 kHz: a windowed-sinc low-pass, every third value computed.
-struct Decimator {
-    taps: [f32; TAPS],
-    /// What the next value needs: the last samples, and those that were one too few for a value.
-    past: Vec<f32>,
-}
-
-impl Decimator {
-    fn new() -> Decimator {
-        let mut taps = [0.0; TAPS];
-        for (i, tap) in taps.iter_mut().enumerate() {
-            let x = (i as f32 - (TAPS - 1) as f32 / 2.0) * 2.0 * CUTOFF / RATE as f32;
-            let sinc = if x.abs() < 1e-6 {
-                1.0
-            } else {
-                (std::f32::consts::PI * x).sin() / (std::f32::consts::PI * x)
-            };
-            let window = 0.54 - 0.46 * (std::f32::consts::TAU * i as f32 / (TAPS - 1) as f32).cos();
-            *tap = sinc * window;
-        }
-        let sum: f32 = taps.iter().sum();
-        taps.iter_mut().for_each(|tap| *tap /= sum);
-        Decimator { taps, past: vec![0.0; TAPS - 1] }
-    }
-
-    fn push(&mut self, pcm: &[f32], out: &mut Vec<f32>) {
-        self.past.extend_from_slice(pcm);
-        let mut used = 0;
-        while let Some(window) = self.past.get(used..used + TAPS) {
-            out.push(window.iter().zip(&self.taps).map(|(sample, tap)| sample * tap).sum());
-            used += 3;
-        }
-        self.past.drain(..used);
-    }
-}
-
-/// The detector works on 16 ms at 16 kHz.
-const DETECTOR_FRAME: usize = 256;
 /// The detector's own recommendation.
-const SPEECH: f32 = 0.5;
-/// Below it even a whisper is drowned by any room; no need to ask the detector.
-const NOTHING: f32 = -65.0;
+pub(crate) const SPEECH: f32 = 0.5;
 /// Louder than any bearable background: a whistle, a guitar or a test tone passes although it is no speech.
 const LOUD: f32 = -30.0;
+/// In milliseconds: a key or a mouse clicks shorter, and what is sent from before the gate opened covers the wait.
+const LOUD_FOR: u32 = 60;
 /// Bridges the gaps between words, in milliseconds.
 const HANG_OVER: u32 = 360;
-const TAPS: usize = 48;
-/// Just below half of 16 kHz, in Hz.
-const CUTOFF: f32 = 7_200.0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detector::Detector;
     use crate::sound::{noise, sine, speech};
 
-    fn open(pcm: &[f32], frame: FrameLen) -> Vec<bool> {
-        let mut gate = Gate::new(frame);
-        pcm.chunks_exact(frame.samples()).map(|f| gate.judge(f, dbfs(f)) != Verdict::Closed).collect()
+    fn verdicts(pcm: &[f32], samples: usize) -> Vec<Verdict> {
+        let (mut gate, mut detector) = (Gate::new(), Detector::new());
+        let len = samples as u32 / 48;
+        pcm.chunks_exact(samples).map(|f| gate.judge(len, dbfs(f), detector.hear(f))).collect()
+    }
+
+    fn open(pcm: &[f32], samples: usize) -> Vec<bool> {
+        verdicts(pcm, samples).into_iter().map(|verdict| verdict != Verdict::Closed).collect()
     }
 
     #[test]
     fn speech_opens_and_silence_stays_shut() {
-        for frame in [FrameLen::Ms10, FrameLen::Ms20] {
-            let speaking = open(&speech(4.0), frame);
+        for samples in [480, 960] {
+            let speaking = open(&speech(4.0), samples);
             assert!(speaking.iter().filter(|o| **o).count() * 10 > speaking.len() * 9);
-            assert!(open(&vec![0.0; 96_000], frame).iter().all(|o| !o));
+            assert!(open(&vec![0.0; 96_000], samples).iter().all(|o| !o));
         }
     }
 
     #[test]
     fn a_noisy_room_stays_mostly_shut() {
         for level in [0.0003, 0.003, 0.01] {
-            let opened = open(&noise(level, 480_000, 7), FrameLen::Ms20).iter().filter(|o| **o).count();
+            let opened = open(&noise(level, 480_000, 7), 960).iter().filter(|o| **o).count();
             assert!(opened < 50, "{level}: {opened} of 500");
         }
     }
 
     #[test]
     fn a_loud_tone_passes_although_it_is_no_speech() {
-        let opened = open(&sine(1000.0, 0.25, 48_000, 3.0), FrameLen::Ms20);
-        assert!(opened.iter().all(|o| *o));
+        let opened = open(&sine(1000.0, 0.25, 48_000, 3.0), 960);
+        assert!(opened.iter().skip(2).all(|o| *o), "what comes before is in the pre-roll");
+    }
+
+    #[test]
+    fn a_click_is_no_reason_to_open() {
+        let mut pcm = vec![0.0; 48_000];
+        pcm[24_000..24_960].copy_from_slice(&noise(0.3, 960, 3));
+        assert!(open(&pcm, 960).iter().all(|o| !o));
     }
 
     #[test]
     fn the_gate_closes_once_and_after_the_hang_over() {
         let mut pcm = speech(2.0);
         pcm.resize(pcm.len() + 48_000, 0.0);
-        let mut gate = Gate::new(FrameLen::Ms20);
-        let verdicts: Vec<_> = pcm.chunks_exact(960).map(|f| gate.judge(f, dbfs(f))).collect();
+        let verdicts = verdicts(&pcm, 960);
         let at = |wanted: Verdict| verdicts.iter().rposition(|v| *v == wanted);
         let (opened, closed) = (at(Verdict::Open).unwrap_or(0), at(Verdict::Closes).unwrap_or(0));
         assert_eq!(closed, opened + 1);
         let spoken = pcm.chunks_exact(960).rposition(|f| dbfs(f) > -60.0).unwrap_or(0);
         let waited = (closed - spoken) * 20;
         assert!((300..=500).contains(&waited), "{waited} ms");
-        assert!(!gate.is_open());
     }
 
     #[test]
-    fn the_low_pass_keeps_speech_and_drops_what_would_alias() {
-        let level = |hz: f32| {
-            let mut out = Vec::new();
-            Decimator::new().push(&sine(hz, 0.5, 48_000, 0.5), &mut out);
-            dbfs(&out[100..])
-        };
-        assert!((level(1000.0) + 9.03).abs() < 0.3);
-        assert!(level(10_000.0) < -45.0);
+    fn a_held_key_opens_for_silence_and_letting_go_is_the_end() {
+        let mut gate = Gate::new();
+        assert_eq!(gate.hold(), Verdict::Opens);
+        assert_eq!(gate.hold(), Verdict::Open);
+        assert_eq!(gate.judge(20, -100.0, 0.0), Verdict::Closes);
     }
 }

@@ -8,9 +8,13 @@ use crate::backend::native::Mic;
 use crate::backend::tone::Tone;
 use crate::backend::wav::WavSource;
 use crate::capture::{Capture, CaptureStats, Captured, Level};
+use crate::chain::Stages;
 use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
+use crate::playback::STEP;
 use crate::spec::{FrameLen, InputSpec};
+use crate::talk::Listening;
+use crate::watch::Watch;
 use crate::worker::{STALL, Sink};
 
 pub(crate) struct Input {
@@ -19,6 +23,7 @@ pub(crate) struct Input {
     source: Source,
     listening: Listening,
     meter: Meter,
+    watch: Watch,
     pcm: Vec<f32>,
 }
 
@@ -41,15 +46,6 @@ enum File {
     Tone(Tone),
 }
 
-/// Whether the microphone is to be heard.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Listening {
-    Yes,
-    Muted,
-    /// Nobody is there to hear it.
-    Alone,
-}
-
 impl Input {
     pub(crate) fn open(spec: InputSpec, frame: FrameLen, bitrate: u32) -> Result<Input, Error> {
         let capture = Capture::new(frame, bitrate)?;
@@ -68,14 +64,28 @@ impl Input {
             frame,
             capture,
             source,
-            listening: Listening::Yes,
+            listening: Listening::Freely,
             meter: Meter::default(),
+            watch: Watch::default(),
             pcm: Vec::new(),
         })
     }
 
     pub(crate) fn expect_loss(&mut self, percent: u8) {
         self.capture.expect_loss(percent);
+    }
+
+    pub(crate) fn set_stages(&mut self, stages: Stages) {
+        self.capture.set_stages(stages);
+    }
+
+    /// The next 10 ms that go to a loudspeaker. What is no microphone hears nothing of it.
+    pub(crate) fn played(&mut self, pcm: &[f32; STEP]) {
+        if let Source::Mic { .. } = self.source
+            && self.is_heard()
+        {
+            self.capture.played(pcm);
+        }
     }
 
     pub(crate) fn stats(&self) -> CaptureStats {
@@ -87,12 +97,22 @@ impl Input {
         if listening == self.listening {
             return;
         }
+        let heard = self.is_heard();
         self.listening = listening;
-        self.pass_to(now, sink);
-        self.meter.tell(now, SILENT, sink);
-        if let Source::Mic { device, .. } = &mut self.source {
-            device.rest(listening != Listening::Yes);
+        self.capture.hold(listening == Listening::Held);
+        // Between talking freely and by key a running word goes on.
+        if !(heard && self.is_heard()) {
+            self.pass_to(now, sink);
+            self.meter.tell(now, SILENT, sink);
+            self.watch.turn();
         }
+        if let Source::Mic { device, .. } = &mut self.source {
+            device.rest(listening == Listening::Alone);
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        matches!(self.listening, Listening::Freely | Listening::Held)
     }
 
     /// Records what is due; returns when to come again, `None` when a device will wake us.
@@ -111,6 +131,7 @@ impl Input {
                 };
                 if let Some(trouble) = trouble {
                     self.pass_to(now, sink);
+                    self.watch.opened();
                     sink(FromEngine::Trouble(trouble));
                 }
                 self.record_mic(now, sink);
@@ -120,11 +141,15 @@ impl Input {
     }
 
     fn record_mic(&mut self, now: Duration, sink: &mut Sink) {
+        let is_heard = self.is_heard();
         let Source::Mic { device, heard } = &mut self.source else { return };
         let Some(mic) = device.get() else { return };
         mic.read(&mut self.pcm);
-        if self.listening != Listening::Yes {
-            // What was still on its way when the device was put to rest.
+        if !is_heard {
+            // Also what was still on its way when the device was put to rest.
+            if self.listening == Listening::Muted {
+                tell(self.watch.hear_muted(now, &self.pcm), sink);
+            }
             self.pcm.clear();
             return;
         }
@@ -140,9 +165,11 @@ impl Input {
         let mut used = 0;
         while let Some(pcm) = self.pcm.get(used..used + self.frame.samples()) {
             used += pcm.len();
+            tell(self.watch.hear(pcm), sink);
             let level = self.capture.frame(pcm, &mut |voice| sink(FromEngine::Voice(voice)));
             self.meter.tell(now, level, sink);
         }
+        tell(self.watch.echoes(self.capture.stats().echoes), sink);
         self.pcm.drain(..used);
     }
 
@@ -159,12 +186,16 @@ impl Input {
             *done += 1;
             let got = file.read(&mut self.pcm, sink);
             self.pcm[got..].fill(0.0);
+            if self.listening == Listening::Muted {
+                tell(self.watch.hear_muted(now, &self.pcm), sink);
+            }
             let voice: &mut dyn FnMut(Captured) = &mut |voice| sink(FromEngine::Voice(voice));
-            let level = if self.listening == Listening::Yes {
-                self.capture.frame(&self.pcm, voice)
-            } else {
-                self.capture.pass(1, voice);
-                SILENT
+            let level = match self.listening {
+                Listening::Freely | Listening::Held => self.capture.frame(&self.pcm, voice),
+                Listening::Released | Listening::Muted | Listening::Alone => {
+                    self.capture.pass(1, voice);
+                    SILENT
+                }
             };
             if got < self.pcm.len() {
                 self.capture.pass(0, voice);
@@ -190,6 +221,12 @@ impl Input {
         };
         self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
         self.pcm.clear();
+    }
+}
+
+fn tell(trouble: Option<Trouble>, sink: &mut Sink) {
+    if let Some(trouble) = trouble {
+        sink(FromEngine::Trouble(trouble));
     }
 }
 

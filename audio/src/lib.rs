@@ -5,17 +5,28 @@
 //! the buffer of one friend.
 
 mod backend;
+mod canceller;
 mod capture;
+mod chain;
+mod cue;
+mod decimator;
 mod delay;
+mod detector;
 mod device;
+mod echo;
 mod engine;
 mod error;
 mod estoi;
+mod finder;
+mod floor;
 mod gate;
+mod highpass;
 mod input;
 mod jitter;
+mod level;
 pub mod measure;
 mod mixer;
+mod noise;
 mod opus;
 mod output;
 mod playback;
@@ -24,9 +35,13 @@ mod resample;
 mod sound;
 mod spec;
 mod splice;
+mod talk;
+mod watch;
 mod worker;
 
 pub use capture::{Capture, CaptureStats, Captured, Level};
+pub use chain::{Stages, Switch};
+pub use cue::Cue;
 pub use device::{Device, Devices, devices};
 pub use engine::{Engine, FromEngine};
 pub use error::{Direction, Error, Existing, Trouble};

@@ -7,6 +7,7 @@ use crate::backend::wav::WavSink;
 use crate::backend::{Change, Device};
 use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
+use crate::input::Input;
 use crate::playback::{Playback, STEP};
 use crate::spec::{FrameLen, OutputSpec};
 use crate::worker::{STALL, Sink};
@@ -63,6 +64,7 @@ impl Output {
         &mut self,
         now: Duration,
         playback: &mut Playback,
+        input: &mut Input,
         sink: &mut Sink,
     ) -> Option<Duration> {
         let mut pcm = [0.0; STEP];
@@ -95,6 +97,7 @@ impl Output {
                 if let Some(speaker) = device.get() {
                     while speaker.wanted() >= STEP {
                         playback.mix(clock.step(now), &mut pcm);
+                        input.played(&pcm);
                         speaker.write(&pcm);
                     }
                 }

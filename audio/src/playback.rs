@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cue::{Cue, Cues};
 use crate::gate::dbfs;
 use crate::jitter::{Counts, FADED, Fit, Frame, Heard, Jitter};
 use crate::mixer::{self, Limiter};
@@ -32,13 +33,17 @@ pub struct FriendStats {
     pub buffer_ms: u32,
     /// How far behind it should be played for the jitter seen.
     pub target_ms: u32,
-    /// Level of the last 10 ms; -100 when silent.
+    /// Level of the last 10 ms as sent, before the volume; -100 when silent.
     pub level_dbfs: f32,
+    /// Being played at this moment.
+    pub talking: bool,
 }
 
 /// The playback side of one call.
 pub struct Playback {
     friends: BTreeMap<u64, Friend>,
+    cues: Cues,
+    deafened: bool,
     limiter: Limiter,
 }
 
@@ -51,22 +56,31 @@ struct Friend {
     fit: Fit,
     /// Samples played since the last splice.
     since_splice: usize,
+    /// Of concealment.
     gain: f32,
+    volume: Volume,
     silent_steps: u32,
     stats: FriendStats,
 }
 
+/// What the person chose for a friend, as a factor.
+struct Volume {
+    chosen: f32,
+    /// What the last sample was multiplied by.
+    at: f32,
+}
+
 impl Playback {
     pub fn new() -> Playback {
-        Playback { friends: BTreeMap::new(), limiter: Limiter::new() }
+        Playback { friends: BTreeMap::new(), cues: Cues::default(), deafened: false, limiter: Limiter::new() }
     }
 
     /// A frame of `friend` that arrived at `now`.
     pub fn hear(&mut self, now: Duration, friend: u64, heard: Heard) {
-        if self.friends.len() >= MAX_FRIENDS && !self.friends.contains_key(&friend) {
+        if self.deafened {
             return;
         }
-        let friend = self.friends.entry(friend).or_insert_with(Friend::new);
+        let Some(friend) = self.friend(friend) else { return };
         if opus::lasts(&heard.opus, heard.len) {
             friend.jitter.push(now, heard);
         } else {
@@ -78,22 +92,50 @@ impl Playback {
         self.friends.remove(&friend);
     }
 
+    /// In percent of what was sent, at most 400; kept until the friend is forgotten.
+    pub fn set_volume(&mut self, friend: u64, percent: u16) {
+        if let Some(friend) = self.friend(friend) {
+            friend.volume.chosen = f32::from(percent.min(MOST_PERCENT)) / 100.0;
+        }
+    }
+
+    /// While deafened, frames are dropped and only cues are heard.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.deafened = deafened;
+    }
+
+    pub fn play(&mut self, cue: Cue) {
+        self.cues.play(cue);
+    }
+
     /// Mixes the 10 ms that are to be heard at `now`.
     pub fn mix(&mut self, now: Duration, out: &mut [f32; STEP]) {
         out.fill(0.0);
         for friend in self.friends.values_mut() {
             friend.mix(now, out);
         }
+        if self.deafened {
+            out.fill(0.0);
+        }
+        self.cues.add(out);
         self.limiter.limit(out);
     }
 
     /// Whether [`Playback::mix`] can only give silence until the next frame comes.
     pub fn is_quiet(&self) -> bool {
-        self.friends.values().all(|friend| friend.ready.is_empty() && friend.jitter.is_quiet())
+        self.cues.is_quiet()
+            && self.friends.values().all(|friend| friend.ready.is_empty() && friend.jitter.is_quiet())
     }
 
     pub fn stats(&self) -> Vec<(u64, FriendStats)> {
         self.friends.iter().map(|(id, friend)| (*id, friend.stats())).collect()
+    }
+
+    fn friend(&mut self, friend: u64) -> Option<&mut Friend> {
+        if self.friends.len() >= MAX_FRIENDS && !self.friends.contains_key(&friend) {
+            return None;
+        }
+        Some(self.friends.entry(friend).or_insert_with(Friend::new))
     }
 }
 
@@ -112,6 +154,7 @@ impl Friend {
             fit: Fit::Keep,
             since_splice: REST,
             gain: 1.0,
+            volume: Volume { chosen: 1.0, at: 1.0 },
             silent_steps: 0,
             stats: FriendStats { level_dbfs: -100.0, ..FriendStats::default() },
         }
@@ -132,16 +175,19 @@ impl Friend {
                 break;
             }
         }
-        let voice = &self.ready[..self.ready.len().min(STEP)];
+        let len = self.ready.len().min(STEP);
+        let voice = &mut self.ready[..len];
         if voice.is_empty() {
             self.rest();
             return;
         }
         self.silent_steps = 0;
         self.stats.level_dbfs = dbfs(voice);
+        self.stats.talking = true;
+        self.volume.apply(voice);
         mixer::add(out, voice);
-        self.since_splice += voice.len();
-        self.ready.drain(..voice.len());
+        self.since_splice += len;
+        self.ready.drain(..len);
     }
 
     /// Appends the next frame to `ready`; `false` when nobody talks.
@@ -214,6 +260,8 @@ impl Friend {
 
     fn rest(&mut self) {
         self.stats.level_dbfs = -100.0;
+        self.stats.talking = false;
+        self.volume.at = self.volume.chosen;
         self.gain = 1.0;
         self.silent_steps = self.silent_steps.saturating_add(1);
         if self.silent_steps == DECODER_REST {
@@ -236,6 +284,21 @@ impl Friend {
     }
 }
 
+impl Volume {
+    /// Slides to the chosen volume within the piece.
+    fn apply(&mut self, pcm: &mut [f32]) {
+        if self.chosen == 1.0 && self.at == 1.0 {
+            return;
+        }
+        let step = (self.chosen - self.at) / pcm.len().max(1) as f32;
+        for sample in pcm {
+            self.at += step;
+            *sample *= self.at;
+        }
+        self.at = self.chosen;
+    }
+}
+
 /// The gain after `since` of concealment: what is invented for longer than half of it sounds like a robot.
 fn fade_out(since: Duration) -> f32 {
     let faded = FADED as f32 / 1e6;
@@ -244,6 +307,8 @@ fn fade_out(since: Duration) -> f32 {
 
 /// More than any room holds; a bound for memory, not for people.
 const MAX_FRIENDS: usize = 64;
+/// 12 dB: whoever needs more speaks into a switched-off microphone.
+const MOST_PERCENT: u16 = 400;
 /// 30 s after the last word the decoder's 190 kB are given back, in mixing steps.
 const DECODER_REST: u32 = 3_000;
 /// One splice of about 8 ms in 60 ms changes the tempo by an eighth, which passes for eager speech.

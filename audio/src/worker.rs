@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::engine::{FromEngine, Order, Shared};
 use crate::error::Error;
-use crate::input::{Input, Listening};
+use crate::input::Input;
 use crate::output::Output;
 use crate::playback::Playback;
 use crate::spec::Config;
+use crate::talk::{Key, Listening};
 
 pub(crate) type Sink = Box<dyn FnMut(FromEngine) + Send>;
 
@@ -18,6 +19,7 @@ pub(crate) struct Worker {
     input: Input,
     output: Output,
     playback: Playback,
+    key: Key,
     loss: u8,
     published: Duration,
 }
@@ -28,7 +30,8 @@ impl Worker {
         let input = Input::open(input, frame, bitrate)?;
         let output = Output::open(output, frame)?;
         let playback = Playback::new();
-        Ok(Worker { shared, sink, input, output, playback, loss: 0, published: Duration::ZERO })
+        let key = Key::default();
+        Ok(Worker { shared, sink, input, output, playback, key, loss: 0, published: Duration::ZERO })
     }
 
     pub(crate) fn run(mut self) -> Result<(), Error> {
@@ -36,8 +39,8 @@ impl Worker {
             let now = self.shared.now();
             self.take_orders(now);
             let record = self.input.record(now, &mut self.sink);
-            let play = self.output.play(now, &mut self.playback, &mut self.sink);
-            let deadline = [record, play].into_iter().flatten().min();
+            let play = self.output.play(now, &mut self.playback, &mut self.input, &mut self.sink);
+            let deadline = [record, play, self.key.deadline(now)].into_iter().flatten().min();
             self.publish(now, deadline);
             self.shared.wait(deadline, self.playback.is_quiet());
         }
@@ -49,6 +52,8 @@ impl Worker {
             match order {
                 Order::Hear { at, friend, heard } => self.playback.hear(at, friend, heard),
                 Order::Forget(friend) => self.playback.forget(friend),
+                Order::Volume { friend, percent } => self.playback.set_volume(friend, percent),
+                Order::Play(cue) => self.playback.play(cue),
             }
         }
         let loss = self.shared.loss();
@@ -56,13 +61,13 @@ impl Worker {
             self.loss = loss;
             self.input.expect_loss(loss);
         }
-        let listening = match (self.shared.is_alone(), self.shared.is_muted()) {
-            (true, _) => Listening::Alone,
-            (false, true) => Listening::Muted,
-            (false, false) => Listening::Yes,
-        };
+        let wishes = self.shared.wishes();
+        let listening = self.key.listening(now, wishes.alone, wishes.muted, wishes.talk);
+        self.input.set_stages(wishes.stages);
         self.input.listen(now, listening, &mut self.sink);
-        self.output.rest(listening == Listening::Alone);
+        self.playback.set_deafened(wishes.deafened);
+        // The last one's farewell is still to be heard.
+        self.output.rest(listening == Listening::Alone && self.playback.is_quiet());
     }
 
     /// Gives the figures out now and then, and before a long sleep at once.

@@ -1,0 +1,308 @@
+//! Takes an echo out of the microphone: an adaptive filter that learns the way from the loudspeaker, and a gentle
+//! suppressor for what the filter leaves. Pure, in blocks of 10 ms, 1.3 ms of delay.
+//!
+//! The filter is a partitioned-block Kalman filter in the frequency domain (Enzner and Vary 2006; Kuech, Mabande and
+//! Enzner 2014): it weighs each bin's doubt about the path against the power that the path does not explain. So a
+//! voice at this end stops the learning by itself, and is never taken for echo.
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+
+use crate::chain::BLOCK;
+
+pub(crate) struct Canceller {
+    forward: Arc<dyn RealToComplex<f32>>,
+    backward: Arc<dyn ComplexToReal<f32>>,
+    /// The far end: the two newest blocks, and the spectra of the newest [`PARTITIONS`] pairs, newest at `newest`.
+    far: [f32; SPAN],
+    spectra: Vec<[Complex<f32>; BINS]>,
+    powers: Vec<[f32; BINS]>,
+    newest: usize,
+    /// The path, a spectrum per block of delay.
+    path: Vec<[Complex<f32>; BINS]>,
+    /// How far each bin of it may be off, as power.
+    doubt: Vec<[f32; BINS]>,
+    /// The power of what the path does not explain.
+    unexplained: [f32; BINS],
+    /// Of the partitions, the one whose path is confined to its block in this step.
+    confined: usize,
+    residue: Residue,
+    time: [f32; SPAN],
+    bins: [Complex<f32>; BINS],
+    error: [Complex<f32>; BINS],
+}
+
+/// The suppressor of what the filter leaves, as a short filter that is computed anew for each block.
+struct Residue {
+    /// Power of the error and of the echo estimate, and how much of the one leaks into the other.
+    error: [f32; BINS],
+    echo: [f32; BINS],
+    leak: [f32; BINS],
+    taps: [f32; TAPS],
+    /// The end of the block before.
+    past: [f32; TAPS],
+    fft: (Arc<dyn ComplexToReal<f32>>, Vec<Complex<f32>>, Vec<f32>),
+}
+
+impl Canceller {
+    pub(crate) fn new() -> Canceller {
+        let mut planner = RealFftPlanner::new();
+        let zero = Complex::new(0.0, 0.0);
+        let taps = planner.plan_fft_inverse(TAPS);
+        let (gains, response) = (taps.make_input_vec(), taps.make_output_vec());
+        Canceller {
+            forward: planner.plan_fft_forward(SPAN),
+            backward: planner.plan_fft_inverse(SPAN),
+            far: [0.0; SPAN],
+            spectra: vec![[zero; BINS]; PARTITIONS],
+            powers: vec![[0.0; BINS]; PARTITIONS],
+            newest: 0,
+            path: vec![[zero; BINS]; PARTITIONS],
+            doubt: vec![[DOUBT; BINS]; PARTITIONS],
+            unexplained: [1.0; BINS],
+            confined: 0,
+            residue: Residue::new((taps, gains, response)),
+            time: [0.0; SPAN],
+            bins: [zero; BINS],
+            error: [zero; BINS],
+        }
+    }
+
+    /// Takes the echo of `far` out of `near`, in place; returns the share of what is left that may still be echo, 0..1.
+    pub(crate) fn cancel(&mut self, far: &[f32; BLOCK], near: &mut [f32; BLOCK]) -> f32 {
+        self.take_far(far);
+        let echo_power = self.estimate();
+        for (near, echo) in near.iter_mut().zip(&self.time[BLOCK..]) {
+            *near -= echo;
+        }
+        self.time[..BLOCK].fill(0.0);
+        self.time[BLOCK..].copy_from_slice(near);
+        let _ = self.forward.process(&mut self.time, &mut self.error);
+        let doubtful = self.learn();
+        self.residue.suppress(near, &self.error, &echo_power, &doubtful)
+    }
+
+    /// As [`Canceller::cancel`] when nothing was played for longer than the path is: only the delay stays.
+    pub(crate) fn pass(&mut self, near: &mut [f32; BLOCK]) -> f32 {
+        self.residue.pass(near);
+        0.0
+    }
+
+    /// The far end is now read `blocks` later than before: what was learnt moves with it.
+    pub(crate) fn shift(&mut self, blocks: isize) {
+        let by = blocks.unsigned_abs();
+        if by >= PARTITIONS {
+            *self = Canceller::new();
+            return;
+        }
+        let fresh = |range: std::ops::Range<usize>, canceller: &mut Canceller| {
+            for i in range {
+                canceller.path[i].fill(Complex::new(0.0, 0.0));
+                canceller.doubt[i].fill(DOUBT);
+            }
+        };
+        if blocks > 0 {
+            self.path.rotate_left(by);
+            self.doubt.rotate_left(by);
+            fresh(PARTITIONS - by..PARTITIONS, self);
+        } else {
+            self.path.rotate_right(by);
+            self.doubt.rotate_right(by);
+            fresh(0..by, self);
+        }
+    }
+
+    fn take_far(&mut self, far: &[f32; BLOCK]) {
+        self.far.copy_within(BLOCK.., 0);
+        self.far[BLOCK..].copy_from_slice(far);
+        self.newest = (self.newest + PARTITIONS - 1) % PARTITIONS;
+        self.time.copy_from_slice(&self.far);
+        let spectrum = &mut self.spectra[self.newest];
+        let _ = self.forward.process(&mut self.time, spectrum);
+        for (power, bin) in self.powers[self.newest].iter_mut().zip(spectrum) {
+            *power = bin.norm_sqr();
+        }
+    }
+
+    /// The echo as the path explains it, into the second half of `time`; returns its spectrum's power.
+    fn estimate(&mut self) -> [f32; BINS] {
+        self.bins.fill(Complex::new(0.0, 0.0));
+        for (i, path) in self.path.iter().enumerate() {
+            let spectrum = &self.spectra[(self.newest + i) % PARTITIONS];
+            for ((sum, w), x) in self.bins.iter_mut().zip(path).zip(spectrum) {
+                *sum += w * x;
+            }
+        }
+        let power = std::array::from_fn(|k| self.bins[k].norm_sqr() * HALF);
+        self.bins[0].im = 0.0;
+        self.bins[BINS - 1].im = 0.0;
+        let _ = self.backward.process(&mut self.bins, &mut self.time);
+        self.time.iter_mut().for_each(|sample| *sample /= SPAN as f32);
+        power
+    }
+
+    /// Improves the path by the error; returns the power of the error that doubt about the path explains.
+    fn learn(&mut self) -> [f32; BINS] {
+        let mut doubtful = [0.0; BINS];
+        for (i, doubt) in self.doubt.iter().enumerate() {
+            let power = &self.powers[(self.newest + i) % PARTITIONS];
+            for ((sum, p), x) in doubtful.iter_mut().zip(doubt).zip(power) {
+                *sum += p * x * HALF;
+            }
+        }
+        let mut step = [Complex::new(0.0, 0.0); BINS];
+        for k in 0..BINS {
+            let error = self.error[k].norm_sqr();
+            self.unexplained[k] += (error - self.unexplained[k]) * FORGET;
+            step[k] = self.error[k] / (doubtful[k] + self.unexplained[k] + TINY);
+        }
+        for i in 0..PARTITIONS {
+            let at = (self.newest + i) % PARTITIONS;
+            let (spectrum, power) = (&self.spectra[at], &self.powers[at]);
+            let (path, doubt) = (&mut self.path[i], &mut self.doubt[i]);
+            for k in 0..BINS {
+                let total = doubtful[k] + self.unexplained[k] + TINY;
+                path[k] += spectrum[k].conj() * step[k] * doubt[k];
+                let known = 1.0 - HALF * doubt[k] * power[k] / total;
+                doubt[k] = STEADY * known * doubt[k] + (1.0 - STEADY) * path[k].norm_sqr() + TINY;
+            }
+        }
+        for _ in 0..CONFINE {
+            self.confine();
+        }
+        doubtful
+    }
+
+    /// A partition may only reach over its own block: the other half of its response is a wrap-around.
+    fn confine(&mut self) {
+        self.confined = (self.confined + 1) % PARTITIONS;
+        self.bins.copy_from_slice(&self.path[self.confined]);
+        self.bins[0].im = 0.0;
+        self.bins[BINS - 1].im = 0.0;
+        let _ = self.backward.process(&mut self.bins, &mut self.time);
+        self.time[BLOCK..].fill(0.0);
+        self.time[..BLOCK].iter_mut().for_each(|sample| *sample /= SPAN as f32);
+        let path = &mut self.path[self.confined];
+        let _ = self.forward.process(&mut self.time, path);
+    }
+}
+
+impl Residue {
+    fn new(fft: (Arc<dyn ComplexToReal<f32>>, Vec<Complex<f32>>, Vec<f32>)) -> Residue {
+        Residue {
+            error: [0.0; BINS],
+            echo: [0.0; BINS],
+            leak: [0.1; BINS],
+            taps: through(),
+            past: [0.0; TAPS],
+            fft,
+        }
+    }
+
+    fn suppress(
+        &mut self,
+        near: &mut [f32; BLOCK],
+        error: &[Complex<f32>; BINS],
+        echo: &[f32; BINS],
+        doubtful: &[f32; BINS],
+    ) -> f32 {
+        let (mut all, mut left) = (TINY, 0.0);
+        let mut gains = [1.0f32; BINS];
+        for k in 0..BINS {
+            let power = error[k].norm_sqr();
+            self.error[k] += (power - self.error[k]) * SMOOTH;
+            self.echo[k] += (echo[k] - self.echo[k]) * SMOOTH;
+            // The least share of the echo that was ever left over is what leaks; a voice only adds to it.
+            if self.echo[k] > AUDIBLE {
+                let leak = (self.error[k] / self.echo[k]).min(1.0);
+                let rate = if leak < self.leak[k] { LEAK_DOWN } else { LEAK_UP };
+                self.leak[k] += (leak - self.leak[k]) * rate;
+            }
+            let residue = (self.leak[k] * self.echo[k]).max(doubtful[k]).min(self.error[k]);
+            all += self.error[k];
+            left += residue;
+            gains[k] = (1.0 - OVER * residue / (self.error[k] + TINY)).max(LEAST * LEAST).sqrt();
+        }
+        self.filter(near, &gains);
+        left / all
+    }
+
+    fn pass(&mut self, near: &mut [f32; BLOCK]) {
+        if self.taps != through() {
+            return self.filter(near, &[1.0; BINS]);
+        }
+        let mut input = [0.0; TAPS + BLOCK];
+        input[..TAPS].copy_from_slice(&self.past);
+        input[TAPS..].copy_from_slice(near);
+        self.past.copy_from_slice(&input[BLOCK..]);
+        near.copy_from_slice(&input[TAPS / 2..TAPS / 2 + BLOCK]);
+    }
+
+    /// Applies `gains` as a short symmetric filter, sliding from the one before.
+    fn filter(&mut self, near: &mut [f32; BLOCK], gains: &[f32; BINS]) {
+        let (inverse, bins, response) = &mut self.fft;
+        let per = (BINS - 1) / (bins.len() - 1);
+        for (i, bin) in bins.iter_mut().enumerate() {
+            let from = (i * per).saturating_sub(per / 2);
+            let to = (i * per + per / 2 + 1).min(BINS);
+            let mean = gains[from..to].iter().sum::<f32>() / (to - from) as f32;
+            *bin = Complex::new(mean, 0.0);
+        }
+        let _ = inverse.process(bins, response);
+        let flat = gains.iter().all(|gain| *gain == 1.0);
+        let taps: [f32; TAPS] = if flat {
+            through()
+        } else {
+            std::array::from_fn(|i| {
+                let window = 0.5 - 0.5 * (std::f32::consts::TAU * i as f32 / TAPS as f32).cos();
+                response[(i + TAPS / 2) % TAPS] * window / TAPS as f32
+            })
+        };
+        let mut input = [0.0; TAPS + BLOCK];
+        input[..TAPS].copy_from_slice(&self.past);
+        input[TAPS..].copy_from_slice(near);
+        self.past.copy_from_slice(&input[BLOCK..]);
+        let dot = |window: &[f32], taps: &[f32; TAPS]| -> f32 {
+            window.iter().rev().zip(taps).map(|(x, h)| x * h).sum()
+        };
+        for (i, out) in near.iter_mut().enumerate() {
+            let window = &input[i + 1..=i + TAPS];
+            let (old, new) = (dot(window, &self.taps), dot(window, &taps));
+            *out = old + (new - old) * (i + 1) as f32 / BLOCK as f32;
+        }
+        self.taps = taps;
+    }
+}
+
+/// The filter that only delays.
+fn through() -> [f32; TAPS] {
+    std::array::from_fn(|i| if i == TAPS / 2 { 1.0 } else { 0.0 })
+}
+
+/// A transform covers two blocks.
+const SPAN: usize = 2 * BLOCK;
+const BINS: usize = BLOCK + 1;
+/// 160 ms of echo after the loudspeaker's sound arrives: what a room adds later is 30 dB below.
+pub(crate) const PARTITIONS: usize = 16;
+/// The share of a transform that is new sound.
+const HALF: f32 = 0.5;
+/// At the start nothing is known about the path; a loudspeaker as loud as its signal is the most to expect.
+const DOUBT: f32 = 1.0;
+/// How steady the path is from block to block: people and laptops move.
+const STEADY: f32 = 0.9995;
+const FORGET: f32 = 0.2;
+const TINY: f32 = 1e-9;
+/// Partitions confined per block; all of them come round within five blocks.
+const CONFINE: usize = 4;
+/// Of the suppressing filter.
+const TAPS: usize = 120;
+const SMOOTH: f32 = 0.3;
+/// Power of a bin; below it nothing can be said about the leak.
+const AUDIBLE: f32 = 1e-4;
+const LEAK_DOWN: f32 = 0.1;
+const LEAK_UP: f32 = 0.0005;
+const OVER: f32 = 1.0;
+/// -20 dB.
+const LEAST: f32 = 0.1;
