@@ -43,15 +43,15 @@ struct Residue {
     taps: [f32; TAPS],
     /// The end of the block before.
     past: [f32; TAPS],
-    fft: (Arc<dyn ComplexToReal<f32>>, Vec<Complex<f32>>, Vec<f32>),
+    inverse: Arc<dyn ComplexToReal<f32>>,
+    gains: Vec<Complex<f32>>,
+    response: Vec<f32>,
 }
 
 impl Canceller {
     pub(crate) fn new() -> Canceller {
         let mut planner = RealFftPlanner::new();
         let zero = Complex::new(0.0, 0.0);
-        let taps = planner.plan_fft_inverse(TAPS);
-        let (gains, response) = (taps.make_input_vec(), taps.make_output_vec());
         Canceller {
             forward: planner.plan_fft_forward(SPAN),
             backward: planner.plan_fft_inverse(SPAN),
@@ -63,7 +63,7 @@ impl Canceller {
             doubt: vec![[DOUBT; BINS]; PARTITIONS],
             unexplained: [1.0; BINS],
             confined: 0,
-            residue: Residue::new((taps, gains, response)),
+            residue: Residue::new(&mut planner),
             time: [0.0; SPAN],
             bins: [zero; BINS],
             error: [zero; BINS],
@@ -190,14 +190,17 @@ impl Canceller {
 }
 
 impl Residue {
-    fn new(fft: (Arc<dyn ComplexToReal<f32>>, Vec<Complex<f32>>, Vec<f32>)) -> Residue {
+    fn new(planner: &mut RealFftPlanner<f32>) -> Residue {
+        let inverse = planner.plan_fft_inverse(TAPS);
         Residue {
             error: [0.0; BINS],
             echo: [0.0; BINS],
             leak: [0.1; BINS],
             taps: through(),
             past: [0.0; TAPS],
-            fft,
+            gains: inverse.make_input_vec(),
+            response: inverse.make_output_vec(),
+            inverse,
         }
     }
 
@@ -242,22 +245,21 @@ impl Residue {
 
     /// Applies `gains` as a short symmetric filter, sliding from the one before.
     fn filter(&mut self, near: &mut [f32; BLOCK], gains: &[f32; BINS]) {
-        let (inverse, bins, response) = &mut self.fft;
-        let per = (BINS - 1) / (bins.len() - 1);
-        for (i, bin) in bins.iter_mut().enumerate() {
+        let per = (BINS - 1) / (self.gains.len() - 1);
+        for (i, bin) in self.gains.iter_mut().enumerate() {
             let from = (i * per).saturating_sub(per / 2);
             let to = (i * per + per / 2 + 1).min(BINS);
             let mean = gains[from..to].iter().sum::<f32>() / (to - from) as f32;
             *bin = Complex::new(mean, 0.0);
         }
-        let _ = inverse.process(bins, response);
+        let _ = self.inverse.process(&mut self.gains, &mut self.response);
         let flat = gains.iter().all(|gain| *gain == 1.0);
         let taps: [f32; TAPS] = if flat {
             through()
         } else {
             std::array::from_fn(|i| {
                 let window = 0.5 - 0.5 * (std::f32::consts::TAU * i as f32 / TAPS as f32).cos();
-                response[(i + TAPS / 2) % TAPS] * window / TAPS as f32
+                self.response[(i + TAPS / 2) % TAPS] * window / TAPS as f32
             })
         };
         let mut input = [0.0; TAPS + BLOCK];
