@@ -64,6 +64,15 @@ cost: build ## processor time and memory of a call, and the size of the program
 join-time: tools ## from the code to the first voice, in the simulator
 	$(CARGO) run --release -p sim --bin join_time
 
+.PHONY: lab
+lab: tools lab-tools ## real programs behind every kind of router (docs/CONNECTIVITY.md); needs Linux, takes a quarter of an hour
+	$(CARGO) build --release -p voicechat -p signaling -p relay -p lab
+	target/release/lab $(ARGS)
+
+.PHONY: lab-room
+lab-room: ## what a room of up to 16 friends costs each of them
+	@$(MAKE) lab ARGS=room
+
 .PHONY: soak
 soak: tools ## ten thousand simulated evenings
 	$(CARGO) run --release -p sim --bin soak -- $(ARGS)
@@ -90,6 +99,10 @@ tools: ## what building needs
 .PHONY: test-tools
 test-tools: ## what the tests need
 	@scripts/setup.sh test
+
+.PHONY: lab-tools
+lab-tools: ## what the lab needs
+	@scripts/setup.sh lab
 
 .PHONY: help
 help: ## this list

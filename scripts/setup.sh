@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sees to the tools that cargo does not bring: `scripts/setup.sh build` for building, `scripts/setup.sh test` for
-# the tests as well. Installs what is missing where it may, says what to install where it may not. Says and does
-# nothing when all is there.
+# the tests as well, `scripts/setup.sh lab` for all that the lab plays with, too. Installs what is missing where it may,
+# says what to install where it may not. Says and does nothing when all is there.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,7 +12,8 @@ main() {
     case "${1:-build}" in
         build) needed="$(build_tools)" useful="" ;;
         test) needed="$(build_tools)" useful="$(test_tools)" ;;
-        *) echo "usage: scripts/setup.sh [build|test]" >&2; exit 2 ;;
+        lab) needed="$(build_tools)" useful="$(test_tools) miniupnpd" ;;
+        *) echo "usage: scripts/setup.sh [build|test|lab]" >&2; exit 2 ;;
     esac
     if ! have cargo; then
         echo "Rust is missing: install it from https://rustup.rs, open a new shell and try again." >&2
@@ -41,7 +42,7 @@ build_tools() {
 
 # A sound server without hardware; network namespaces with firewalls, loss and delay. Both exist on Linux alone.
 test_tools() {
-    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool; fi
+    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack; fi
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -68,6 +69,8 @@ packages() {
     shift
     for tool in "$@"; do
         case "$on-$tool" in
+            debian-miniupnpd) echo miniupnpd-nftables ;;
+            fedora-conntrack | arch-conntrack) echo conntrack-tools ;;
             debian-cc) echo gcc libc6-dev ;;
             *-cc) echo gcc ;;
             debian-pactl | fedora-pactl) echo pulseaudio-utils ;;

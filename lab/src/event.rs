@@ -1,0 +1,352 @@
+//! What happens to networks and machines in the middle of a call, and how long friends do not hear each other then.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::call::{Call, Friend, POLL};
+use crate::cell::RUNGS;
+use crate::matrix::each;
+use crate::nat::Kind;
+use crate::predict::best;
+use crate::report::{percentile, say};
+use crate::servers::Servers;
+use crate::world::{Programs, Seat, Site, World};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Event {
+    /// Nothing passes between two routers any more, silently
+    Cut,
+    /// One router refuses what goes to the other friend, and says so
+    Reject,
+    /// A cut that ends after 6 s
+    Heal,
+    /// A router forgets all its mappings
+    Rebind,
+    /// ... and has another address afterwards
+    Moved,
+    /// A friend changes from one network to another
+    Roam,
+    /// The relay in use dies and is back after 300 ms
+    RelayRestart,
+    /// The relay in use dies for good; another one is there
+    RelayGone,
+    /// Signaling is away for 15 s
+    Signaling,
+    /// The friend through whom two others may talk leaves
+    HostQuits,
+    /// A machine stands still for 8 s
+    Nap,
+    /// ... for 75 s
+    Sleep,
+    /// Nobody speaks for 45 s behind routers that forget after 20 s
+    Quiet,
+}
+
+impl Event {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// How the friends are connected.
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::RelayRestart | Self::RelayGone => &[Kind::Sym, Kind::Sym],
+            Self::HostQuits => &[Kind::Open, Kind::Sym, Kind::Sym],
+            Self::Quiet => &[Kind::Short, Kind::Short],
+            _ => &[Kind::Apdf, Kind::Apdf],
+        }
+    }
+
+    /// Milliseconds of silence that are the most to bear.
+    pub(crate) fn limit(self) -> u64 {
+        match self {
+            Self::Cut | Self::Reject | Self::Heal | Self::RelayRestart | Self::RelayGone => 2_000,
+            // Nothing happens to the call itself; the rest is a busy machine.
+            Self::Signaling => 400,
+            _ => 3_000,
+        }
+    }
+
+    /// Long enough that friends are rightly told.
+    fn stops_for_long(self) -> bool {
+        matches!(self, Self::Nap | Self::Sleep)
+    }
+
+    fn act(self, stage: &mut Stage) -> Result<()> {
+        match self {
+            Self::Cut => stage.cut(),
+            Self::Reject => stage.reject(),
+            Self::Heal => {
+                stage.cut()?;
+                stage.wait(6)?;
+                stage.world.heal()
+            }
+            Self::Rebind => stage.sites[0].rebind(false),
+            Self::Moved => stage.sites[0].rebind(true),
+            Self::Roam => stage.roam(),
+            Self::RelayRestart => {
+                stage.servers.kill_relay(0);
+                stage.servers.kill_relay(1);
+                std::thread::sleep(Duration::from_millis(300));
+                stage.servers.start_relay(&stage.world, 0)?;
+                stage.servers.start_relay(&stage.world, 1)
+            }
+            Self::RelayGone => {
+                stage.servers.kill_relay(0);
+                Ok(())
+            }
+            Self::Signaling => stage.signaling_away(),
+            Self::HostQuits => stage.call.friends[0].say("/quit"),
+            Self::Nap => stage.sleep(8),
+            Self::Sleep => stage.sleep(75),
+            Self::Quiet => stage.quiet(),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// The longest silence between any two, in milliseconds.
+    pub(crate) silence: Option<u64>,
+    /// Of everybody, before and after.
+    pub(crate) rungs: [String; 2],
+    /// Shown to the friends although nobody came or left.
+    pub(crate) noise: Vec<String>,
+    pub(crate) trouble: Option<String>,
+}
+
+pub(crate) fn run(programs: &Programs, event: Event) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = play(programs, event, &mut outcome) {
+        outcome.trouble = Some(format!("{error:#}"));
+    }
+    outcome
+}
+
+fn play(programs: &Programs, event: Event, outcome: &mut Outcome) -> Result<()> {
+    let more: &[&str] = if event == Event::Quiet { &["--muted"] } else { &[] };
+    let mut stage = Stage::new(programs, event.kinds(), more)?;
+    stage.call.until(PATIENCE, |friends| settled(friends, event != Event::Quiet))?;
+    stage.wait(2)?;
+    outcome.rungs[0] = rungs(&stage.call.friends);
+    stage.call.mark();
+    stage.call.chatter = Some(LINES);
+    stage.wait(1)?;
+    event.act(&mut stage)?;
+    // Long enough for every path to be given up and every other to be tried.
+    stage.wait(10)?;
+    let friends = &stage.call.friends;
+    outcome.silence =
+        pairs(friends).map(|(a, b)| friends[a].of(&friends[b].name).map(|p| p.silence())).max().flatten();
+    outcome.rungs[1] = rungs(friends);
+    let expected = |line: &String| match event {
+        Event::HostQuits => line == "left F0",
+        // The third friend, who comes and goes.
+        Event::Signaling => line.ends_with(" F2"),
+        _ => false,
+    };
+    for friend in friends.iter().filter(|friend| friend.log.is_inside()) {
+        let noise = friend.log.noise.iter().filter(|line| !expected(line));
+        outcome.noise.extend(noise.map(|line| format!("{}: {line}", friend.name)));
+    }
+    if let Some(wrong) = stage.call.lines_arrived(PATIENCE)? {
+        outcome.trouble = Some(wrong);
+    }
+    Ok(())
+}
+
+/// True if no silence was longer than its limit, no line was lost or doubled, and nobody saw anybody come or go.
+pub(crate) fn table(programs: &Programs, events: &[Event], times: usize, jobs: usize) -> bool {
+    let runs: Vec<Event> = events.iter().flat_map(|event| std::iter::repeat_n(*event, times)).collect();
+    let outcomes = each(&runs, jobs, |event| {
+        let outcome = run(programs, *event);
+        tell(*event, &outcome);
+        outcome
+    });
+    say(
+        "\n| event | runs | silence p50 / p95 / worst, ms | at most | before | after | seen by friends | wrong |",
+    );
+    say("|---|---|---|---|---|---|---|---|");
+    let mut good = true;
+    for event in events {
+        let these: Vec<&Outcome> = runs
+            .iter()
+            .zip(&outcomes)
+            .filter(|(other, _)| *other == event)
+            .map(|(_, outcome)| outcome)
+            .collect();
+        let mut silences: Vec<u64> = these.iter().filter_map(|outcome| outcome.silence).collect();
+        silences.sort_unstable();
+        let wrong = these.iter().filter(|outcome| !outcome.fits(*event)).count();
+        good &= wrong == 0;
+        let texts = |text: fn(&Outcome) -> String| {
+            let mut texts: Vec<String> = these.iter().map(|outcome| text(outcome)).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts.join(", ")
+        };
+        say(&format!(
+            "| {} | {} | {} / {} / {} | {} | {} | {} | {} | {wrong} |",
+            event.name(),
+            these.len(),
+            percentile(&silences, 50),
+            percentile(&silences, 95),
+            silences.last().copied().unwrap_or_default(),
+            event.limit(),
+            texts(|outcome| outcome.rungs[0].clone()),
+            texts(|outcome| outcome.rungs[1].clone()),
+            texts(|outcome| outcome.noise.join(" ")),
+        ));
+    }
+    good
+}
+
+fn tell(event: Event, outcome: &Outcome) {
+    let mark = if outcome.fits(event) { "ok " } else { "NOT" };
+    let silence = outcome.silence.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+    let [before, after] = &outcome.rungs;
+    let noise = outcome.noise.join(", ");
+    let trouble = outcome.trouble.as_deref().unwrap_or_default();
+    say(&format!("{mark} {:<14} silence {silence:>8}, {before} -> {after} {noise} {trouble}", event.name()));
+}
+
+impl Outcome {
+    fn fits(&self, event: Event) -> bool {
+        self.silence.is_some_and(|silence| silence <= event.limit())
+            && self.trouble.is_none()
+            && (self.noise.is_empty() || event.stops_for_long())
+    }
+}
+
+struct Stage {
+    call: Call,
+    code: String,
+    // Friends end before their places do.
+    seats: Vec<Seat>,
+    sites: Vec<Site>,
+    servers: Servers,
+    world: World,
+}
+
+impl Stage {
+    fn new(programs: &Programs, kinds: &[Kind], more: &[&str]) -> Result<Self> {
+        let world = World::new(programs)?;
+        let servers = Servers::start(&world)?;
+        let mut sites = kinds.iter().map(|kind| world.site(*kind)).collect::<Result<Vec<_>>>()?;
+        let seats = sites.iter_mut().map(|site| world.seat(site, None)).collect::<Result<Vec<_>>>()?;
+        let mut call = Call::new(&world);
+        let code = call.create(&servers, &seats[0], more)?;
+        for seat in &seats[1..] {
+            call.join(&servers, seat, &code, more)?;
+        }
+        Ok(Self { call, code, seats, sites, servers, world })
+    }
+
+    fn wait(&mut self, seconds: u64) -> Result<()> {
+        self.call.watch(Duration::from_secs(seconds), POLL, |_| false).map(drop)
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        self.world.cut(self.sites[0].public(1), self.sites[1].public(1))
+    }
+
+    fn reject(&mut self) -> Result<()> {
+        self.sites[0].refuse(self.sites[1].public(1))
+    }
+
+    fn roam(&mut self) -> Result<()> {
+        let mut to = self.world.site(Kind::Apdf)?;
+        self.world.roam(&self.seats[0], &self.sites[0], &mut to)?;
+        self.sites.push(to);
+        Ok(())
+    }
+
+    /// A third friend enters by the same code once it is back.
+    fn signaling_away(&mut self) -> Result<()> {
+        self.servers.kill_signaling();
+        self.wait(15)?;
+        self.servers.start_signaling(&self.world)?;
+        let back = Instant::now();
+        let mut site = self.world.site(Kind::Apdf)?;
+        let seat = self.world.seat(&mut site, None)?;
+        self.call.until(PATIENCE, |friends| friends[0].log.signaling_up == Some(true))?;
+        let chatter = self.call.chatter.take();
+        let third = self.call.join(&self.servers, &seat, &self.code, &[])?;
+        self.call.until(PATIENCE, |friends| friends[0].hears("F2") && friends[2].hears("F0"))?;
+        anyhow::ensure!(
+            back.elapsed() < Duration::from_secs(10),
+            "the code worked after {:?} only",
+            back.elapsed()
+        );
+        self.call.friends[third].say("/quit")?;
+        self.call.until(PATIENCE, |friends| friends[2].log.ended)?;
+        self.call.chatter = chatter;
+        self.seats.push(seat);
+        self.sites.push(site);
+        Ok(())
+    }
+
+    /// Counts from the awakening on: nobody hears a machine that stands still.
+    fn sleep(&mut self, seconds: u64) -> Result<()> {
+        let pid =
+            i32::try_from(self.call.friends[0].pid()).ok().and_then(Pid::from_raw).context("no process")?;
+        kill_process(pid, Signal::STOP)?;
+        let chatter = self.call.chatter.take();
+        self.call.friends[0].stopped = true;
+        let slept = self.wait(seconds);
+        kill_process(pid, Signal::CONT)?;
+        self.call.friends[0].stopped = false;
+        self.call.chatter = chatter;
+        self.call.mark();
+        slept
+    }
+
+    /// Counts from the first word on.
+    fn quiet(&mut self) -> Result<()> {
+        self.call.chatter = None;
+        self.wait(45)?;
+        for friend in &mut self.call.friends {
+            friend.say("/unmute")?;
+        }
+        self.call.mark();
+        Ok(())
+    }
+}
+
+/// Everybody has the best rung to everybody and, if they talk, hears them.
+fn settled(friends: &[Friend], talking: bool) -> bool {
+    let kinds = friends.iter().map(|friend| friend.kind).collect::<Vec<_>>();
+    pairs(friends).all(|(a, b)| {
+        let other = &friends[b].name;
+        // With a third friend around, its help may be better than the relay.
+        let rung = friends[a].rung(other);
+        let place = |rung: &str| RUNGS.iter().position(|known| *known == rung);
+        rung.is_some_and(|rung| place(rung) <= place(best(kinds[a], kinds[b]).rung()))
+            && (!talking || friends[a].hears(other))
+    })
+}
+
+/// Who should hear whom.
+fn pairs(friends: &[Friend]) -> impl Iterator<Item = (usize, usize)> {
+    let inside = |n: &usize| friends[*n].log.is_inside();
+    let all = 0..friends.len();
+    all.clone().filter(inside).flat_map(move |a| {
+        (0..friends.len()).filter(move |b| a != *b && friends[*b].log.is_inside()).map(move |b| (a, b))
+    })
+}
+
+fn rungs(friends: &[Friend]) -> String {
+    let mut names: Vec<&str> =
+        pairs(friends).map(|(a, b)| friends[a].rung(&friends[b].name).unwrap_or("none")).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join("+")
+}
+
+/// A friend's limit is five lines a second.
+const LINES: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(25);
