@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand_core::{RngCore, SeedableRng};
+use relay::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use vc_core::crypto::keys::Rng;
-use vc_core::io::{Command, Ended, Event, Input, Output, PeerState, SignalIn, SignalOut, Time};
+use vc_core::io::{Command, Ended, Event, Hop, Input, Output, PeerState, SignalIn, SignalOut, Socket, Time};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
@@ -24,6 +25,7 @@ use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
 use crate::sound::FromSound;
 use crate::stop::{Stop, at};
+use crate::streams::Streams;
 use crate::ui::Ui;
 
 /// From here to the end of the stay.
@@ -42,6 +44,7 @@ struct App<'a> {
     ui: &'a mut Ui,
     room: Room,
     sockets: Sockets,
+    streams: Streams,
     link: Link,
     start: Instant,
     rng: Rng,
@@ -89,6 +92,7 @@ impl<'a> App<'a> {
             ui,
             room,
             sockets,
+            streams: Streams::default(),
             link: Link::default(),
             start: Instant::now(),
             rng,
@@ -134,6 +138,7 @@ impl<'a> App<'a> {
         let glance = lively.then_some(self.glanced + GLANCE);
         tokio::select! {
             () = self.sockets.readable() => self.datagrams(),
+            (from, news) = self.streams.next() => self.streamed(from, news),
             from = self.plan.sound.next() => self.heard(from),
             () = sleep_until(wake) => self.tell(Input::Tick),
             news = self.link.next() => self.news(news),
@@ -161,8 +166,8 @@ impl<'a> App<'a> {
         self.room.handle(now, input);
         loop {
             match self.room.poll() {
-                Output::Transmit { to, bytes } => self.sockets.send(to, &bytes),
-                Output::Close(_) => {}
+                Output::Transmit { to, bytes } => self.transmit(to, &bytes),
+                Output::Close(hop) => self.streams.close(hop.addr),
                 Output::Voice { from, frame } => {
                     self.lively = Some(Instant::now());
                     self.counts.heard(from);
@@ -182,6 +187,20 @@ impl<'a> App<'a> {
                     return;
                 }
             }
+        }
+    }
+
+    fn transmit(&mut self, to: Hop, bytes: &[u8]) {
+        match to.socket {
+            Socket::Tcp => self.sockets.unsent += u64::from(!self.streams.send(to.addr, bytes)),
+            Socket::Main | Socket::Spare(_) => self.sockets.send(to, bytes),
+        }
+    }
+
+    fn streamed(&mut self, from: Hop, news: stream::News) {
+        match news {
+            stream::News::Packet(bytes) => self.tell(Input::Datagram { from, bytes: &bytes }),
+            stream::News::Closed => self.tell(Input::Closed(from)),
         }
     }
 

@@ -11,11 +11,13 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use vc_core::crypto::keys::{PublicKey, Rng};
+use vc_core::crypto::keys::{PublicKey, Rng, kdf};
 use vc_core::crypto::link::{ANSWER, Dial, Sealed};
+use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::MAX_MESSAGE;
 use vc_core::protocol::stream::{Frames, frame};
 
+use crate::dial::first;
 use crate::place::Place;
 
 pub(crate) enum News {
@@ -63,10 +65,12 @@ impl Link {
         let (news, inbox) = mpsc::channel(QUEUE);
         let task = tokio::spawn(async move {
             let fault = match connect(&place, seed).await {
-                Ok((stream, sealed, server, key)) => match news.send(News::Up { server, key }).await {
-                    Ok(()) => carry(stream, sealed, to_send, &news).await,
-                    Err(_) => return,
-                },
+                Ok(Reached { stream, sealed, server, key }) => {
+                    match news.send(News::Up { server, key }).await {
+                        Ok(()) => carry(stream, sealed, to_send, &news).await,
+                        Err(_) => return,
+                    }
+                }
                 Err(fault) => fault,
             };
             // Nobody listens any more when the link was dialled again or dropped.
@@ -119,32 +123,72 @@ impl Link {
     }
 }
 
-async fn connect(place: &Place, seed: [u8; 32]) -> Result<(TcpStream, Sealed, SocketAddr, PublicKey), Fault> {
+/// The sealed stream, and who is at its far end.
+struct Reached {
+    stream: TcpStream,
+    sealed: Sealed,
+    server: SocketAddr,
+    key: PublicKey,
+}
+
+async fn connect(place: &Place, seed: [u8; 32]) -> Result<Reached, Fault> {
     let lookup = timeout(LOOKUP, tokio::net::lookup_host((place.host.as_str(), place.port))).await;
     let Ok(Ok(addresses)) = lookup else { return Err(Fault::Lookup) };
-    let mut fault = Fault::Lookup;
-    for address in addresses.take(MAX_TRIED) {
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(mut stream)) => {
-                // Frames are small and each is awaited by somebody.
-                let _ = stream.set_nodelay(true);
-                let shaken = timeout(HANDSHAKE, shake(&mut stream, seed)).await;
-                let (sealed, key) = shaken.unwrap_or(None).ok_or(Fault::Foreign)?;
-                return match place.key {
-                    Some(expected) if expected != key => Err(Fault::Key(key)),
-                    _ => Ok((stream, sealed, address, key)),
-                };
-            }
-            Ok(Err(error)) => {
-                fault = match error.kind() {
-                    io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Fault::NoRoute,
-                    _ => Fault::Refused,
-                }
-            }
-            Err(_) => fault = Fault::Silent,
+    let addresses: Vec<SocketAddr> = addresses.take(MAX_TRIED).collect();
+    let (expected, own) = (place.key, place.port);
+    let reached = first(&addresses, |address| async move {
+        match reach(address, seed).await {
+            Ok(reached) if expected.is_some_and(|key| key != reached.key) => match address.port() == own {
+                // The user must know, whatever else answers.
+                true => Ok(Err(Fault::Key(reached.key))),
+                false => Err(Fault::Foreign),
+            },
+            reached => reached.map(Ok),
+        }
+    });
+    match reached.await {
+        Ok(reached) => reached,
+        // What is elsewhere on that machine says nothing about this server.
+        Err(faults) => {
+            let mine = faults.iter().filter(|(address, _)| address.port() == own);
+            Err(mine.map(|(_, fault)| *fault).max_by_key(Fault::weight).unwrap_or(Fault::Lookup))
         }
     }
-    Err(fault)
+}
+
+async fn reach(address: SocketAddr, seed: [u8; 32]) -> Result<Reached, Fault> {
+    let mut stream = match timeout(CONNECT, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            return Err(match error.kind() {
+                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Fault::NoRoute,
+                _ => Fault::Refused,
+            });
+        }
+        Err(_) => return Err(Fault::Silent),
+    };
+    // Frames are small and each is awaited by somebody.
+    let _ = stream.set_nodelay(true);
+    // One address, one key of ours: the same seed never serves two.
+    let seed = *kdf::<32>(&seed, "dial", &address.encode()).as_bytes();
+    let shaken = timeout(HANDSHAKE, shake(&mut stream, seed)).await;
+    let (sealed, key) = shaken.unwrap_or(None).ok_or(Fault::Foreign)?;
+    Ok(Reached { stream, sealed, server: address, key })
+}
+
+impl Fault {
+    /// Of several addresses' faults, the one that tells most.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Lookup => 0,
+            Self::NoRoute => 1,
+            Self::Silent => 2,
+            Self::Refused => 3,
+            Self::Foreign => 4,
+            Self::Broken => 5,
+            Self::Key(_) => 6,
+        }
+    }
 }
 
 async fn shake(stream: &mut TcpStream, seed: [u8; 32]) -> Option<(Sealed, PublicKey)> {
