@@ -20,6 +20,8 @@ pub struct Net {
     links: BTreeMap<(SiteId, SiteId), Link>,
     /// No packet passes from the one to the other before that time.
     cuts: BTreeMap<(SiteId, SiteId), Time>,
+    /// Houses from and to which no UDP passes before that time.
+    no_udp: BTreeMap<SiteId, Time>,
     profile: Profile,
     dice: Dice,
 }
@@ -40,7 +42,15 @@ pub struct Flight {
 impl Net {
     pub fn new(profile: Profile, dice: Dice) -> Self {
         let (sites, hosts) = (Vec::new(), BTreeMap::new());
-        Self { sites, hosts, links: BTreeMap::new(), cuts: BTreeMap::new(), profile, dice }
+        Self {
+            sites,
+            hosts,
+            links: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            no_udp: BTreeMap::new(),
+            profile,
+            dice,
+        }
     }
 
     /// A new house; the address of its first machine.
@@ -78,6 +88,7 @@ impl Net {
     pub fn heal(&mut self, profile: Profile) {
         self.profile = profile;
         self.cuts.clear();
+        self.no_udp.clear();
         self.links.values_mut().for_each(|link| link.profile = profile);
     }
 
@@ -96,6 +107,15 @@ impl Net {
         }
     }
 
+    /// A firewall that lets only TCP out, until then.
+    pub fn block_udp(&mut self, site: SiteId, until: Time) {
+        self.no_udp.insert(site, until);
+    }
+
+    fn is_udp_blocked(&self, now: Time, site: SiteId) -> bool {
+        self.no_udp.get(&site).is_some_and(|until| now < *until)
+    }
+
     pub fn is_cut(&self, now: Time, a: SiteId, b: SiteId) -> bool {
         self.cuts.get(&(a, b)).is_some_and(|until| now < *until)
     }
@@ -110,7 +130,8 @@ impl Net {
             Some(nat) => nat.outbound(now, local, to),
             None => local,
         };
-        if self.is_cut(now, site, there) {
+        let blocked = self.is_udp_blocked(now, site) || self.is_udp_blocked(now, there);
+        if blocked || self.is_cut(now, site, there) {
             return Vec::new();
         }
         let times = self.link(site, there).carry();

@@ -1,12 +1,13 @@
 //! What stands at the ends of the lines: a member's program around a `Room`, and a server with signaling and relay.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use signaling::{Config, ConnId, Limits, RelayInfo, Rooms};
 use vc_core::crypto::keys::{Rng, Secret, StaticKey};
 use vc_core::crypto::ticket::RelayKey;
-use vc_core::io::{Ended, Event, Rung, Time};
+use vc_core::io::{Ended, Event, Hop, Rung, Time};
 use vc_core::net::forward::Forwarder;
 use vc_core::protocol::member::{Codes, MemberId};
 use vc_core::protocol::signal::ToClient;
@@ -23,6 +24,8 @@ pub struct Client {
     pub addr: SocketAddr,
     pub server: usize,
     pub(crate) conn: Option<ConnId>,
+    /// Connections to relays.
+    pub(crate) tcp: BTreeMap<SocketAddr, ConnId>,
     /// Only the latest promise to wake counts.
     pub(crate) alarm: u64,
     pub(crate) asleep: Option<Time>,
@@ -55,6 +58,7 @@ impl Client {
             addr,
             server,
             conn: None,
+            tcp: BTreeMap::new(),
             alarm: 0,
             asleep: None,
             speaking: 0,
@@ -127,6 +131,8 @@ pub struct Server {
     pub addr: SocketAddr,
     key: StaticKey,
     relay_key: RelayKey,
+    /// Relays elsewhere that its tickets are for, too.
+    pub(crate) others: Vec<RelayInfo>,
     dice: Dice,
     pub signaling: Option<Rooms>,
     pub relay: Option<Forwarder>,
@@ -147,7 +153,7 @@ pub trait Operator {
     }
 
     /// A datagram that the relay is about to send: what leaves instead, and how much later.
-    fn datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) -> Vec<(Duration, SocketAddr, Vec<u8>)> {
+    fn datagram(&mut self, to: Hop, bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
         vec![(Duration::ZERO, to, bytes)]
     }
 }
@@ -168,6 +174,7 @@ impl Server {
             addr,
             key,
             relay_key,
+            others: Vec::new(),
             dice,
             signaling: None,
             relay: None,
@@ -184,17 +191,26 @@ impl Server {
         let unspecified = SocketAddr::from(([0, 0, 0, 0], self.addr.port()));
         self.signaling = Some(Rooms::new(Config {
             key: StaticKey::from_bytes(*self.key.to_bytes().as_bytes()),
-            relays: vec![RelayInfo { addr: unspecified, id: RELAY_ID, key: self.relay_key.clone() }],
+            relays: [RelayInfo { addr: unspecified, ..self.relay_info() }]
+                .into_iter()
+                .chain(self.others.iter().cloned())
+                .collect(),
             probes: vec![unspecified],
             limits: Limits::default(),
             seed: self.dice.seed(),
         }));
     }
 
+    pub(crate) fn relay_info(&self) -> RelayInfo {
+        let [.., a, b] = match self.addr.ip() {
+            IpAddr::V4(ip) => ip.octets(),
+            IpAddr::V6(_) => [0; 4],
+        };
+        RelayInfo { addr: self.addr, id: [b's', b'm', a, b], key: self.relay_key.clone() }
+    }
+
     pub(crate) fn start_relay(&mut self) {
         let (key, seed) = (self.relay_key.clone(), self.dice.seed());
-        self.relay = Some(Forwarder::new(key, RELAY_ID, Default::default(), seed));
+        self.relay = Some(Forwarder::new(key, self.relay_info().id, Default::default(), seed));
     }
 }
-
-const RELAY_ID: [u8; 4] = *b"sim0";

@@ -1,5 +1,6 @@
 //! What must hold in every room: chat exactly once in order, voice at most once and only from whom it is.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vc_core::io::{Event, VoiceFrame};
@@ -145,6 +146,40 @@ impl Reference {
             self.fault(format!("{client} read line {n} of {by} before {first}"));
         }
     }
+}
+
+/// Who forwards, up to two, when member 0 made the room and these pairs do not meet: again and again whoever bridges
+/// most pairs that nobody bridges yet, then most that only one does; then the founder, then the smallest id.
+pub fn hosts(ids: &[MemberId], apart: &[(usize, usize)]) -> Vec<usize> {
+    let mut hosts: Vec<usize> = Vec::new();
+    for _ in 0..2 {
+        let bridged = |host: usize, least: usize| {
+            let pairs = apart.iter().filter(|(a, b)| bridges(apart, host, *a, *b));
+            let already = |a: usize, b: usize| hosts.iter().filter(|h| bridges(apart, **h, a, b)).count();
+            pairs.filter(|(a, b)| already(*a, *b) == least).count()
+        };
+        let rank = |host: &usize| (bridged(*host, 0), bridged(*host, 1), *host == 0, Reverse(ids[*host]));
+        let best = (0..ids.len()).filter(|n| !hosts.contains(n)).max_by_key(rank);
+        match best {
+            Some(best) if bridged(best, 0) + bridged(best, 1) > 0 => hosts.push(best),
+            _ => break,
+        }
+    }
+    hosts
+}
+
+/// Those of these hosts that may carry a pair; `None` for a pair that meets.
+pub fn carried(hosts: &[usize], apart: &[(usize, usize)], a: usize, b: usize) -> Option<Vec<usize>> {
+    let bridging = || hosts.iter().filter(|host| bridges(apart, **host, a, b)).copied().collect();
+    (!meet(apart, a, b)).then(bridging)
+}
+
+fn bridges(apart: &[(usize, usize)], host: usize, a: usize, b: usize) -> bool {
+    host != a && host != b && meet(apart, host, a) && meet(apart, host, b)
+}
+
+fn meet(apart: &[(usize, usize)], a: usize, b: usize) -> bool {
+    !apart.contains(&(a, b)) && !apart.contains(&(b, a))
 }
 
 fn parse(text: &str) -> Option<(usize, u32)> {

@@ -1,8 +1,8 @@
-//! A TCP-like connection to a signaling server: reliable, in order, held up by cuts, told when the other end goes.
+//! A TCP-like connection to a server: reliable, in order, held up by cuts, told when the other end goes.
 
 use std::collections::VecDeque;
 
-use vc_core::io::Time;
+use vc_core::io::{Hop, Time};
 
 use crate::net::SiteId;
 
@@ -18,10 +18,19 @@ pub struct Stream {
     pub client: usize,
     pub server: usize,
     pub sites: (SiteId, SiteId),
+    pub end: End,
     /// The client knows that it is connected.
     pub is_open: bool,
     pub up: Lane,
     pub down: Lane,
+}
+
+/// What is connected to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Signaling,
+    /// The relay, which sees the client as this.
+    Relay(Hop),
 }
 
 #[derive(Default)]
@@ -36,8 +45,12 @@ pub enum Way {
 }
 
 impl Stream {
-    pub fn new(client: usize, server: usize, sites: (SiteId, SiteId)) -> Self {
-        Self { client, server, sites, is_open: false, up: Lane::default(), down: Lane::default() }
+    pub fn new(client: usize, server: usize, sites: (SiteId, SiteId), end: End) -> Self {
+        Self { client, server, sites, end, is_open: false, up: Lane::default(), down: Lane::default() }
+    }
+
+    pub fn is_relayed(&self) -> bool {
+        matches!(self.end, End::Relay(_))
     }
 
     pub fn lane(&mut self, way: Way) -> &mut Lane {

@@ -1,5 +1,7 @@
 //! The virtual clock and its queue. Each client is driven as a real driver would: tell, drain until `Wake`, sleep.
 
+mod streams;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::{DefaultHasher, Hasher};
@@ -7,11 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use signaling::ConnId;
-use vc_core::io::{
-    Command, Config, Event, FrameLen, Hop, Input, Output, SignalIn, SignalOut, Time, VoiceFrame,
-};
+use vc_core::io::{Command, Config, Event, FrameLen, Hop, Input, Output, Socket, Time, VoiceFrame};
 use vc_core::net::forward::Verdict;
-use vc_core::protocol::codec::Wire;
 use vc_core::room::Room;
 use vc_core::room::code::Code;
 
@@ -49,7 +48,7 @@ enum Happening {
     DialLimit { conn: ConnId },
     Speak { client: usize },
     ServerTick { server: usize },
-    Emission { server: usize, to: SocketAddr, bytes: Vec<u8> },
+    Emission { server: usize, to: Hop, bytes: Vec<u8> },
 }
 
 /// What somebody on the wire, or the server itself, sees.
@@ -64,6 +63,11 @@ pub enum Wired {
     Datagram {
         from: SocketAddr,
         to: SocketAddr,
+    },
+    /// A packet between this client and a relay, by TCP.
+    Relayed {
+        client: usize,
+        way: Way,
     },
     /// A message between this client and its server, as the server sees it.
     Signal {
@@ -98,6 +102,19 @@ impl World {
         let (site, addr) = self.net.site(None);
         self.servers.push(Server::new(site, addr, self.dice.fork()));
         self.servers.len() - 1
+    }
+
+    /// The same, whose tickets are also for so many further relays on machines of their own.
+    pub fn server_with(&mut self, relays: usize) -> usize {
+        let server = self.server();
+        for _ in 0..relays {
+            let relay = self.server();
+            self.servers[relay].signaling = None;
+            let info = self.servers[relay].relay_info();
+            self.servers[server].others.push(info);
+        }
+        self.servers[server].start_signaling();
+        server
     }
 
     pub fn create(&mut self, config: Config, at: (SiteId, SocketAddr), server: usize) -> usize {
@@ -188,15 +205,14 @@ impl World {
         if let Some(conn) = self.clients[client].conn.take() {
             self.push(conn, Way::Up, Item::Close, Duration::ZERO);
         }
+        for relay in self.clients[client].tcp.keys().copied().collect::<Vec<_>>() {
+            self.close_tcp(client, relay);
+        }
     }
 
     pub fn stop_signaling(&mut self, server: usize) {
         self.servers[server].signaling = None;
-        let conns: Vec<ConnId> =
-            self.streams.iter().filter(|(_, s)| s.server == server).map(|(conn, _)| *conn).collect();
-        for conn in conns {
-            self.push(conn, Way::Down, Item::Close, Duration::ZERO);
-        }
+        self.hang_up_all(|stream| stream.server == server && !stream.is_relayed());
     }
 
     pub fn start_signaling(&mut self, server: usize) {
@@ -205,6 +221,7 @@ impl World {
 
     pub fn stop_relay(&mut self, server: usize) {
         self.servers[server].relay = None;
+        self.hang_up_all(|stream| stream.server == server && stream.is_relayed());
     }
 
     pub fn start_relay(&mut self, server: usize) {
@@ -245,7 +262,10 @@ impl World {
             Happening::ServerTick { server } => self.server_tick(server),
             Happening::Emission { server, to, bytes } => {
                 let (site, addr) = (self.servers[server].site, self.servers[server].addr);
-                self.transmit(site, addr, to, bytes);
+                match to.socket {
+                    Socket::Tcp => self.reply_by_tcp(to, bytes),
+                    Socket::Main | Socket::Spare(_) => self.transmit(site, addr, to.addr, bytes),
+                }
             }
         }
     }
@@ -254,6 +274,10 @@ impl World {
         self.count += 1;
         self.due.insert(self.count, happening);
         self.queue.push(Reverse((at.max(self.now), self.count)));
+    }
+
+    fn trace_bytes(&mut self, bytes: &[u8]) {
+        self.trace.write(bytes);
     }
 
     fn note(&mut self, words: &[u64]) {
@@ -270,12 +294,16 @@ impl World {
             let output = self.clients[client].room.poll();
             drained += 1;
             match output {
+                Output::Transmit { to, bytes } if to.socket == Socket::Tcp => {
+                    self.clients[client].load.sent(self.now);
+                    self.send_by_tcp(client, to.addr, bytes);
+                }
                 Output::Transmit { to: Hop { addr: to, .. }, bytes } => {
                     let (site, addr) = (self.clients[client].site, self.clients[client].addr);
                     self.clients[client].load.sent(self.now);
                     self.transmit(site, addr, to, bytes);
                 }
-                Output::Close(_) => {}
+                Output::Close(hop) => self.close_tcp(client, hop.addr),
                 Output::Signal(signal) => self.signal(client, signal),
                 Output::Voice { from, frame } => {
                     self.note(&[2, client as u64, from.as_u64(), u64::from(frame.time)]);
@@ -347,146 +375,6 @@ impl World {
         c.asleep = None;
         true
     }
-
-    fn signal(&mut self, client: usize, signal: SignalOut) {
-        match signal {
-            SignalOut::Dial => self.dial(client),
-            SignalOut::Frame(bytes) => {
-                if let Some(conn) = self.clients[client].conn {
-                    self.push(conn, Way::Up, Item::Data(bytes), Duration::ZERO);
-                }
-            }
-            SignalOut::Hang => {
-                if let Some(conn) = self.clients[client].conn.take() {
-                    self.push(conn, Way::Up, Item::Close, Duration::ZERO);
-                }
-            }
-        }
-    }
-
-    fn dial(&mut self, client: usize) {
-        let conn = self.next_conn;
-        self.next_conn += 1;
-        let server = self.clients[client].server;
-        let sites = (self.clients[client].site, self.servers[server].site);
-        self.streams.insert(conn, Stream::new(client, server, sites));
-        self.clients[client].conn = Some(conn);
-        // TCP's round trip before the first byte of the handshake leaves.
-        let connect = self.net.stream_delay(sites.0, sites.1) + self.net.stream_delay(sites.1, sites.0);
-        self.push(conn, Way::Up, Item::Open, connect);
-        self.schedule(self.now + DIAL_LIMIT, Happening::DialLimit { conn });
-    }
-
-    fn dial_limit(&mut self, conn: ConnId) {
-        let Some(stream) = self.streams.get_mut(&conn) else { return };
-        if stream.is_open {
-            return;
-        }
-        let client = stream.client;
-        // A sleeping program learns it when it wakes.
-        if !self.is_awake(client) {
-            return self.schedule(self.now + REPAIR, Happening::DialLimit { conn });
-        }
-        self.streams.remove(&conn);
-        self.hung_up(client, conn);
-    }
-
-    fn hung_up(&mut self, client: usize, conn: ConnId) {
-        if self.clients[client].conn == Some(conn) {
-            self.clients[client].conn = None;
-            self.tell(client, Input::Signal(SignalIn::Down));
-        }
-    }
-}
-
-/// Streams.
-impl World {
-    fn push(&mut self, conn: ConnId, way: Way, item: Item, extra: Duration) {
-        let Some(stream) = self.streams.get_mut(&conn) else { return };
-        let (a, b) = stream.sites;
-        let (from, to) = if way == Way::Up { (a, b) } else { (b, a) };
-        let delay = self.net.stream_delay(from, to) + extra;
-        let at = stream.lane(way).push(self.now + delay, item);
-        self.schedule(at, Happening::Pump { conn, way });
-    }
-
-    fn pump(&mut self, conn: ConnId, way: Way) {
-        let Some(stream) = self.streams.get_mut(&conn) else { return };
-        let (client, server, (a, b)) = (stream.client, stream.server, stream.sites);
-        if self.net.is_cut(self.now, a, b) || (way == Way::Down && !self.is_awake(client)) {
-            return self.schedule(self.now + REPAIR, Happening::Pump { conn, way });
-        }
-        let Some(item) = self.streams.get_mut(&conn).and_then(|stream| stream.lane(way).pop(self.now)) else {
-            return;
-        };
-        match way {
-            Way::Up => self.at_server(server, client, conn, item),
-            Way::Down => self.at_client(client, server, conn, item),
-        }
-    }
-
-    fn at_client(&mut self, client: usize, server: usize, conn: ConnId, item: Item) {
-        if self.clients[client].conn != Some(conn) {
-            return;
-        }
-        match item {
-            Item::Open => {
-                if let Some(stream) = self.streams.get_mut(&conn) {
-                    stream.is_open = true;
-                }
-                let server = self.servers[server].addr;
-                self.tell(client, Input::Signal(SignalIn::Up { server }));
-            }
-            Item::Data(bytes) => {
-                self.tapped(Wired::Signal { client, way: Way::Down }, &bytes);
-                self.trace.write(&bytes);
-                self.tell(client, Input::Signal(SignalIn::Frame(&bytes)));
-            }
-            Item::Close => {
-                self.streams.remove(&conn);
-                self.hung_up(client, conn);
-            }
-        }
-    }
-
-    fn at_server(&mut self, server: usize, client: usize, conn: ConnId, item: Item) {
-        if self.servers[server].signaling.is_none() {
-            return self.push(conn, Way::Down, Item::Close, Duration::ZERO);
-        }
-        match item {
-            Item::Open => {
-                let from = self.net.public(self.clients[client].site);
-                self.push(conn, Way::Down, Item::Open, Duration::ZERO);
-                self.tell_server(server, signaling::Input::Opened { conn, from });
-            }
-            Item::Data(bytes) => {
-                self.tapped(Wired::Signal { client, way: Way::Up }, &bytes);
-                self.trace.write(&bytes);
-                let turns = match &mut self.servers[server].operator {
-                    Some(operator) => operator.frame(conn, bytes),
-                    None => vec![Turn::In(conn, bytes)],
-                };
-                self.turns(server, turns);
-            }
-            Item::Close => {
-                self.tell_server(server, signaling::Input::Closed { conn });
-                self.streams.remove(&conn);
-            }
-        }
-    }
-
-    fn turns(&mut self, server: usize, turns: Vec<Turn>) {
-        for turn in turns {
-            match turn {
-                Turn::In(conn, bytes) => {
-                    self.tell_server(server, signaling::Input::Frame { conn, bytes: &bytes });
-                }
-                Turn::Out(conn, message) => {
-                    self.push(conn, Way::Down, Item::Data(message.encode()), Duration::ZERO);
-                }
-            }
-        }
-    }
 }
 
 /// Servers and the wire.
@@ -551,7 +439,7 @@ impl World {
         let Some(host) = self.net.deliver(self.now, &flight) else { return };
         self.trace.write(bytes);
         if let Some(server) = self.servers.iter().position(|s| s.addr == host) {
-            return self.relay(server, flight.from, bytes);
+            return self.relay(server, flight.from.into(), bytes);
         }
         let Some(client) = self.clients.iter().position(|c| c.addr == host && c.ended.is_none()) else {
             return;
@@ -561,17 +449,17 @@ impl World {
         }
     }
 
-    fn relay(&mut self, server: usize, from: SocketAddr, bytes: &[u8]) {
+    fn relay(&mut self, server: usize, from: Hop, bytes: &[u8]) {
         let (now, wall) = (self.now, self.wall());
         let Some(relay) = &mut self.servers[server].relay else { return };
-        let (to, bytes) = match relay.handle(now, wall, from.into(), bytes) {
+        let (to, bytes) = match relay.handle(now, wall, from, bytes) {
             Verdict::Drop(_) => return,
             Verdict::Reply(reply) => {
                 assert!(reply.len() <= bytes.len(), "a stranger's packet is never answered by a longer one");
                 (from, reply)
             }
             Verdict::Forward { to, header, inner } => {
-                (to.addr, [&header[..], bytes.get(inner).unwrap_or_default()].concat())
+                (to, [&header[..], bytes.get(inner).unwrap_or_default()].concat())
             }
         };
         let emissions = match &mut self.servers[server].operator {
@@ -598,10 +486,6 @@ impl World {
 /// Any day in history.
 const WALL: u32 = 1_700_000_000;
 const TIMER_LATE: Duration = Duration::from_micros(1_500);
-/// The edge's own limit for connecting and shaking hands.
-const DIAL_LIMIT: Duration = Duration::from_secs(8);
-/// How often a stream looks whether a cut is over.
-const REPAIR: Duration = Duration::from_millis(400);
 /// Timer wakes in one second that no honest schedule needs.
 const SPINNING: u32 = 1_000;
 const FOREVER: Time = Time::from_micros(u64::MAX);

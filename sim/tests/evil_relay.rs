@@ -13,7 +13,7 @@ use sim::node::Operator;
 use sim::world::Wired;
 use sim::{Dice, Profile, World};
 use vc_core::crypto::keys::{Rng, StaticKey};
-use vc_core::io::{Command, Event, Input, PathPolicy, PeerState};
+use vc_core::io::{Command, Event, Hop, Input, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::packet::{Packet, hs_init};
 use victim::Victim;
@@ -23,7 +23,7 @@ use victim::insider::{HERE, Insider};
 struct Spoiler {
     dice: Dice,
     wrong: Wrong,
-    kept: Vec<(SocketAddr, Vec<u8>)>,
+    kept: Vec<(Hop, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ enum Wrong {
 }
 
 impl Operator for Spoiler {
-    fn datagram(&mut self, to: SocketAddr, mut bytes: Vec<u8>) -> Vec<(Duration, SocketAddr, Vec<u8>)> {
+    fn datagram(&mut self, to: Hop, mut bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
         self.kept.push((to, bytes.clone()));
         let old = self.dice.range(0, self.kept.len() as u64) as usize;
         let (old_to, old_bytes) = self.kept[old].clone();

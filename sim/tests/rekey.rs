@@ -5,7 +5,7 @@ mod scene;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use scene::{ADA, BOB, SERVER, all_is_well, ms, secs, two};
 use sim::node::Operator;
 use sim::world::{Tapped, Wired};
 use sim::{Profile, World};
-use vc_core::io::{PathPolicy, Time};
+use vc_core::io::{Hop, PathPolicy, Time};
 use vc_core::protocol::packet::Packet;
 
 /// For each session index on the wire: first seen, last seen.
@@ -109,7 +109,7 @@ fn what_an_old_session_sealed_is_refused_after_a_minute() {
 struct NoHandshakes(Rc<Cell<bool>>);
 
 impl Operator for NoHandshakes {
-    fn datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) -> Vec<(Duration, SocketAddr, Vec<u8>)> {
+    fn datagram(&mut self, to: Hop, bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
         let handshake = matches!(bytes.get(2), Some(0xD0 | 0xD1)) && bytes.first() == Some(&0xE6);
         if handshake && self.0.get() { Vec::new() } else { vec![(Duration::ZERO, to, bytes)] }
     }

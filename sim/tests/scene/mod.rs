@@ -92,6 +92,6 @@ pub(crate) fn met_directly(world: &World, a: usize, b: usize) -> bool {
     let (a, b) = (world.clients[a].addr.ip(), world.clients[b].addr.ip());
     world.tap.as_ref().unwrap().iter().any(|tapped| match tapped.wire {
         Wired::Datagram { from, to } => (from.ip() == a && to.ip() == b) || (from.ip() == b && to.ip() == a),
-        Wired::Signal { .. } => false,
+        Wired::Signal { .. } | Wired::Relayed { .. } => false,
     })
 }

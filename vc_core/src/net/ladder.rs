@@ -358,7 +358,7 @@ impl Ladder {
         let (Some(new), Some(carrying)) = (self.paths.get(path), self.carrying()) else { return false };
         let Some(old) = self.paths.get(&carrying) else { return true };
         let (new_score, old_score) = (score(path, new), score(&carrying, old));
-        let margin = MARGIN.max(old_score.mul_f32(MARGIN_SHARE));
+        let margin = old_score.mul_f32(MARGIN_SHARE).clamp(MARGIN, MARGIN_MOST);
         new_score + margin < old_score
     }
 }
@@ -389,6 +389,8 @@ const SPARE_HOT: Duration = Duration::from_millis(6_500);
 /// Less is not worth a change (ears notice 10 ms of jitter buffer, not 5).
 const MARGIN: Duration = Duration::from_millis(10);
 const MARGIN_SHARE: f32 = 0.15;
+/// Below the penalties' differences: of two equally long ways the one with fewer third parties is taken.
+const MARGIN_MOST: Duration = Duration::from_millis(20);
 /// A rival that stops answering is a spare like any other.
 const RIVAL_SILENT: Duration = Duration::from_secs(1);
 /// Answers in a row that must agree before a move.

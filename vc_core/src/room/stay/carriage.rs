@@ -170,7 +170,11 @@ impl Stay {
                 With::Relay(_) => over |= now - bond.issued >= TICKET_LIFE,
                 With::Host(id) => match self.peers.get(&id).filter(|host| !host.is_away()) {
                     Some(host) => lead = host.direct(),
-                    None => over = true,
+                    None if bond.ends.is_none() => {
+                        self.withdrawn(world, now, id);
+                        continue;
+                    }
+                    None => {}
                 },
             }
             if over {
