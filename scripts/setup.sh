@@ -40,9 +40,10 @@ build_tools() {
     if [ "$(platform)" = windows ]; then echo cmake; else echo cc make cmake; fi
 }
 
-# A sound server without hardware; network namespaces with firewalls, loss and delay. Both exist on Linux alone.
+# A sound server without hardware; network namespaces with firewalls, loss and delay; a terminal that a program can
+# look at. All of them are needed on Linux alone.
 test_tools() {
-    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack; fi
+    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack tmux pgrep; fi
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -76,6 +77,8 @@ packages() {
             debian-pactl | fedora-pactl) echo pulseaudio-utils ;;
             arch-pactl) echo libpulse ;;
             *-nft) echo nftables ;;
+            debian-pgrep) echo procps ;;
+            *-pgrep) echo procps-ng ;;
             fedora-ip) echo iproute ;;
             *-ip) echo iproute2 ;;
             *) echo "$tool" ;;

@@ -267,8 +267,6 @@ impl Painter {
                 self.typed(done)
             }
             Event::Resize(..) => {
-                self.size = tty::size();
-                self.zone.resized(&mut self.out, self.size.0);
                 self.now();
                 Ok(())
             }
@@ -303,7 +301,6 @@ impl Painter {
             }
             editor::Typed::End => drop(self.typed.blocking_send(Typed::End)),
             editor::Typed::Redraw => {
-                self.size = tty::size();
                 self.zone.erase(&mut self.out);
                 self.out.extend(b"\x1b[2J\x1b[H");
             }
@@ -327,7 +324,6 @@ impl Painter {
         self.asleep = None;
         tty::give_back();
         tty::take().map_err(|_| Gone)?;
-        self.size = tty::size();
         self.zone.erase(&mut self.out);
         self.now();
         Ok(())
@@ -365,6 +361,12 @@ impl Painter {
             }
             Some(_) => self.take_again()?,
             None => {}
+        }
+        // Asked each time: what is drawn for the old size after the terminal took the new one would be erased wrongly.
+        let size = tty::size();
+        if size != self.size {
+            self.size = size;
+            self.zone.resized(&mut self.out, size.0);
         }
         let frame = self.view.frame(&self.editor, self.size);
         if self.lines.is_empty() {

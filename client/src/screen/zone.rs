@@ -67,15 +67,14 @@ impl Zone {
             let wrapped =
                 |columns: usize| if self.reflows { columns.saturating_sub(1) / width.max(1) } else { 0 };
             let above: usize = shown.rows.iter().map(|row| 1 + wrapped(row.width())).sum();
-            up(out, above + if self.reflows { shown.before.width() / width.max(1) } else { 0 });
-            out.extend(b"\r\x1b[J");
+            let within = if self.reflows { shown.before.width() / width.max(1) } else { 0 };
+            clear(out, above + within);
         }
     }
 
     fn clear(&self, out: &mut Vec<u8>) {
         if let Some(shown) = &self.shown {
-            up(out, shown.rows.len());
-            out.extend(b"\r\x1b[J");
+            clear(out, shown.rows.len());
         }
     }
 
@@ -122,6 +121,16 @@ impl Zone {
             out.extend(b"\x1b[?7h");
         }
         out.extend(END);
+    }
+}
+
+/// Of so many rows above the cursor, and all below. Not from the very corner of the window on: some terminals take
+/// that for the end of a page, and keep it.
+fn clear(out: &mut Vec<u8>, above: usize) {
+    up(out, above);
+    out.extend(b"\r\x1b[2K");
+    if above > 0 {
+        out.extend(b"\x1b[1B\x1b[J\x1b[1A");
     }
 }
 
@@ -238,11 +247,11 @@ mod tests {
         zone.draw(&mut Vec::new(), frame(&["x".repeat(30).as_str(), "y"], "> ", ""));
         let mut out = Vec::new();
         zone.resized(&mut out, 20);
-        assert_eq!(out, b"\x1b[3A\r\x1b[J");
+        assert_eq!(out, b"\x1b[3A\r\x1b[2K\x1b[1B\x1b[J\x1b[1A");
         let mut fixed = Zone::new(true, false);
         fixed.draw(&mut Vec::new(), frame(&["x".repeat(30).as_str(), "y"], "> ", ""));
         out.clear();
         fixed.resized(&mut out, 20);
-        assert_eq!(out, b"\x1b[2A\r\x1b[J");
+        assert_eq!(out, b"\x1b[2A\r\x1b[2K\x1b[1B\x1b[J\x1b[1A");
     }
 }

@@ -1,0 +1,343 @@
+//! The call screen in a real terminal. What it looks like is kept in tests/screens; `UPDATE_SCREENS=1` renews it.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+mod party;
+mod terminal;
+
+use party::{Friend, Party};
+use terminal::{Terminal, signal};
+
+const QUIET: &str = "--input silence --output null";
+
+/// Ada before her terminal, in a room of her own.
+struct Scene {
+    party: Party,
+    terminal: Terminal,
+    place: String,
+    code: String,
+    _server: Friend,
+}
+
+impl Scene {
+    fn new(size: (u32, u32), env: &[(&str, &str)], more: &str) -> Option<Self> {
+        let party = Party::new();
+        let terminal = Terminal::open(&party, size, env)?;
+        let (server, place) = party.serve();
+        terminal.line(&format!("clear; sh call create --server {place} --name Ada {more}"));
+        terminal.until(|_| code(&terminal.all()).is_some());
+        let code = code(&terminal.all()).unwrap();
+        Some(Self { party, terminal, place, code, _server: server })
+    }
+
+    fn friend(&self, name: &str, more: &str) -> Friend {
+        let more: Vec<&str> = more.split(' ').collect();
+        let mut friend = self.party.join(&self.place, name, &self.code, &more);
+        friend.wait_for("joined");
+        self.terminal.until(|seen| seen.contains(&format!("{name} is here.")));
+        self.terminal.until(|seen| seen.contains(" direct"));
+        friend
+    }
+
+    /// All that was printed, without what differs from run to run.
+    fn keeps(&self, name: &str) {
+        self.kept(name, &self.terminal.all());
+    }
+
+    /// Only what is in the window, from the first friend on: where the link wraps is chance.
+    fn looks(&self, name: &str) {
+        let seen = self.terminal.seen();
+        self.kept(name, &seen[seen.find("* Bob").unwrap_or(0)..]);
+    }
+
+    #[track_caller]
+    fn kept(&self, name: &str, screen: &str) {
+        let screen = masked(&screen.replace(&self.place, "SERVER").replace(&self.code, "CODE"), &self.place);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE_SCREENS").is_some() {
+            fs::write(&file, &screen).unwrap();
+        }
+        let kept = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(screen, kept, "{name}: UPDATE_SCREENS=1 keeps the new one; it is:\n{screen}");
+    }
+}
+
+fn code(screen: &str) -> Option<String> {
+    let is_code = |line: &&str| {
+        let parts: Vec<&str> = line.trim().split('-').collect();
+        let letters = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase()) && word.len() > 2;
+        parts.len() == 4 && parts[0].parse::<u32>().is_ok() && parts[1..].iter().all(letters)
+    };
+    screen.lines().find(is_code).map(|line| line.trim().to_owned())
+}
+
+/// Numbers, levels, links and addresses.
+fn masked(screen: &str, place: &str) -> String {
+    let address = place.split('#').next().unwrap();
+    let line = |line: &str| {
+        let line = line.replace(address, "ADDRESS");
+        let line = match line.find("vc://") {
+            Some(at) => format!("{}LINK", &line[..at]),
+            None => line,
+        };
+        let mut out = String::new();
+        let mut rest = line.as_str();
+        while let Some(c) = rest.chars().next() {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+            if c.is_ascii_digit() && (rest[digits..].starts_with(" ms") || rest[digits..].starts_with(" %")) {
+                out = out.trim_end().to_owned() + " #";
+                rest = &rest[digits..];
+            } else {
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
+        out
+    };
+    screen.lines().map(|text| line(text) + "\n").collect()
+}
+
+fn inputs(screen: &str) -> usize {
+    screen.lines().filter(|line| line.starts_with("> ") || *line == ">").count()
+}
+
+#[test]
+fn a_call_on_a_wide_terminal() {
+    let Some(scene) = Scene::new((100, 30), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    bob.say("hello Ada");
+    scene.terminal.shows("Bob: hello Ada");
+    scene.terminal.line("hi Bob");
+    bob.wait(|event| event["event"] == "chat" && event["text"] == "hi Bob");
+    for (order, answer) in
+        [("/mute", "is off;"), ("/mute", "off already"), ("/mtue", "Did you mean"), ("/quit now", "alone")]
+    {
+        scene.terminal.line(order);
+        scene.terminal.shows(answer);
+    }
+    scene.terminal.line("/help");
+    scene.terminal.shows("//text");
+    scene.terminal.types("not yet sent");
+    scene.terminal.shows("muted> not yet sent");
+    scene.keeps("wide");
+    scene.terminal.press(&["C-u"]);
+    scene.terminal.line("/quit");
+    assert_eq!(bob.wait_for("left")["why"], "left");
+    scene.terminal.shows("Leaving.");
+    scene.terminal.is_restored();
+}
+
+#[test]
+fn a_call_on_a_narrow_and_on_a_tiny_terminal() {
+    let Some(scene) = Scene::new((40, 16), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    bob.say("hello Ada, how is the narrow window today?");
+    scene.terminal.shows("today?");
+    scene.looks("narrow");
+    scene.terminal.resize(20, 4);
+    scene.terminal.until(|seen| seen.contains("Bob") && !seen.contains("direct"));
+    bob.say("hi");
+    scene.terminal.until(|seen| seen.contains("Bob: hi\n"));
+    let long = "a line that is longer than the window";
+    scene.terminal.types(long);
+    scene.terminal.shows("the window");
+    scene.looks("tiny");
+    scene.terminal.press(&["Enter"]);
+    bob.wait(|event| event["text"] == long);
+}
+
+#[test]
+fn without_colours_nothing_is_coloured_and_talking_is_seen_all_the_same() {
+    let coloured = |screen: &str| screen.contains("\u{1b}[1;32m") || screen.contains("\u{1b}[32m");
+    for (env, colours) in [(&[("NO_COLOR", "1")][..], false), (&[], true)] {
+        let Some(scene) = Scene::new((80, 24), env, QUIET) else { return };
+        let _bob = scene.friend("Bob", "--input tone:440 --output null");
+        scene.terminal.shows("▸ Bob");
+        scene.terminal.until(|_| coloured(&scene.terminal.coloured()) == colours);
+    }
+}
+
+#[test]
+fn without_unicode_the_screen_is_ascii() {
+    let Some(scene) = Scene::new((80, 24), &[("LC_ALL", "C")], QUIET) else { return };
+    let _bob = scene.friend("Bob", "--input tone:440 --output null");
+    assert!(scene.terminal.shows("* Bob ####").is_ascii());
+}
+
+#[test]
+fn a_resized_window_shows_each_thing_once() {
+    let Some(scene) = Scene::new((90, 30), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    bob.say("before");
+    scene.terminal.shows("Bob: before");
+    scene.terminal.types("unsent");
+    for (columns, rows) in [(50, 30), (30, 12), (70, 12), (24, 8), (100, 30)] {
+        scene.terminal.resize(columns, rows);
+        scene.terminal.shows("> unsent");
+        let line = format!("at {columns}");
+        bob.say(&line);
+        scene.terminal.shows(&format!("Bob: {line}"));
+        scene.terminal.shows("> unsent");
+    }
+    let all = scene.terminal.all();
+    assert_eq!(inputs(&all), 1, "{all}");
+    for text in ["Bob: before", "Bob: at 50", "Bob: at 30", "Bob: at 70", "Bob: at 24", "Bob: at 100"] {
+        assert_eq!(all.matches(text).count(), 1, "{text}:\n{all}");
+    }
+    assert_eq!(all.lines().filter(|line| line.contains(" direct")).count(), 1, "{all}");
+}
+
+#[test]
+fn what_arrives_does_not_disturb_what_is_typed() {
+    let Some(scene) = Scene::new((60, 20), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    for (n, piece) in ["half ", "a ", "li"].iter().enumerate() {
+        scene.terminal.types(piece);
+        bob.say(&format!("line {n}"));
+        scene.terminal.shows(&format!("Bob: line {n}"));
+    }
+    scene.terminal.shows("> half a li");
+    scene.terminal.press(&["Left", "Left", "Left", "Left"]);
+    scene.terminal.types("of ");
+    scene.terminal.press(&["End"]);
+    scene.terminal.line("ne");
+    bob.wait(|event| event["text"] == "half of a line");
+    scene.terminal.line("/peers");
+    scene.terminal.press(&["Up", "Up", "Enter"]);
+    bob.wait(|event| event["text"] == "half of a line");
+    scene.terminal.types("B");
+    scene.terminal.press(&["Tab"]);
+    scene.terminal.shows("> Bob:");
+}
+
+#[test]
+fn hostile_text_stays_where_it_belongs() {
+    let Some(scene) = Scene::new((60, 24), &[], QUIET) else { return };
+    let name = "\u{1b}[2J\u{202e}👩\u{200d}👩\u{200d}👧你好e\u{301}";
+    let mut mallory =
+        scene.party.join(&scene.place, name, &scene.code, &["--input", "silence", "--output", "null"]);
+    mallory.wait_for("joined");
+    scene.terminal.shows(" direct");
+    let stacked = "z".to_owned() + &"\u{301}".repeat(400);
+    let texts = [
+        "\u{1b}]0;owned\u{7}\u{1b}[31mred\u{9b}2J",
+        "\u{202e}gpj.exe\u{2066}",
+        "👩\u{200d}👩\u{200d}👧 你好 שלום",
+        &stacked,
+    ];
+    for text in texts {
+        mallory.say(text);
+    }
+    mallory.say(&"W".repeat(1_000));
+    mallory.say("the end");
+    scene.terminal.types("typing");
+    let seen = scene.terminal.until(|seen| seen.contains(": the end") && seen.contains("> typing"));
+    assert!(seen.ends_with("> typing\n"), "{seen}");
+    let all = scene.terminal.all();
+    assert!(all.contains(&"W".repeat(1_000)) && all.contains("red") && all.contains("gpj.exe"), "{all}");
+    assert!(!all.contains(['\u{202e}', '\u{2066}', '\u{7}']), "{all}");
+    assert!(all.contains(&scene.code), "something cleared the screen:\n{all}");
+    assert_eq!(inputs(&all), 1, "{all}");
+}
+
+#[test]
+fn the_terminal_is_given_back_whatever_ends_the_program() {
+    for name in ["TERM", "HUP", "INT", "QUIT"] {
+        let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+        let mut bob = scene.friend("Bob", QUIET);
+        signal(name, &scene.terminal.program());
+        assert_eq!(bob.wait_for("left")["why"], "left");
+        scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+        scene.terminal.is_restored();
+    }
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    scene.terminal.press(&["C-c"]);
+    scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+    scene.terminal.is_restored();
+}
+
+#[test]
+fn ctrl_z_stops_it_and_fg_goes_on() {
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    scene.terminal.types("unsent");
+    scene.terminal.shows("> unsent");
+    scene.terminal.press(&["C-z"]);
+    scene.terminal.until(|seen| seen.contains("Stopped") && !seen.contains("> unsent"));
+    scene.terminal.is_restored();
+    scene.terminal.line("clear; fg");
+    scene.terminal.shows("> unsent");
+    scene.terminal.press(&["Enter"]);
+    bob.wait(|event| event["text"] == "unsent");
+    scene.terminal.press(&["C-l"]);
+    scene.terminal.until(|seen| !seen.contains("fg") && inputs(seen) == 1);
+}
+
+#[test]
+fn a_terminal_that_stands_still_does_not_stop_the_voice() {
+    let Some(scene) = Scene::new((80, 24), &[], "--input tone:440 --output null") else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    let tmux = scene.terminal.server();
+    signal("STOP", &tmux);
+    // More than any buffer between the program and the terminal holds, at a pace that it is sent.
+    for n in 0..150 {
+        bob.say(&format!("{n} {}", "x".repeat(900)));
+    }
+    let heard = |event: &serde_json::Value| event["peers"][0]["heard"].as_u64().unwrap_or(0);
+    let before = heard(&bob.wait_for("stats"));
+    bob.wait(|event| event["event"] == "stats" && heard(event) > before + 250);
+    signal("CONT", &tmux);
+    scene.terminal.line("/quit");
+    assert_eq!(bob.wait_for("left")["why"], "left");
+}
+
+#[test]
+fn the_code_is_asked_for_until_it_is_right() {
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    let Some(terminal) = Terminal::open(&scene.party, (80, 24), &[]) else { return };
+    let join = format!("clear; sh call join --server {} --name Bob {QUIET}", scene.place);
+    terminal.line(&join);
+    terminal.shows("Code:");
+    let (number, words) = scene.code.split_once('-').unwrap();
+    terminal.line(&format!("{number}-zzz"));
+    terminal.shows("A code looks like");
+    terminal.shows(&format!("Code: {number}-zzz"));
+    terminal.press(&["C-u"]);
+    terminal.types(&format!("{number}-zo"));
+    terminal.press(&["Tab"]);
+    terminal.shows(&format!("Code: {number}-zo"));
+    terminal.press(&["C-u"]);
+    terminal.line(&format!("{number}-zoo-zoo-zoo"));
+    terminal.shows("words of the code are wrong");
+    terminal.shows(&format!("Code: {number}-zoo-zoo-zoo"));
+    terminal.press(&["C-w"]);
+    terminal.line(&format!("{number}-{words}"));
+    terminal.shows("Ada is here.");
+    terminal.line("/quit");
+    terminal.until(|seen| seen.lines().last() == Some("$"));
+
+    terminal.line(&join);
+    terminal.shows("Code:");
+    signal("TERM", &terminal.program());
+    terminal.until(|seen| seen.lines().last() == Some("$"));
+    terminal.is_restored();
+}
+
+#[test]
+fn plain_lines_on_a_terminal_when_asked_for() {
+    let Some(scene) = Scene::new((80, 24), &[], &format!("--plain {QUIET}")) else { return };
+    let mut bob =
+        scene.party.join(&scene.place, "Bob", &scene.code, &["--input", "silence", "--output", "null"]);
+    scene.terminal.shows("connected directly.");
+    bob.say("hello");
+    scene.terminal.shows("Bob: hello");
+    scene.terminal.line("hi");
+    bob.wait(|event| event["text"] == "hi");
+    scene.terminal.line("/peers");
+    scene.terminal.shows("lost");
+    scene.keeps("plain");
+}
