@@ -14,6 +14,7 @@ use vc_core::io::{Command, Ended, Event, Hop, Input, Output, PeerState, SignalIn
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
+use crate::ctl::{Asked, Listener};
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
 use crate::lines::Typed;
@@ -66,6 +67,8 @@ struct App<'a> {
     glanced: Instant,
     /// Answers that take their time.
     late: JoinSet<(obey::Reply, Answer)>,
+    /// Orders from outside, where the system has a place for them.
+    outside: Option<Listener>,
     stage: Stage,
 }
 
@@ -87,6 +90,8 @@ impl<'a> App<'a> {
         let server_is_here = plan.place.host == "localhost"
             || plan.place.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let muted = plan.muted;
+        let outside =
+            Listener::open(ui.watchers()).inspect_err(|error| tracing::warn!(%error, "no ctl")).ok();
         Ok(Self {
             plan,
             ui,
@@ -107,6 +112,7 @@ impl<'a> App<'a> {
             lively: None,
             glanced: Instant::now(),
             late: JoinSet::new(),
+            outside,
             stage: Stage::Staying,
         })
     }
@@ -148,6 +154,7 @@ impl<'a> App<'a> {
                     reply(self.ui, answer);
                 }
             }
+            asked = ordered(&mut self.outside) => self.obey(asked.order, asked.reply),
             _ = second.tick() => self.second().await,
             () = at(glance) => self.glance(),
             () = stop.asked() => self.leave(),
@@ -224,8 +231,8 @@ impl<'a> App<'a> {
             FromSound::Level { dbfs, talking } => {
                 self.counts.level = Some((dbfs, talking));
                 self.lively = Some(Instant::now());
-                if self.ui.is_json() {
-                    self.ui.show(&Note::Level { dbfs, talking });
+                if self.ui.is_followed() {
+                    self.ui.beat(&Note::Level { dbfs, talking });
                 }
             }
             FromSound::Trouble(trouble) => self.ui.trouble(trouble.to_string()),
@@ -320,8 +327,8 @@ impl<'a> App<'a> {
         self.plan.sound.set_alone(live().next().is_none());
         let worst = live().map(|peer| peer.loss_out).fold(0.0, f32::max);
         self.plan.sound.set_expected_loss((worst * 100.0).round() as u8);
-        if self.ui.is_json() && self.room.me().is_some() {
-            self.ui.show(&Note::Stats(self.stats()));
+        if self.ui.is_followed() && self.room.me().is_some() {
+            self.ui.beat(&Note::Stats(self.stats()));
         }
         if self.counts.seconds.is_multiple_of(ADDRESSES_EVERY) {
             self.sockets.mend().await;
@@ -414,6 +421,13 @@ fn fresh(rng: &mut Rng) -> [u8; 32] {
     let mut seed = [0; 32];
     rng.fill_bytes(&mut seed);
     seed
+}
+
+async fn ordered(outside: &mut Option<Listener>) -> Asked {
+    match outside {
+        Some(outside) => outside.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn host_failed(host: &mut Option<crate::host::Host>) {

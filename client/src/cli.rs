@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Demo(Demo),
     /// List microphones and loudspeakers
     Devices,
+    /// Give orders to the call that runs here: for keys of the desktop and for programs
+    #[command(after_help = ORDERS)]
+    Ctl(Ctl),
     /// Show and change the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -119,6 +122,19 @@ impl Call {
 }
 
 #[derive(Args)]
+pub(crate) struct Ctl {
+    /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave...
+    #[arg(required = true, value_name = "ORDER")]
+    pub(crate) order: Vec<String>,
+    /// Print the answer as JSON; `events` always does
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The call of this process [default: the one that began last]
+    #[arg(long, value_name = "PID")]
+    pub(crate) call: Option<u32>,
+}
+
+#[derive(Args)]
 pub(crate) struct Serve {
     /// Where to listen [default: 0.0.0.0:47700]; port 0 takes any free one
     #[arg(long, value_name = "ADDR:PORT")]
@@ -146,6 +162,16 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }
+
+const ORDERS: &str = "\
+Orders:
+  mute, unmute, toggle        your microphone
+  deafen, undeafen            your ears
+  say TEXT                    a line of chat
+  status                      how the call is
+  events                      everything that happens, a line of JSON each, until the call ends
+  leave                       end the call
+and every command that /help lists in the call.";
 
 const COMPLETIONS: &str = "\
 For example:
@@ -191,4 +217,5 @@ Exit statuses:
   9   removed from the room
   10  the other side speaks another version
   11  this machine refuses: port in use, no such device, unreadable or unwritable file
-  12  the demo saw something other than it promises";
+  12  the demo saw something other than it promises
+  13  no call is running here";

@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Version,
     Machine,
     Demo,
+    NoCall,
 }
 
 impl Kind {
@@ -36,6 +37,7 @@ impl Kind {
             Self::Version => 10,
             Self::Machine => 11,
             Self::Demo => 12,
+            Self::NoCall => 13,
         }
     }
 
@@ -54,11 +56,12 @@ impl Kind {
             Self::Version => "version",
             Self::Machine => "machine",
             Self::Demo => "demo",
+            Self::NoCall => "no_call",
         }
     }
 
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Defect,
         Self::Usage,
         Self::WrongCode,
@@ -71,6 +74,7 @@ impl Kind {
         Self::Version,
         Self::Machine,
         Self::Demo,
+        Self::NoCall,
     ];
 }
 

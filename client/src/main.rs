@@ -5,6 +5,7 @@ mod call;
 mod cli;
 mod clipboard;
 mod config;
+mod ctl;
 mod demo;
 mod dial;
 mod failure;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
+        Some(Command::Ctl(ctl)) => ctl::run(ctl),
         Some(Command::Config(command)) => config::run(command),
         Some(Command::Completions { shell }) => shell::completions(shell),
         Some(Command::Man { dir }) => shell::man(&dir),

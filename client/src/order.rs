@@ -77,10 +77,15 @@ impl Order {
         }
         // A second slash says a line that begins with one.
         Some(match line.strip_prefix('/') {
-            None => said(line),
-            Some(rest) if rest.starts_with('/') => said(rest),
+            None => Self::said(line),
+            Some(rest) if rest.starts_with('/') => Self::said(rest),
             Some(order) => Self::words(order),
         })
+    }
+
+    /// A line of chat, whatever it begins with.
+    pub(crate) fn said(text: &str) -> Result<Self, Refusal> {
+        if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Self::Say(text.to_owned())) }
     }
 
     /// An order without its slash.
@@ -148,10 +153,6 @@ pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<Strin
     let names = friends.iter().filter(|name| !typed.is_empty() && name.to_lowercase().starts_with(&typed));
     // At the head of a line a name addresses.
     (start, names.map(|name| format!("{name}{}", if start == 0 { ": " } else { " " })).collect())
-}
-
-fn said(text: &str) -> Result<Order, Refusal> {
-    if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Order::Say(text.to_owned())) }
 }
 
 pub(crate) fn too_long() -> Refusal {

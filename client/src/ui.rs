@@ -3,10 +3,11 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clipboard::Terminal;
 use crate::failure::Failure;
@@ -25,6 +26,8 @@ pub(crate) struct Ui {
     /// Read from the first question on.
     lines: Option<mpsc::Receiver<Typed>>,
     resumed: Resumed,
+    /// For programs that look on.
+    watchers: broadcast::Sender<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,13 @@ impl Ui {
                 (Face::Screen(Screen::start(typed, breaks)?), Some(lines))
             }
         };
-        Ok(Self { face, broken: Some(broken), lines, resumed: Resumed::default() })
+        Ok(Self {
+            face,
+            broken: Some(broken),
+            lines,
+            resumed: Resumed::default(),
+            watchers: broadcast::channel(BACKLOG).0,
+        })
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -80,7 +89,33 @@ impl Ui {
         !self.is_json() && io::stdin().is_terminal()
     }
 
+    /// Every event from now on, a line of JSON each.
+    pub(crate) fn watchers(&self) -> broadcast::Sender<Arc<str>> {
+        self.watchers.clone()
+    }
+
+    /// Whether programs follow what goes on between the events.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_json() || self.watchers.receiver_count() > 0
+    }
+
+    /// What comes all the time and interests programs alone.
+    pub(crate) fn beat(&self, note: &Note) {
+        if self.is_json() {
+            return self.show(note);
+        }
+        self.pass_on(note);
+    }
+
+    fn pass_on(&self, note: &Note) {
+        if self.watchers.receiver_count() > 0 {
+            // They may all have gone just now.
+            let _ = self.watchers.send(json(note).into());
+        }
+    }
+
     pub(crate) fn show(&self, note: &Note) {
+        self.pass_on(note);
         match &self.face {
             Face::Json(printer) => printer.print(Print::Out(json(note))),
             Face::Plain(_) => self.words(Words::of(note)),
@@ -241,6 +276,8 @@ fn plain(words: Words) -> Option<Print> {
     })
 }
 
+/// Events that a watcher may lag behind, a minute of a lively room.
+const BACKLOG: usize = 256;
 /// A terminal that takes longer is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

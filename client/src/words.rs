@@ -22,6 +22,18 @@ pub(crate) enum Words {
 }
 
 impl Words {
+    /// As it is, without who or how.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Said { text, .. }
+            | Self::Own(text)
+            | Self::News(text)
+            | Self::Aside(text)
+            | Self::Trouble(text)
+            | Self::Block(text) => text,
+        }
+    }
+
     /// `None` for what only programs want.
     pub(crate) fn of(note: &Note) -> Option<Self> {
         let news = match note {

@@ -161,6 +161,14 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     }
 }
 
+/// Where the sockets of running calls are. `None` on a machine without a home.
+pub(crate) fn runtime_dir() -> Option<PathBuf> {
+    match base().and_then(|base| base.runtime_dir()) {
+        Some(dir) => Some(dir.join("voicechat")),
+        None => Some(state_dir()?.join("calls")),
+    }
+}
+
 pub(crate) fn default_name() -> String {
     let user =
         ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok()).unwrap_or_default();

@@ -33,6 +33,7 @@ impl Party {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voicechat"));
         let home = self.dir.path();
         command.args(args).env("HOME", home).env("XDG_CONFIG_HOME", home).env("XDG_STATE_HOME", home);
+        command.env("XDG_RUNTIME_DIR", home.join("runtime"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("VOICECHAT_")) {
             command.env_remove(name);
         }
