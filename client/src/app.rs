@@ -90,8 +90,10 @@ impl<'a> App<'a> {
         let server_is_here = plan.place.host == "localhost"
             || plan.place.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let muted = plan.muted;
-        let outside =
-            Listener::open(ui.watchers()).inspect_err(|error| tracing::warn!(%error, "no ctl")).ok();
+        let outside = match ui.is_silent() {
+            true => None,
+            false => Listener::open(ui.watchers()).inspect_err(|error| tracing::warn!(%error, "no ctl")).ok(),
+        };
         Ok(Self {
             plan,
             ui,

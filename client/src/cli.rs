@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// List microphones and loudspeakers
     Devices,
+    /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
+    Echo(Echo),
     /// Give orders to the call that runs here: for keys of the desktop and for programs
     #[command(after_help = ORDERS)]
     Ctl(Ctl),
@@ -90,6 +92,18 @@ pub(crate) enum ConfigCommand {
 }
 
 #[derive(Args)]
+pub(crate) struct Echo {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// One JSON event per line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End by itself after N seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: Option<u32>,
+}
+
+#[derive(Args, Clone, Default)]
 pub(crate) struct Call {
     #[command(flatten)]
     pub(crate) settings: Settings,

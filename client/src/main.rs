@@ -8,6 +8,7 @@ mod config;
 mod ctl;
 mod demo;
 mod dial;
+mod echo;
 mod failure;
 mod host;
 mod lines;
@@ -74,6 +75,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
+        Some(Command::Echo(echo)) => {
+            let mode = if echo.json { Mode::Json } else { Mode::Plain };
+            within(mode, async |ui| echo::run(echo, ui).await)
+        }
         Some(Command::Ctl(ctl)) => ctl::run(ctl),
         Some(Command::Config(command)) => config::run(command),
         Some(Command::Completions { shell }) => shell::completions(shell),

@@ -113,6 +113,13 @@ pub(crate) enum Note {
     Trouble {
         message: String,
     },
+    /// What comes back of us, in `voicechat echo`.
+    Echo {
+        level_dbfs: Option<f32>,
+        delay_ms: Option<f32>,
+        rtt_ms: Option<f32>,
+        loss: f32,
+    },
     Serving {
         place: String,
         address: String,
@@ -327,6 +334,7 @@ pub(crate) mod tests {
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
             Note::Notice { message: text() },
             Note::Trouble { message: text() },
+            Note::Echo { level_dbfs: Some(-20.0), delay_ms: Some(70.0), rtt_ms: Some(1.0), loss: 0.0 },
             Note::Serving { place: text(), address: text(), key: text(), reach: Reach::Public },
             Note::Error { code: "usage", message: text(), hint: text() },
             Note::Ended { reason: "left", exit: 0 },
@@ -362,6 +370,7 @@ pub(crate) mod tests {
             | Note::Devices { .. }
             | Note::Notice { .. }
             | Note::Trouble { .. }
+            | Note::Echo { .. }
             | Note::Serving { .. }
             | Note::Error { .. }
             | Note::Ended { .. } => all().len(),

@@ -36,6 +36,8 @@ pub(crate) enum Mode {
     Plain,
     /// Only where stdin and stdout are a terminal.
     Screen,
+    /// For those who look on alone: see [`Ui::watchers`].
+    Silent,
 }
 
 impl Mode {
@@ -54,6 +56,7 @@ enum Face {
     Json(Printer),
     Plain(Printer),
     Screen(Screen),
+    Silent,
 }
 
 impl Ui {
@@ -62,6 +65,7 @@ impl Ui {
         let (face, lines) = match mode {
             Mode::Json => (Face::Json(Printer::start(breaks)?), None),
             Mode::Plain => (Face::Plain(Printer::start(breaks)?), None),
+            Mode::Silent => (Face::Silent, None),
             Mode::Screen => {
                 let (typed, lines) = mpsc::channel(lines::QUEUE);
                 (Face::Screen(Screen::start(typed, breaks)?), Some(lines))
@@ -84,9 +88,14 @@ impl Ui {
         matches!(self.face, Face::Screen(_))
     }
 
+    /// Whether only watchers see it.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.face, Face::Silent)
+    }
+
     /// Whether somebody who can be asked again sits there.
     pub(crate) fn is_person(&self) -> bool {
-        !self.is_json() && io::stdin().is_terminal()
+        matches!(self.face, Face::Plain(_) | Face::Screen(_)) && io::stdin().is_terminal()
     }
 
     /// Every event from now on, a line of JSON each.
@@ -118,6 +127,7 @@ impl Ui {
         self.pass_on(note);
         match &self.face {
             Face::Json(printer) => printer.print(Print::Out(json(note))),
+            Face::Silent => {}
             Face::Plain(_) => self.words(Words::of(note)),
             Face::Screen(screen) => match note {
                 // These stand in the friend's row.
@@ -164,7 +174,7 @@ impl Ui {
     pub(crate) fn clipboard(&self) -> Option<Terminal> {
         match &self.face {
             Face::Screen(screen) => Some(Box::new(screen.clipboard())),
-            Face::Json(_) | Face::Plain(_) => None,
+            Face::Json(_) | Face::Plain(_) | Face::Silent => None,
         }
     }
 
@@ -173,12 +183,15 @@ impl Ui {
         match &self.face {
             Face::Screen(screen) => screen.ask(Question::Code),
             Face::Plain(printer) if self.is_person() => printer.print(Print::Out("Code: ".into())),
-            Face::Plain(_) | Face::Json(_) => {}
+            Face::Plain(_) | Face::Json(_) | Face::Silent => {}
         }
     }
 
     /// What was typed next. Waits for ever after the end.
     pub(crate) async fn typed(&mut self) -> Typed {
+        if self.is_silent() {
+            return std::future::pending().await;
+        }
         let lines = self.lines.get_or_insert_with(lines::lines);
         loop {
             tokio::select! {
@@ -215,6 +228,7 @@ impl Ui {
         match self.face {
             Face::Json(printer) | Face::Plain(printer) => printer.end(LAST_WORDS),
             Face::Screen(screen) => screen.end(LAST_WORDS),
+            Face::Silent => {}
         }
     }
 
@@ -227,6 +241,7 @@ impl Ui {
                 }
             }
             Face::Screen(screen) => screen.words(words),
+            Face::Silent => {}
         }
     }
 }

@@ -49,6 +49,9 @@ impl Words {
                 return Some(Self::Aside(message.clone()));
             }
             Note::Trouble { message } => return Some(Self::Trouble(message.clone())),
+            Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
+                return Some(Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss)));
+            }
             Note::Peers { peers } => return Some(Self::Block(people(peers))),
             Note::Devices { inputs, outputs } => return Some(Self::Block(devices(inputs, outputs))),
             Note::Stats(stats) => return Some(Self::Block(numbers(stats))),
@@ -81,13 +84,12 @@ impl Words {
             }
             Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
             Note::Denied { message, .. } => (*message).to_owned(),
-            // Who came or went was said.
-            Note::CheckChanged => return None,
             Note::Signaling { up: false } => {
                 "The server is lost: the call goes on, but nobody can join.".to_owned()
             }
             Note::Signaling { up: true } => "The server is back.".to_owned(),
-            Note::Level { .. } | Note::Error { .. } | Note::Ended { .. } => return None,
+            // Who came or went was said; errors have a way of their own.
+            Note::CheckChanged | Note::Level { .. } | Note::Error { .. } | Note::Ended { .. } => return None,
         };
         Some(Self::News(news))
     }
@@ -189,6 +191,19 @@ fn numbers(stats: &Stats) -> String {
     text
 }
 
+fn echo(level_dbfs: Option<f32>, delay_ms: Option<f32>, rtt_ms: Option<f32>, loss: f32) -> String {
+    let Some(delay) = delay_ms else { return "Nothing comes back yet; speak.".to_owned() };
+    let mut text = format!("Back after about {delay:.0} ms");
+    if let Some(rtt) = rtt_ms {
+        text += &format!(", of which {:.0} ms on the way through the relay", rtt / 2.0);
+    }
+    text += &format!("; lost {:.1} %", loss * 100.0);
+    if let Some(level) = level_dbfs {
+        text += &format!("; your microphone at {level:.0} dBFS");
+    }
+    text + "."
+}
+
 /// The list of `voicechat devices` and `/devices`.
 pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
     let mut text = String::new();
@@ -219,7 +234,10 @@ mod tests {
                     assert!(!text.is_empty() && !text.ends_with('\n'), "{text:?}");
                 }
                 Some(Words::Said { .. } | Words::Own(_)) => {}
-                None => assert!(matches!(note, Note::Level { .. } | Note::Error { .. } | Note::Ended { .. })),
+                None => assert!(matches!(
+                    note,
+                    Note::CheckChanged | Note::Level { .. } | Note::Error { .. } | Note::Ended { .. }
+                )),
             }
         }
     }

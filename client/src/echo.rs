@@ -1,0 +1,117 @@
+//! `voicechat echo`: hear yourself through the whole real path. Two members of one room in this process, one with the
+//! microphone, one with the loudspeaker, and the server's relay between them.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use audio::{InputSpec, OutputSpec};
+use serde_json::Value;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::app;
+use crate::cli::{Call, Echo};
+use crate::config::{Path, Settings};
+use crate::failure::Failure;
+use crate::note::Note;
+use crate::plan::Plan;
+use crate::prompt;
+use crate::stop::Stop;
+use crate::ui::{Mode, Ui};
+
+pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
+    let settings = echo.settings.completed()?;
+    let call = |input: Option<InputSpec>, output: Option<OutputSpec>, name: &str| Call {
+        settings: Settings {
+            name: Some(name.to_owned()),
+            input,
+            output,
+            path: Some(Path::Relay),
+            ..settings.clone()
+        },
+        seconds: echo.seconds,
+        ..Call::default()
+    };
+    let (mut mouth_ui, mut ear_ui) = (Ui::new(Mode::Silent)?, Ui::new(Mode::Silent)?);
+    let (mut said, mut heard) = (mouth_ui.watchers().subscribe(), ear_ui.watchers().subscribe());
+
+    let speaking = call(settings.input.clone(), Some(OutputSpec::Null), "mouth");
+    let mut mouth = pin!(async {
+        let plan = Plan::create(None, speaking, &mouth_ui).await?;
+        app::run(plan, &mut mouth_ui, &mut Stop::new()?).await
+    });
+    let code = loop {
+        tokio::select! {
+            result = &mut mouth => return result,
+            event = next(&mut said) => match kind(&event) {
+                "invite" => break event["code"].as_str().unwrap_or_default().to_owned(),
+                _ => troubles(&event, ui),
+            },
+        }
+    };
+
+    let listening = call(Some(InputSpec::Silence), settings.output.clone(), "ear");
+    let mut ear = pin!(async {
+        let plan = Plan::join(prompt::parse(&code)?, &listening, listening.settings.clone(), &ear_ui)?;
+        app::run(plan, &mut ear_ui, &mut Stop::new()?).await
+    });
+    ui.notice(HOW);
+    let mut seconds = 0u64;
+    let mut level = None;
+    loop {
+        tokio::select! {
+            result = &mut mouth => return result,
+            result = &mut ear => return result,
+            () = ui.broken() => return Ok(()),
+            event = next(&mut said) => match kind(&event) {
+                "stats" => level = event["level_dbfs"].as_f64(),
+                _ => troubles(&event, ui),
+            },
+            event = next(&mut heard) => match kind(&event) {
+                "stats" => {
+                    seconds += 1;
+                    // People read slower than programs.
+                    if ui.is_json() || seconds.is_multiple_of(EVERY) {
+                        ui.show(&echoed(&event["peers"][0], level));
+                    }
+                }
+                _ => troubles(&event, ui),
+            },
+        }
+    }
+}
+
+fn echoed(mouth: &Value, level: Option<f64>) -> Note {
+    let number = |key: &str| mouth[key].as_f64().map(|number| number as f32);
+    Note::Echo {
+        level_dbfs: level.map(|level| level as f32),
+        delay_ms: number("delay_ms"),
+        rtt_ms: number("rtt_ms"),
+        loss: number("loss_in").unwrap_or(0.0),
+    }
+}
+
+/// What goes wrong on either side concerns the one person there is.
+fn troubles(event: &Value, ui: &Ui) {
+    if let ("trouble", Some(message)) = (kind(event), event["message"].as_str()) {
+        ui.trouble(message);
+    }
+}
+
+fn kind(event: &Value) -> &str {
+    event["event"].as_str().unwrap_or_default()
+}
+
+async fn next(events: &mut Receiver<Arc<str>>) -> Value {
+    loop {
+        match events.recv().await {
+            Ok(line) => return serde_json::from_str(&line).unwrap_or_default(),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+const HOW: &str = "Speak: you hear yourself as your friends hear you, through microphone, codec, seal, relay, jitter \
+                   buffer and loudspeaker. Use headphones. Ctrl-C ends it.";
+const EVERY: u64 = 2;
