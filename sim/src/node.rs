@@ -23,6 +23,8 @@ pub struct Client {
     pub site: SiteId,
     pub addr: SocketAddr,
     pub server: usize,
+    /// What becomes of packets that this member forwards for others.
+    pub operator: Option<Box<dyn Operator>>,
     pub(crate) conn: Option<ConnId>,
     /// Connections to relays.
     pub(crate) tcp: BTreeMap<SocketAddr, ConnId>,
@@ -57,6 +59,7 @@ impl Client {
             site,
             addr,
             server,
+            operator: None,
             conn: None,
             tcp: BTreeMap::new(),
             alarm: 0,
@@ -140,7 +143,7 @@ pub struct Server {
     pub(crate) ticking: bool,
 }
 
-/// Whoever runs a server reads and rewrites what passes. The honest one does nothing of the kind.
+/// Whoever runs a server or forwards reads and rewrites what passes. The honest one does nothing of the kind.
 pub trait Operator {
     /// A message from a client: what happens instead.
     fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
@@ -152,7 +155,7 @@ pub trait Operator {
         vec![Turn::Out(conn, message)]
     }
 
-    /// A datagram that the relay is about to send: what leaves instead, and how much later.
+    /// A datagram that the relay, or a member that forwards, is about to send: what leaves instead, and how much later.
     fn datagram(&mut self, to: Hop, bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
         vec![(Duration::ZERO, to, bytes)]
     }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use signaling::ConnId;
 use vc_core::io::{Command, Config, Event, FrameLen, Hop, Input, Output, Socket, Time, VoiceFrame};
 use vc_core::net::forward::Verdict;
+use vc_core::protocol::packet::Packet;
 use vc_core::room::Room;
 use vc_core::room::code::Code;
 
 use crate::dice::Dice;
 use crate::link::Profile;
 use crate::net::{Flight, Net, SiteId};
-use crate::node::{Client, Server, Turn};
+use crate::node::{Client, Operator, Server, Turn};
 use crate::reference::Reference;
 use crate::stream::{Item, Stream, Way};
 
@@ -48,6 +49,7 @@ enum Happening {
     DialLimit { conn: ConnId },
     Speak { client: usize },
     ServerTick { server: usize },
+    Passed { client: usize, to: Hop, bytes: Vec<u8> },
     Emission { server: usize, to: Hop, bytes: Vec<u8> },
 }
 
@@ -260,6 +262,7 @@ impl World {
             Happening::DialLimit { conn } => self.dial_limit(conn),
             Happening::Speak { client } => self.frame(client),
             Happening::ServerTick { server } => self.server_tick(server),
+            Happening::Passed { client, to, bytes } => self.send(client, to, bytes),
             Happening::Emission { server, to, bytes } => {
                 let (site, addr) = (self.servers[server].site, self.servers[server].addr);
                 match to.socket {
@@ -294,15 +297,14 @@ impl World {
             let output = self.clients[client].room.poll();
             drained += 1;
             match output {
-                Output::Transmit { to, bytes } if to.socket == Socket::Tcp => {
-                    self.clients[client].load.sent(self.now);
-                    self.send_by_tcp(client, to.addr, bytes);
-                }
-                Output::Transmit { to: Hop { addr: to, .. }, bytes } => {
-                    let (site, addr) = (self.clients[client].site, self.clients[client].addr);
-                    self.clients[client].load.sent(self.now);
-                    self.transmit(site, addr, to, bytes);
-                }
+                Output::Transmit { to, bytes } => match self.operator_of(client, &bytes) {
+                    Some(operator) => {
+                        for (later, to, bytes) in operator.datagram(to, bytes) {
+                            self.schedule(self.now + later, Happening::Passed { client, to, bytes });
+                        }
+                    }
+                    None => self.send(client, to, bytes),
+                },
                 Output::Close(hop) => self.close_tcp(client, hop.addr),
                 Output::Signal(signal) => self.signal(client, signal),
                 Output::Voice { from, frame } => {
@@ -322,6 +324,21 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whoever spoils what this client forwards, if these bytes are that.
+    fn operator_of(&mut self, client: usize, bytes: &[u8]) -> Option<&mut Box<dyn Operator>> {
+        let forwarded = matches!(Packet::parse(bytes), Ok(Packet::Down { .. }));
+        self.clients[client].operator.as_mut().filter(|_| forwarded)
+    }
+
+    fn send(&mut self, client: usize, to: Hop, bytes: Vec<u8>) {
+        self.clients[client].load.sent(self.now);
+        if to.socket == Socket::Tcp {
+            return self.send_by_tcp(client, to.addr, bytes);
+        }
+        let (site, addr) = (self.clients[client].site, self.clients[client].addr);
+        self.transmit(site, addr, to.addr, bytes);
     }
 
     fn event(&mut self, client: usize, event: Event) {

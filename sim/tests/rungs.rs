@@ -204,7 +204,7 @@ fn report(what: &str, mut gaps: Vec<Duration>, limit: Duration) {
 
 /// How many cuts of each kind; `CUTS=250` makes a thousand of the four.
 fn cuts() -> u64 {
-    std::env::var("CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(25)
+    std::env::var("CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
 }
 
 fn lines(seed: u64) -> Profile {
@@ -236,8 +236,12 @@ fn voice_is_back_two_seconds_after_a_carrying_friend_falls_silent_over_a_relay()
     let mut all = Vec::new();
     for seed in 0..cuts() {
         let mut world = around_ada(seed, lines(seed), 2);
-        world.run(secs(12));
-        assert!(matches!(rung(&world, BOB, EVE), Some(Rung::Host(_))), "seed {seed}");
+        // In a quiet call, half a minute may pass before the better of two almost equal ways is known.
+        assert!(
+            world.run_till(secs(60), |w| matches!(rung(w, BOB, EVE), Some(Rung::Host(_)))),
+            "seed {seed}"
+        );
+        world.run(secs(3));
         all.extend(gaps(&mut world, (BOB, EVE), |w| w.kill(ADA)));
         assert_eq!(rung(&world, BOB, EVE), Some(Rung::Relay), "seed {seed}");
         all_is_well(&mut world);

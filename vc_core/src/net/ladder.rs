@@ -22,6 +22,9 @@ struct Tried {
     probes: Probes,
     /// Answers in a row by which it was clearly better than the carrying path.
     wins: u32,
+    /// Voice did not arrive by it, so often.
+    strikes: u32,
+    distrusted: Time,
 }
 
 struct Carrying {
@@ -49,7 +52,8 @@ impl Ladder {
             let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
             self.paths.remove(&silent);
         }
-        self.paths.insert(path, Tried { probes: Probes::new(now), wins: 0 });
+        self.paths
+            .insert(path, Tried { probes: Probes::new(now), wins: 0, strikes: 0, distrusted: Time::ZERO });
     }
 
     pub fn knows(&self, path: &Path) -> bool {
@@ -116,7 +120,7 @@ impl Ladder {
     pub fn direct(&self) -> Option<Hop> {
         let answering = |path: &Path| match (path, self.paths.get(path)) {
             (Path::Direct(hop), Some(tried)) if tried.probes.answered().is_some() => {
-                Some((score(path, tried), *hop))
+                Some((tried.probes.srtt(), *hop))
             }
             _ => None,
         };
@@ -145,6 +149,14 @@ impl Ladder {
         });
     }
 
+    /// Voice does not arrive by the carrying path, whatever its probes say. Another takes over if there is one, and this
+    /// one is shunned for a while, longer each time.
+    pub fn distrust(&mut self, now: Time) {
+        let Some(tried) = self.carrying().and_then(|path| self.paths.get_mut(&path)) else { return };
+        tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
+        tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
+    }
+
     /// Challenges to send now.
     pub fn probe(&mut self, now: Time, mut token: impl FnMut() -> [u8; 8]) -> Vec<(Path, [u8; 8])> {
         let due: Vec<Path> = self
@@ -170,7 +182,7 @@ impl Ladder {
             .paths
             .iter_mut()
             .find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
-        let better = self.clearly_better(&path);
+        let better = self.clearly_better(now, &path);
         let tried = self.paths.get_mut(&path)?;
         tried.wins = if better { tried.wins + 1 } else { 0 };
         let wins = tried.wins;
@@ -260,7 +272,8 @@ impl Ladder {
         let overlap = self.carrying().map(|before| (before, now + OVERLAP));
         self.carrying = Some(Carrying { path, overlap });
         // A rival of the path before that beats this one as well need not begin anew.
-        let better: Vec<Path> = self.paths.keys().filter(|path| self.clearly_better(path)).copied().collect();
+        let better: Vec<Path> =
+            self.paths.keys().filter(|path| self.clearly_better(now, path)).copied().collect();
         for (path, tried) in &mut self.paths {
             tried.wins = if better.contains(path) { tried.wins.min(WINS - 1) } else { 0 };
         }
@@ -290,20 +303,20 @@ impl Ladder {
         match (self.carrying() == Some(*path), self.is_hot(now)) {
             (true, true) => Watch::Hot,
             (true, false) => Watch::Idle,
-            (false, true) if self.is_reserve(path) => Watch::Reserve,
+            (false, true) if self.is_reserve(now, path) => Watch::Reserve,
             (false, true) => Watch::Spare,
             (false, false) => Watch::IdleSpare,
         }
     }
 
     /// There are better spares of its kind: one direct path and one third party are kept ready.
-    fn is_reserve(&self, path: &Path) -> bool {
+    fn is_reserve(&self, now: Time, path: &Path) -> bool {
         let Some(tried) = self.paths.get(path) else { return true };
-        let mine = score(path, tried);
+        let mine = score(now, path, tried);
         self.paths.iter().any(|(other, rival)| {
             let same_kind = other.carrier().is_some() == path.carrier().is_some();
             let ready = other.carries_voice() && rival.probes.answered().is_some();
-            let better = (score(other, rival), other) < (mine, path);
+            let better = (score(now, other, rival), other) < (mine, path);
             same_kind && ready && better && Some(*other) != self.carrying()
         })
     }
@@ -320,6 +333,14 @@ impl Ladder {
 
     fn suspect(&self, now: Time) -> bool {
         self.carrying().is_some_and(|path| self.silence(now, &path) >= self.suspect_after(now))
+            || self.is_outdone(now)
+    }
+
+    /// The carrying path is distrusted, and there is one that is not.
+    fn is_outdone(&self, now: Time) -> bool {
+        let trusted = |path: Path| self.paths.get(&path).is_some_and(|tried| tried.distrusted <= now);
+        self.carrying().is_some_and(|path| !trusted(path))
+            && self.spare(now).is_some_and(|path| path.carries_voice() && trusted(path))
     }
 
     fn suspect_after(&self, now: Time) -> Duration {
@@ -350,21 +371,22 @@ impl Ladder {
             .filter(|(path, _)| Some(**path) != carrying)
             .filter(|(path, _)| carrier.is_none() || path.carrier() != carrier)
             .filter(|(_, tried)| tried.probes.answered().is_some_and(|at| now - at < limit))
-            .min_by_key(|(path, tried)| score(path, tried))
+            .min_by_key(|(path, tried)| score(now, path, tried))
             .map(|(path, _)| *path)
     }
 
-    fn clearly_better(&self, path: &Path) -> bool {
+    fn clearly_better(&self, now: Time, path: &Path) -> bool {
         let (Some(new), Some(carrying)) = (self.paths.get(path), self.carrying()) else { return false };
         let Some(old) = self.paths.get(&carrying) else { return true };
-        let (new_score, old_score) = (score(path, new), score(&carrying, old));
+        let (new_score, old_score) = (score(now, path, new), score(now, &carrying, old));
         let margin = old_score.mul_f32(MARGIN_SHARE).clamp(MARGIN, MARGIN_MOST);
         new_score + margin < old_score
     }
 }
 
-fn score(path: &Path, tried: &Tried) -> Duration {
-    tried.probes.srtt().unwrap_or(Duration::from_secs(5)) + path.penalty()
+fn score(now: Time, path: &Path, tried: &Tried) -> Duration {
+    let doubt = if now < tried.distrusted { DISTRUSTED } else { Duration::ZERO };
+    tried.probes.srtt().unwrap_or(Duration::from_secs(5)) + path.penalty() + doubt
 }
 
 /// A peer's eight candidates, three relays, mail, and a few addresses that its packets really come from.
@@ -393,6 +415,11 @@ const MARGIN_SHARE: f32 = 0.15;
 const MARGIN_MOST: Duration = Duration::from_millis(20);
 /// A rival that stops answering is a spare like any other.
 const RIVAL_SILENT: Duration = Duration::from_secs(1);
+/// A third party that drops voice gets another chance, four times later each time.
+const DISTRUST: Duration = Duration::from_secs(60);
+const MAX_STRIKES: u32 = 3;
+/// More than any round trip: it carries only if nothing else answers.
+const DISTRUSTED: Duration = Duration::from_secs(3);
 /// Answers in a row that must agree before a move.
 const WINS: u32 = 3;
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::handshake::{Initiator, Keys, Knocked, Responder};
+use super::hearing::Hearing;
 use super::loss::Losses;
 use super::session::Sessions;
 use super::stream::Stream;
@@ -34,6 +35,9 @@ pub struct Peer {
     /// The rung that the user was last told.
     told: Option<Rung>,
     losses: Losses,
+    hearing: Hearing,
+    /// Size of our last voice frame, sealed frames included.
+    voiced: usize,
     chat: Bucket,
     control: Bucket,
     /// Addresses that it has named for us to ask.
@@ -104,6 +108,8 @@ impl Peer {
             state,
             told: None,
             losses: Losses::default(),
+            hearing: Hearing::default(),
+            voiced: 0,
             chat: Bucket::default(),
             control: Bucket::default(),
             named: Bucket::default(),
@@ -273,7 +279,11 @@ impl Peer {
         self.ladder.media(scene.now);
         let mut plaintext = Vec::with_capacity(8 + frame.opus.len());
         Frame::Voice(frame.clone()).write(&mut plaintext);
+        self.voiced = plaintext.len();
         let Some(bytes) = self.sessions.seal(&plaintext) else { return };
+        if self.hearing.spoke(scene.now, frame.len.duration()) {
+            self.ladder.distrust(scene.now);
+        }
         for path in voiced {
             scene.acts.push(Act::Send { path, bytes: bytes.clone() });
         }
@@ -356,7 +366,7 @@ impl Peer {
     fn frame(&mut self, scene: &mut Scene, path: Path, frame: Frame<'_>) {
         match frame {
             Frame::Challenge { token } => {
-                self.send_by(scene, path, CONTROL_CLASS, |w| Frame::Response { token }.write(w));
+                self.send_probe(scene, path, &Frame::Response { token });
             }
             Frame::Response { token } => {
                 if let Some(path) = self.ladder.answer(scene.now, token) {
@@ -396,7 +406,10 @@ impl Peer {
                 let rtt = self.ladder.rtt().map_or(Duration::from_millis(100), |(rtt, _)| rtt);
                 self.streams[channel.index()].acked(scene.now, upto, bits, rtt);
             }
-            Frame::Report(report) => self.losses.told(report),
+            Frame::Report(report) => {
+                self.hearing.told(&report);
+                self.losses.told(report);
+            }
             Frame::Voice(voice) => {
                 self.ladder.media(scene.now);
                 self.losses.meter.count(scene.now, &voice);
@@ -443,6 +456,13 @@ impl Peer {
             self.told = Some(rung);
             scene.acts.push(Act::Event(Event::Moved { id: self.id, rung }));
         }
+    }
+
+    /// Those who carry for us cannot tell it from voice by its size, and so treat it no better.
+    fn send_probe(&mut self, scene: &mut Scene, path: Path, frame: &Frame<'_>) {
+        let veiled = path.carrier().is_some() && self.ladder.is_hot(scene.now);
+        let class = if veiled { self.voiced.max(CONTROL_CLASS) } else { CONTROL_CLASS };
+        self.send_by(scene, path, class, |w| frame.write(w));
     }
 
     fn send_by(&mut self, scene: &mut Scene, path: Path, class: usize, write: impl FnOnce(&mut Vec<u8>)) {

@@ -1,6 +1,7 @@
 //! One friend: its handshake, its sessions, its message streams, its paths.
 
 pub mod handshake;
+pub mod hearing;
 pub mod loss;
 pub mod machine;
 pub mod session;

@@ -112,7 +112,7 @@ impl Peer {
             token
         });
         for (path, token) in due {
-            self.send_by(scene, path, CONTROL_CLASS, |w| Frame::Challenge { token }.write(w));
+            self.send_probe(scene, path, &Frame::Challenge { token });
         }
     }
 

@@ -1,0 +1,183 @@
+//! A friend who forwards for others, and does what it should not with what it forwards.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod scene;
+
+use std::time::Duration;
+
+use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, invite, ms, secs};
+use sim::nat::Kind;
+use sim::node::Operator;
+use sim::{Dice, Profile, World};
+use vc_core::io::{Event, Hop, PathPolicy, PeerState, Rung};
+
+struct Spoiler {
+    dice: Dice,
+    wrong: Wrong,
+    kept: Vec<(Hop, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Alters,
+    Invents,
+    Replays,
+    Relabels,
+    Delays,
+    DropsHalf,
+    /// All that has the size of voice.
+    WithholdsVoice,
+    WithholdsAll,
+}
+
+impl Operator for Spoiler {
+    fn datagram(&mut self, to: Hop, mut bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
+        self.kept.push((to, bytes.clone()));
+        let old = self.dice.range(0, self.kept.len() as u64) as usize;
+        let (old_to, old_bytes) = self.kept[old].clone();
+        let some = self.dice.chance(0.3);
+        match self.wrong {
+            Wrong::Alters if some => {
+                let at = self.dice.range(2, bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.dice.range(0, 8);
+            }
+            Wrong::Invents if some => {
+                let mut invented = bytes.clone();
+                invented[16..].iter_mut().for_each(|byte| *byte = self.dice.byte());
+                return vec![(Duration::ZERO, to, invented), (Duration::ZERO, to, bytes)];
+            }
+            Wrong::Replays if some => return vec![(Duration::ZERO, to, bytes), (ms(1), old_to, old_bytes)],
+            Wrong::Relabels if some => bytes[1] = self.dice.range(0, 16) as u8,
+            Wrong::Delays => return vec![(ms(300), to, bytes)],
+            Wrong::DropsHalf if self.dice.chance(0.5) => return Vec::new(),
+            Wrong::WithholdsVoice if bytes.len() == VOICE => return Vec::new(),
+            Wrong::WithholdsAll => return Vec::new(),
+            _ => {}
+        }
+        vec![(Duration::ZERO, to, bytes)]
+    }
+}
+
+/// Header down, header, tag, and a voice frame of 80 bytes.
+const VOICE: usize = 2 + 9 + 6 + 80 + 16;
+
+/// Bob and Eve do not meet; Ada forwards for them.
+fn carried(seed: u64) -> World {
+    let mut world = alone(seed, Profile::clean(20), PathPolicy::Auto, None);
+    for name in ["CANARY-bob", "CANARY-eve"] {
+        invite(&mut world, name, PathPolicy::Auto, Some(Kind::SYMMETRIC));
+    }
+    assert!(world.run_till(secs(20), |w| w.reference.all_met(&[ADA, BOB, EVE])));
+    world.run(secs(12));
+    assert_eq!(rung(&world), world.clients[ADA].me.map(Rung::Host));
+    world
+}
+
+fn rung(world: &World) -> Option<Rung> {
+    let id = world.clients[EVE].me;
+    world.clients[BOB].room.peers().iter().find(|peer| Some(peer.id) == id).and_then(|peer| peer.rung)
+}
+
+#[test]
+fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
+    use Wrong::*;
+    // Share of a minute's voice that is heard at least.
+    for (wrong, least) in [
+        (Alters, 0.8),
+        (Invents, 0.999),
+        (Replays, 0.999),
+        (Relabels, 0.8),
+        (Delays, 0.999),
+        (DropsHalf, 0.75),
+        (WithholdsVoice, 0.9),
+        (WithholdsAll, 0.95),
+    ] {
+        let (mut heard, mut sent) = (0, 0);
+        for seed in 0..2 {
+            let mut world = carried(seed);
+            let (dice, begun) = (world.dice.fork(), world.now);
+            world.clients[ADA].operator = Some(Box::new(Spoiler { dice, wrong, kept: Vec::new() }));
+            for client in [BOB, EVE] {
+                world.speak(client, 50 * 60);
+            }
+            for _ in 0..60 {
+                world.say(BOB);
+                world.say(EVE);
+                world.run(secs(1));
+            }
+            world.run(secs(20));
+            let between = |to: usize, by: usize| world.reference.heard_of(to, by, 0..u32::MAX);
+            heard += between(EVE, BOB) + between(BOB, EVE);
+            sent += 2 * 50 * 60;
+            assert_eq!(
+                world.reference.delivered,
+                60 * 2 * 2,
+                "{wrong:?}, seed {seed}: lines arrive all the same"
+            );
+            assert!(world.clients[BOB].room.peers().iter().all(|peer| peer.state == PeerState::Live));
+            if !matches!(wrong, Invents | Replays | Relabels) {
+                let relays = |event: &Event| matches!(event, Event::Moved { rung: Rung::Relay, .. });
+                let moved = world.clients[BOB].log.iter().any(|(at, event)| *at > begun && relays(event));
+                assert!(moved, "{wrong:?}, seed {seed}: another way is taken");
+            }
+            // Nobody heard a frame twice, or one that was never spoken, or one of somebody else's.
+            all_is_well(&mut world);
+        }
+        let share = heard as f64 / f64::from(sent);
+        println!("{wrong:?}: {:.1} % of the voice is heard", share * 100.0);
+        assert!(share >= least, "{wrong:?}: {share:.3}");
+    }
+}
+
+#[test]
+fn a_carrying_friend_sees_nothing_of_what_it_carries() {
+    let mut world = carried(1);
+    world.tap = Some(Vec::new());
+    world.speak(BOB, 100);
+    world.say(BOB);
+    world.run(secs(4));
+    let ada = world.clients[ADA].addr;
+    let through = world.tap.as_ref().unwrap().iter().filter(|tapped| match tapped.wire {
+        sim::world::Wired::Datagram { from, .. } => from == ada && tapped.bytes[0] == 0xE6,
+        _ => false,
+    });
+    let mut count = 0;
+    for tapped in through {
+        count += 1;
+        let text = String::from_utf8_lossy(&tapped.bytes);
+        assert!(!text.contains("CANARY"));
+    }
+    assert!(count > 100);
+    assert!(world.servers[SERVER].relay.as_ref().unwrap().counters().forwarded > 0);
+    all_is_well(&mut world);
+}
+
+#[test]
+fn strangers_and_those_who_left_are_never_forwarded_for() {
+    let mut world = carried(1);
+    world.tap = Some(Vec::new());
+    world.speak(BOB, 50);
+    world.run(secs(2));
+    let ada = world.clients[ADA].addr;
+    let to_ada: Vec<_> = world.tap.take().unwrap();
+    let ups: Vec<Vec<u8>> = to_ada
+        .iter()
+        .filter(|t| {
+            matches!(t.wire, sim::world::Wired::Datagram { to, .. } if to == ada) && t.bytes[0] == 0xE5
+        })
+        .map(|t| t.bytes.clone())
+        .collect();
+    assert!(ups.len() > 40);
+    world.tap = Some(Vec::new());
+    let stranger = "198.51.100.99:5555".parse().unwrap();
+    let before = world.clients[ADA].room.counters().unknown;
+    for bytes in &ups {
+        world.inject(stranger, ADA, bytes.clone());
+    }
+    world.run(ms(100));
+    assert_eq!(world.clients[ADA].room.counters().unknown - before, ups.len() as u64);
+    let answered =
+        |t: &sim::world::Tapped| matches!(t.wire, sim::world::Wired::Datagram { to, .. } if to == stranger);
+    assert!(!world.tap.as_ref().unwrap().iter().any(answered), "not even told so");
+    all_is_well(&mut world);
+}
