@@ -137,8 +137,11 @@ impl Binding {
         }
     }
 
-    /// Our own address may have changed: it must learn the new one. TCP connections end then, and say so.
+    /// Our own address may have changed: it must learn the new one.
     pub fn restart(&mut self, now: Time, rng: &mut Rng) {
+        if let Some(place) = &mut self.place {
+            place.due = now;
+        }
         self.ask(now, rng);
     }
 
@@ -277,7 +280,13 @@ impl Binding {
         place.due = now + if place.unanswered <= DOUBTED { doubt(self.rtt) } else { KEEP_DOUBT };
         place.unheard = None;
         errands.push(Errand::Send(place.hop, packet::keep(place.bind, place.echo)));
-        if place.unanswered == DOUBTED {
+        let (hop, unanswered) = (place.hop, place.unanswered);
+        if hop.socket == Socket::Tcp && unanswered > TCP_DOUBTED {
+            // The system would wait for minutes before it said so.
+            errands.push(Errand::Close(hop));
+            self.place = None;
+            self.ask_by(now, Duration::ZERO, rng);
+        } else if unanswered == DOUBTED {
             self.ask_by(now, Duration::ZERO, rng);
         }
     }
@@ -394,6 +403,8 @@ const KEEP: Duration = Duration::from_secs(5);
 const UNHEARD: Duration = Duration::from_millis(500);
 /// KEEPs without an answer from which on every way is tried; the loss of one is common.
 const DOUBTED: u32 = 2;
+/// TCP repeats what is lost, and holds up what follows for as long.
+const TCP_DOUBTED: u32 = 4;
 const DOUBT_LEAST: Duration = Duration::from_millis(250);
 const KEEP_DOUBT: Duration = Duration::from_secs(1);
 /// Until it was measured.

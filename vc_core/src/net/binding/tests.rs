@@ -200,3 +200,15 @@ fn a_connection_that_ends_is_made_again_after_a_while() {
     s.run(5_010, 30_000, |_| false);
     assert_eq!(s.log.len(), before, "refused: not at once again");
 }
+
+#[test]
+fn a_connection_that_died_in_silence_is_made_again() {
+    let mut s = Scene::new(&[tcp(47_700)]);
+    s.run(0, 3_000, |_| true);
+    s.binding.restart(at(3_000), &mut s.rng);
+    s.run(3_000, 7_000, |_| false);
+    assert_eq!(s.times(tcp(47_700), "close").len(), 1);
+    assert!(s.times(tcp(47_700), "bind").len() > 1, "{:?}", s.log);
+    s.run(7_000, 20_000, |_| true);
+    assert!(s.binding.hop() == Some(tcp(47_700)));
+}
