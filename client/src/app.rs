@@ -177,6 +177,7 @@ impl<'a> App<'a> {
             match self.room.poll() {
                 Output::Transmit { to, bytes } => self.transmit(to, &bytes),
                 Output::Close(hop) => self.streams.close(hop.addr),
+                Output::CloseSpare(spare) => self.sockets.close_spare(spare),
                 Output::Voice { from, frame } => {
                     self.lively = Some(Instant::now());
                     self.counts.heard(from);
@@ -219,7 +220,7 @@ impl<'a> App<'a> {
         for _ in 0..BATCH {
             let Some((len, from)) = self.sockets.take(&mut buffer) else { return };
             if let Some(bytes) = buffer.get(..len) {
-                self.tell(Input::Datagram { from: from.into(), bytes });
+                self.tell(Input::Datagram { from, bytes });
             }
         }
     }

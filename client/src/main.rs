@@ -26,6 +26,7 @@ mod shell;
 mod signal_link;
 mod sockets;
 mod sound;
+mod spares;
 mod stop;
 mod streams;
 mod trace;

@@ -7,9 +7,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use vc_core::io::{self as edge, Hop};
 
+use crate::spares::Spares;
+
 pub(crate) struct Sockets {
     v4: Option<Open>,
     v6: Option<Open>,
+    spares: Spares,
     /// Datagrams that the system did not take.
     pub(crate) unsent: u64,
 }
@@ -28,7 +31,7 @@ impl Sockets {
         let v6 = Open::bind(Domain::IPV6).await;
         match (v4, v6) {
             (Err(error), Err(_)) => Err(error),
-            (v4, v6) => Ok(Self { v4: v4.ok(), v6: v6.ok(), unsent: 0 }),
+            (v4, v6) => Ok(Self { v4: v4.ok(), v6: v6.ok(), spares: Spares::default(), unsent: 0 }),
         }
     }
 
@@ -37,7 +40,13 @@ impl Sockets {
         let open = match (to.socket, to.addr.is_ipv4()) {
             (edge::Socket::Main, true) => &self.v4,
             (edge::Socket::Main, false) => &self.v6,
-            (edge::Socket::Spare(_) | edge::Socket::Tcp, _) => &None,
+            (edge::Socket::Spare(spare), _) => {
+                if !self.spares.send(spare, to.addr, bytes) {
+                    self.unsent += 1;
+                }
+                return;
+            }
+            (edge::Socket::Tcp, _) => &None,
         };
         let sent = open.as_ref().map(|open| open.socket.try_send_to(bytes, to.addr));
         if !matches!(sent, Some(Ok(_))) {
@@ -45,17 +54,23 @@ impl Sockets {
         }
     }
 
+    pub(crate) fn close_spare(&mut self, spare: u16) {
+        self.spares.close(spare);
+    }
+
     /// Until a datagram may be there; [`Self::take`] it.
     pub(crate) async fn readable(&self) {
         tokio::select! {
             () = readable(self.v4.as_ref()) => {}
             () = readable(self.v6.as_ref()) => {}
+            () = self.spares.readable() => {}
         }
     }
 
     /// The next datagram that is there, at the front of `buffer`.
-    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        take(&mut self.v4, buffer).or_else(|| take(&mut self.v6, buffer))
+    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Option<(usize, Hop)> {
+        let main = take(&mut self.v4, buffer).or_else(|| take(&mut self.v6, buffer));
+        main.map(|(len, addr)| (len, addr.into())).or_else(|| self.spares.take(buffer))
     }
 
     /// Opens again what had to be given up. Worth calling when the network may have changed.
@@ -85,22 +100,27 @@ impl Sockets {
 
 impl Open {
     async fn bind(domain: Domain) -> io::Result<Self> {
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        let any: SocketAddr = match domain {
-            Domain::IPV6 => {
-                socket.set_only_v6(true)?;
-                (Ipv6Addr::UNSPECIFIED, 0).into()
-            }
-            _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        };
-        socket.set_nonblocking(true)?;
-        socket.bind(&any.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let socket = datagram_socket(domain)?;
         // A fresh socket answers "would block" to the first sends until the reactor has seen it once.
         socket.writable().await?;
         let port = socket.local_addr()?.port();
         Ok(Self { socket, port, failures: 0 })
     }
+}
+
+/// A fresh socket, at any port.
+pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let any: SocketAddr = match domain {
+        Domain::IPV6 => {
+            socket.set_only_v6(true)?;
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        }
+        _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
+    };
+    socket.set_nonblocking(true)?;
+    socket.bind(&any.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// The address that this machine uses towards the internet; asks the routing table, sends nothing.

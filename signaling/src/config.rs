@@ -11,7 +11,7 @@ pub struct Config {
     pub key: StaticKey,
     /// Members of one room are sent to the same (at most three) of these.
     pub relays: Vec<RelayInfo>,
-    /// Where a client may ask how its UDP packets look from outside; relays answer that. At most two are used.
+    /// Where a client may ask how its UDP packets look from outside; relays answer that. Two ports of one host and another host tell most.
     pub probes: Vec<SocketAddr>,
     pub limits: Limits,
     pub seed: [u8; 32],

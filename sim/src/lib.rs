@@ -9,6 +9,7 @@ pub mod link;
 pub mod nat;
 pub mod net;
 pub mod node;
+pub mod reach;
 pub mod reference;
 pub mod session;
 pub mod stream;

@@ -12,12 +12,27 @@ use crate::dice::Dice;
 pub struct Kind {
     pub mapping: Dependence,
     pub filtering: Dependence,
+    pub ports: Ports,
+    /// Lets those inside meet at its outside address.
+    pub hairpin: bool,
     /// A mapping without a packet for so long is forgotten.
     pub expiry: Duration,
 }
 
-/// On what part of the remote address a mapping or a filter depends.
+/// How a new mapping gets its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    Random,
+    /// The one inside if it is free, else any.
+    Kept,
+    /// The next one; others of the house may have taken up to `crowd` in between.
+    Sequential {
+        crowd: u16,
+    },
+}
+
+/// On what part of the remote address a mapping or a filter depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dependence {
     Endpoint,
     Address,
@@ -26,23 +41,34 @@ pub enum Dependence {
 
 impl Kind {
     /// One mapping for all destinations; lets in only whom a packet was sent to. The usual home router.
-    pub const PORT_RESTRICTED: Self = Self {
-        mapping: Dependence::Endpoint,
-        filtering: Dependence::AddressAndPort,
-        expiry: Duration::from_secs(60),
-    };
+    pub const PORT_RESTRICTED: Self = Self::new(Dependence::Endpoint, Dependence::AddressAndPort);
     /// A mapping for each destination: what one server sees tells another friend nothing.
-    pub const SYMMETRIC: Self = Self {
-        mapping: Dependence::AddressAndPort,
-        filtering: Dependence::AddressAndPort,
-        expiry: Duration::from_secs(60),
-    };
+    pub const SYMMETRIC: Self = Self::new(Dependence::AddressAndPort, Dependence::AddressAndPort);
+
+    /// Random ports, no hairpin, a minute.
+    pub const fn new(mapping: Dependence, filtering: Dependence) -> Self {
+        Self { mapping, filtering, ports: Ports::Random, hairpin: false, expiry: Duration::from_secs(60) }
+    }
+
+    pub const fn sequential(self, crowd: u16) -> Self {
+        Self { ports: Ports::Sequential { crowd }, ..self }
+    }
+
+    pub const fn keeping_ports(self) -> Self {
+        Self { ports: Ports::Kept, ..self }
+    }
+
+    pub const fn hairpin(self) -> Self {
+        Self { hairpin: true, ..self }
+    }
 }
 
 pub struct Nat {
     kind: Kind,
     public: IpAddr,
     mappings: BTreeMap<u16, Mapping>,
+    /// Where a sequence stands.
+    last: u16,
     dice: Dice,
 }
 
@@ -56,8 +82,13 @@ struct Mapping {
 }
 
 impl Nat {
-    pub fn new(kind: Kind, public: IpAddr, dice: Dice) -> Self {
-        Self { kind, public, mappings: BTreeMap::new(), dice }
+    pub fn new(kind: Kind, public: IpAddr, mut dice: Dice) -> Self {
+        let last = dice.range(u64::from(FIRST), u64::from(u16::MAX)) as u16;
+        Self { kind, public, mappings: BTreeMap::new(), last, dice }
+    }
+
+    pub fn hairpins(&self) -> bool {
+        self.kind.hairpin
     }
 
     /// The source of a packet as the outside sees it.
@@ -67,14 +98,7 @@ impl Nat {
         let part = part(self.kind.mapping, to);
         let known =
             self.mappings.iter().find(|(_, m)| m.inside == inside && m.to == part).map(|(port, _)| *port);
-        let port = known.unwrap_or_else(|| {
-            loop {
-                let port = self.dice.range(20_000, 60_000) as u16;
-                if !self.mappings.contains_key(&port) {
-                    break port;
-                }
-            }
-        });
+        let port = known.unwrap_or_else(|| self.free_port(inside.port()));
         let fresh = || Mapping { inside, to: part, sent: BTreeMap::new(), used: now };
         let mapping = self.mappings.entry(port).or_insert_with(fresh);
         mapping.used = now;
@@ -94,6 +118,25 @@ impl Nat {
         open.then_some(mapping.inside)
     }
 
+    fn free_port(&mut self, inside: u16) -> u16 {
+        if self.kind.ports == Ports::Kept && !self.mappings.contains_key(&inside) {
+            return inside;
+        }
+        loop {
+            let port = match self.kind.ports {
+                Ports::Random | Ports::Kept => self.dice.range(u64::from(FIRST), 65_536) as u16,
+                Ports::Sequential { crowd } => {
+                    let step = 1 + self.dice.range(0, u64::from(crowd) + 1) as u16;
+                    self.last.checked_add(step).unwrap_or(FIRST)
+                }
+            };
+            self.last = port;
+            if !self.mappings.contains_key(&port) {
+                return port;
+            }
+        }
+    }
+
     /// Who inside owns this public port, whatever the filter says.
     pub fn owner(&self, port: u16) -> Option<SocketAddr> {
         self.mappings.get(&port).map(|mapping| mapping.inside)
@@ -107,6 +150,8 @@ fn part(dependence: Dependence, addr: SocketAddr) -> Option<(IpAddr, Option<u16>
         Dependence::AddressAndPort => Some((addr.ip(), Some(addr.port()))),
     }
 }
+
+const FIRST: u16 = 1_024;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -27,8 +27,11 @@ pub struct Net {
 }
 
 struct Site {
+    /// Its address towards the world, or towards its carrier's network.
     public: IpAddr,
     nat: Option<Nat>,
+    /// The carrier whose NAT stands between this house and the world.
+    carrier: Option<SiteId>,
 }
 
 /// A packet under way.
@@ -55,12 +58,29 @@ impl Net {
 
     /// A new house; the address of its first machine.
     pub fn site(&mut self, nat: Option<Kind>) -> (SiteId, SocketAddr) {
+        self.house(nat, None)
+    }
+
+    /// A carrier that shares one public address among its customers.
+    pub fn carrier(&mut self, nat: Kind) -> SiteId {
+        self.house(Some(nat), None).0
+    }
+
+    /// A new house whose router has no public address.
+    pub fn customer(&mut self, nat: Kind, carrier: SiteId) -> (SiteId, SocketAddr) {
+        self.house(Some(nat), Some(carrier))
+    }
+
+    fn house(&mut self, nat: Option<Kind>, carrier: Option<SiteId>) -> (SiteId, SocketAddr) {
         let id = SiteId(self.sites.len());
         let (high, low) = ((id.0 / 200) as u8, (id.0 % 200) as u8);
-        let public = IpAddr::from([203, 0, 100 + high, 1 + low]);
+        let public = match carrier {
+            Some(_) => IpAddr::from([100, 64, high, 1 + low]),
+            None => IpAddr::from([203, 0, 100 + high, 1 + low]),
+        };
         let nat = nat.map(|kind| Nat::new(kind, public, self.dice.fork()));
         let ip = if nat.is_some() { IpAddr::from([10, high, low, 2]) } else { public };
-        self.sites.push(Site { public, nat });
+        self.sites.push(Site { public, nat, carrier });
         let addr = SocketAddr::new(ip, 40_000);
         self.hosts.insert(addr, id);
         (id, addr)
@@ -82,6 +102,11 @@ impl Net {
         }
         self.hosts.insert(addr, site);
         addr
+    }
+
+    /// The socket is closed.
+    pub fn close(&mut self, socket: SocketAddr) {
+        self.hosts.remove(&socket);
     }
 
     /// What every line does from now on.
@@ -125,10 +150,24 @@ impl Net {
         if self.hosts.get(&to) == Some(&site) {
             return vec![Flight { at: now + LAN, site, from: local, to }];
         }
-        let Some(there) = self.site_of(to).filter(|there| *there != site) else { return Vec::new() };
-        let from = match &mut self.sites[site.0].nat {
-            Some(nat) => nat.outbound(now, local, to),
-            None => local,
+        let (mut from, mut at) = (local, site);
+        let there = loop {
+            let Site { public, nat, carrier } = &mut self.sites[at.0];
+            let carrier = *carrier;
+            if let Some(nat) = nat {
+                // Home again by the outside address.
+                if to.ip() == *public && !nat.hairpins() {
+                    return Vec::new();
+                }
+                from = nat.outbound(now, from, to);
+            }
+            if let Some(there) = self.site_of(to, carrier) {
+                break there;
+            }
+            match carrier {
+                Some(carrier) => at = carrier,
+                None => return Vec::new(),
+            }
         };
         let blocked = self.is_udp_blocked(now, site) || self.is_udp_blocked(now, there);
         if blocked || self.is_cut(now, site, there) {
@@ -140,10 +179,17 @@ impl Net {
 
     /// The machine that a datagram reaches in the house where it arrived.
     pub fn deliver(&mut self, now: Time, flight: &Flight) -> Option<SocketAddr> {
-        if self.hosts.get(&flight.to) == Some(&flight.site) {
-            return Some(flight.to);
+        let (mut site, mut to) = (flight.site, flight.to);
+        loop {
+            if self.hosts.get(&to) == Some(&site) {
+                return Some(to);
+            }
+            let inside = self.sites[site.0].nat.as_mut()?.inbound(now, to.port(), flight.from)?;
+            match self.site_of(inside, Some(site)) {
+                Some(customer) => (site, to) = (customer, inside),
+                None => return Some(inside),
+            }
         }
-        self.sites[flight.site.0].nat.as_mut()?.inbound(now, flight.to.port(), flight.from)
     }
 
     /// How long one message of a stream takes.
@@ -155,9 +201,11 @@ impl Net {
         self.sites[site.0].public
     }
 
-    /// The house that packets to `addr` go to; none for another house's private addresses.
-    fn site_of(&self, addr: SocketAddr) -> Option<SiteId> {
-        (0..self.sites.len()).find(|n| self.sites[*n].public == addr.ip()).map(SiteId)
+    /// The house that packets to `addr` go to in the world, or in a carrier's network; none for another house's
+    /// private addresses.
+    fn site_of(&self, addr: SocketAddr, carrier: Option<SiteId>) -> Option<SiteId> {
+        let there = |site: &Site| site.public == addr.ip() && site.carrier == carrier;
+        self.sites.iter().position(there).map(SiteId)
     }
 
     fn link(&mut self, a: SiteId, b: SiteId) -> &mut Link {

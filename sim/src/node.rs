@@ -7,7 +7,7 @@ use std::time::Duration;
 use signaling::{Config, ConnId, Limits, RelayInfo, Rooms};
 use vc_core::crypto::keys::{Rng, Secret, StaticKey};
 use vc_core::crypto::ticket::RelayKey;
-use vc_core::io::{Ended, Event, Hop, Rung, Time};
+use vc_core::io::{Ended, Event, Hop, Rung, Socket, Time};
 use vc_core::net::forward::Forwarder;
 use vc_core::protocol::member::{Codes, MemberId};
 use vc_core::protocol::signal::ToClient;
@@ -22,6 +22,8 @@ pub struct Client {
     pub room: Room,
     pub site: SiteId,
     pub addr: SocketAddr,
+    /// Sockets that the room opened beside the first.
+    pub spares: BTreeMap<u16, SocketAddr>,
     pub server: usize,
     /// What becomes of packets that this member forwards for others.
     pub operator: Option<Box<dyn Operator>>,
@@ -58,6 +60,7 @@ impl Client {
             room,
             site,
             addr,
+            spares: BTreeMap::new(),
             server,
             operator: None,
             conn: None,
@@ -79,6 +82,14 @@ impl Client {
     pub fn code(&self) -> Option<Code> {
         let (number, words) = self.codes.as_ref()?.spoken.clone()?;
         Some(Code::Spoken { number, words, server: None })
+    }
+
+    /// Which of its sockets has this address.
+    pub(crate) fn socket(&self, addr: SocketAddr) -> Option<Socket> {
+        if self.addr == addr {
+            return Some(Socket::Main);
+        }
+        self.spares.iter().find(|(_, spare)| **spare == addr).map(|(n, _)| Socket::Spare(*n))
     }
 
     pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> usize {
@@ -132,6 +143,8 @@ impl Load {
 pub struct Server {
     pub site: SiteId,
     pub addr: SocketAddr,
+    /// Other places that tell clients how they are seen: another port of the same machine, another machine.
+    pub echoes: [(SiteId, SocketAddr); 2],
     key: StaticKey,
     relay_key: RelayKey,
     /// Relays elsewhere that its tickets are for, too.
@@ -168,13 +181,18 @@ pub enum Turn {
 }
 
 impl Server {
-    pub fn new(site: SiteId, addr: SocketAddr, mut dice: Dice) -> Self {
+    pub fn new(
+        (site, addr): (SiteId, SocketAddr),
+        echoes: [(SiteId, SocketAddr); 2],
+        mut dice: Dice,
+    ) -> Self {
         use rand_core::SeedableRng;
         let mut rng = Rng::from_seed(dice.seed());
         let (key, relay_key) = (StaticKey::generate(&mut rng), RelayKey::new(Secret::random(&mut rng)));
         let mut server = Self {
             site,
             addr,
+            echoes,
             key,
             relay_key,
             others: Vec::new(),
@@ -198,7 +216,11 @@ impl Server {
                 .into_iter()
                 .chain(self.others.iter().cloned())
                 .collect(),
-            probes: vec![unspecified],
+            probes: vec![
+                unspecified,
+                SocketAddr::new(unspecified.ip(), self.echoes[0].1.port()),
+                self.echoes[1].1,
+            ],
             limits: Limits::default(),
             seed: self.dice.seed(),
         }));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use signaling::ConnId;
 use vc_core::io::{Command, Config, Event, FrameLen, Hop, Input, Output, Socket, Time, VoiceFrame};
 use vc_core::net::forward::Verdict;
-use vc_core::protocol::packet::Packet;
+use vc_core::protocol::packet::{self, Packet};
 use vc_core::room::Room;
 use vc_core::room::code::Code;
 
@@ -101,8 +101,9 @@ impl World {
 
     /// A machine with signaling and relay.
     pub fn server(&mut self) -> usize {
-        let (site, addr) = self.net.site(None);
-        self.servers.push(Server::new(site, addr, self.dice.fork()));
+        let at = self.net.site(None);
+        let echoes = [(at.0, self.net.socket(at)), self.net.site(None)];
+        self.servers.push(Server::new(at, echoes, self.dice.fork()));
         self.servers.len() - 1
     }
 
@@ -305,6 +306,11 @@ impl World {
                     }
                     None => self.send(client, to, bytes),
                 },
+                Output::CloseSpare(spare) => {
+                    if let Some(addr) = self.clients[client].spares.remove(&spare) {
+                        self.net.close(addr);
+                    }
+                }
                 Output::Close(hop) => self.close_tcp(client, hop.addr),
                 Output::Signal(signal) => self.signal(client, signal),
                 Output::Voice { from, frame } => {
@@ -337,8 +343,19 @@ impl World {
         if to.socket == Socket::Tcp {
             return self.send_by_tcp(client, to.addr, bytes);
         }
-        let (site, addr) = (self.clients[client].site, self.clients[client].addr);
+        let (site, addr) = (self.clients[client].site, self.socket(client, to.socket));
         self.transmit(site, addr, to.addr, bytes);
+    }
+
+    /// The address of this socket, opened now if it was not.
+    fn socket(&mut self, client: usize, socket: Socket) -> SocketAddr {
+        let c = &mut self.clients[client];
+        match socket {
+            Socket::Spare(spare) => {
+                *c.spares.entry(spare).or_insert_with(|| self.net.socket((c.site, c.addr)))
+            }
+            Socket::Main | Socket::Tcp => c.addr,
+        }
     }
 
     fn event(&mut self, client: usize, event: Event) {
@@ -458,11 +475,20 @@ impl World {
         if let Some(server) = self.servers.iter().position(|s| s.addr == host) {
             return self.relay(server, flight.from.into(), bytes);
         }
-        let Some(client) = self.clients.iter().position(|c| c.addr == host && c.ended.is_none()) else {
-            return;
-        };
+        if self.servers.iter().any(|s| s.echoes.iter().any(|(_, addr)| *addr == host)) {
+            return self.echo(&flight, host, bytes);
+        }
+        let owner = self.clients.iter().enumerate().filter(|(_, c)| c.ended.is_none());
+        let mut owner = owner.filter_map(|(client, c)| Some((client, c.socket(host)?)));
+        let Some((client, socket)) = owner.next() else { return };
         if self.is_awake(client) {
-            self.tell(client, Input::Datagram { from: flight.from.into(), bytes });
+            self.tell(client, Input::Datagram { from: Hop { socket, addr: flight.from }, bytes });
+        }
+    }
+
+    fn echo(&mut self, flight: &Flight, host: SocketAddr, bytes: &[u8]) {
+        if let Ok(Packet::Probe { nonce }) = Packet::parse(bytes) {
+            self.transmit(flight.site, host, flight.from, packet::probed(nonce, flight.from));
         }
     }
 

@@ -88,6 +88,9 @@ pub enum Input<'a> {
     Signal(SignalIn<'a>),
     /// The addresses of our socket, port included. Told at start and whenever they change.
     LocalAddrs(&'a [SocketAddr]),
+    /// The addresses outside that routers map to our main socket at our request (PCP, NAT-PMP, UPnP-IGD). Told whenever
+    /// they change.
+    Mapped(&'a [SocketAddr]),
     /// A frame from the microphone.
     Voice(VoiceFrame),
     Command(Command),
@@ -131,6 +134,8 @@ pub enum Output {
     /// This TCP connection is not needed any more. `Input::Closed` need not follow.
     Close(Hop),
     Signal(SignalOut),
+    /// This spare socket is not needed any more.
+    CloseSpare(u16),
     /// A friend's frame, for the jitter buffer.
     Voice {
         from: MemberId,

@@ -331,7 +331,9 @@ impl Stage {
                     assert!(!self.over);
                     self.told.push(ToServer::decode(&bytes).unwrap());
                 }
-                Output::Close(_) | Output::Signal(SignalOut::Dial | SignalOut::Hang) => {}
+                Output::Close(_)
+                | Output::CloseSpare(_)
+                | Output::Signal(SignalOut::Dial | SignalOut::Hang) => {}
                 Output::Voice { frame, .. } => assert!(!self.over && !frame.opus.is_empty()),
                 Output::Event(event) => self.event(event),
             }

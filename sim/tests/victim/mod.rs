@@ -85,7 +85,7 @@ impl Victim {
                 Output::Event(event) => self.events.push(event),
                 Output::Wake(_) => return,
                 Output::Transmit { to, bytes } => self.sent.push((to.addr, bytes)),
-                Output::Close(_) | Output::Signal(_) | Output::Voice { .. } => {}
+                Output::Close(_) | Output::CloseSpare(_) | Output::Signal(_) | Output::Voice { .. } => {}
             }
         }
     }

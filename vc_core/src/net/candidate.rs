@@ -18,14 +18,33 @@ pub fn permitted(addr: &SocketAddr, loopback: bool) -> bool {
     }
 }
 
-/// What we tell others, best first, at most `MAX_CANDIDATES`.
-pub fn gathered(local: &[SocketAddr], reflexive: &[SocketAddr], loopback: bool) -> Vec<Candidate> {
-    let hosts = local.iter().map(|addr| Candidate { kind: Kind::Host, addr: *addr });
-    let seen = reflexive.iter().map(|addr| Candidate { kind: Kind::ServerReflexive, addr: *addr });
+/// Our addresses, by how we learnt them.
+#[derive(Default)]
+pub struct Known {
+    pub local: Vec<SocketAddr>,
+    pub mapped: Vec<SocketAddr>,
+    pub reflexive: Vec<SocketAddr>,
+}
+
+/// What we tell others, at most `MAX_CANDIDATES`.
+pub fn gathered(known: &Known, loopback: bool) -> Vec<Candidate> {
+    let of = |kind: Kind, addrs: &[SocketAddr]| -> Vec<Candidate> {
+        let usable = addrs.iter().filter(|addr| permitted(addr, loopback));
+        usable.map(|addr| Candidate { kind, addr: *addr }).collect()
+    };
+    let (v4, v6): (Vec<_>, Vec<_>) =
+        of(Kind::Host, &known.local).into_iter().partition(|candidate| candidate.addr.is_ipv4());
+    // A machine with many addresses of one family (containers, temporary IPv6 ones) still tells of the other.
+    let share = MAX_HOSTS / 2;
+    let v4_share = MAX_HOSTS - v6.len().min(share);
+    let v4 = v4.into_iter().take(v4_share).collect::<Vec<_>>();
+    let v6_share = MAX_HOSTS - v4.len();
+    let hosts = v4.into_iter().chain(v6.into_iter().take(v6_share));
+    let mapped = of(Kind::PortMapped, &known.mapped).into_iter().take(MAX_MAPPED);
     let mut list: Vec<Candidate> = Vec::new();
-    for candidate in hosts.take(MAX_HOSTS).chain(seen) {
+    for candidate in hosts.chain(mapped).chain(of(Kind::ServerReflexive, &known.reflexive)) {
         let known = list.iter().any(|other| other.addr == candidate.addr);
-        if !known && permitted(&candidate.addr, loopback) && list.len() < MAX_CANDIDATES {
+        if !known && list.len() < MAX_CANDIDATES {
             list.push(candidate);
         }
     }
@@ -53,8 +72,10 @@ fn routable_v6(ip: Ipv6Addr) -> bool {
 
 /// Nobody's call runs on a well-known port; services do.
 const FIRST_PORT: u16 = 1_024;
-/// Leaves room for what servers see; few machines have more addresses that matter.
-const MAX_HOSTS: usize = 6;
+/// Leaves room for the rest; few machines have more addresses that matter.
+const MAX_HOSTS: usize = 4;
+/// One per family, or one each of two routers in a row.
+const MAX_MAPPED: usize = 2;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -80,6 +101,8 @@ mod tests {
             "[::ffff:127.0.0.1]:5000",
             "[::127.0.0.1]:5000",
             "[64:ff9b::7f00:1]:5000",
+            "[64:ff9b:1::1]:5000",
+            "192.0.2.1:1023",
         ] {
             assert!(!permitted(&text.parse().unwrap(), false), "{text}");
         }
@@ -94,9 +117,24 @@ mod tests {
     #[test]
     fn what_we_tell_is_short_and_without_doubles() {
         let local: Vec<SocketAddr> = (1..=12).map(|n| format!("10.0.0.{n}:5000").parse().unwrap()).collect();
-        let seen: Vec<SocketAddr> = vec!["10.0.0.1:5000".parse().unwrap(), "192.0.2.1:6000".parse().unwrap()];
-        let list = gathered(&local, &seen, false);
+        let reflexive = vec!["10.0.0.1:5000".parse().unwrap(), "192.0.2.1:6000".parse().unwrap()];
+        let list = gathered(&Known { local, reflexive, ..Known::default() }, false);
         assert_eq!(list.len(), MAX_HOSTS + 1);
         assert_eq!(list.last().unwrap().kind, Kind::ServerReflexive);
+    }
+
+    #[test]
+    fn every_kind_and_both_families_find_room_and_what_no_friend_can_use_takes_none() {
+        let forms = ["10.0.0.#:5000", "[fe80::#]:5000", "[2001:db8::#]:5000"];
+        let nine = |form: &str| (1..=9).map(|n| form.replace('#', &n.to_string()).parse().unwrap()).collect();
+        let local = forms.into_iter().flat_map(|form| -> Vec<SocketAddr> { nine(form) }).collect();
+        let mapped = vec!["198.51.100.7:5001".parse().unwrap(), "127.0.0.1:5001".parse().unwrap()];
+        let reflexive = vec!["198.51.100.7:6000".parse().unwrap()];
+        let list = gathered(&Known { local, mapped, reflexive }, false);
+        let count = |wanted: fn(&&Candidate) -> bool| list.iter().filter(wanted).count();
+        assert_eq!(count(|c| c.kind == Kind::Host && c.addr.is_ipv4()), 2);
+        assert_eq!(count(|c| c.kind == Kind::Host && c.addr.is_ipv6()), 2);
+        assert_eq!(count(|c| c.kind == Kind::PortMapped), 1);
+        assert_eq!(count(|c| c.kind == Kind::ServerReflexive), 1);
     }
 }

@@ -18,7 +18,7 @@ pub struct Echo {
 }
 
 enum State {
-    Asking { tries: u32, due: Option<Time> },
+    Asking { tries: usize, due: Option<Time> },
     Answered,
 }
 
@@ -39,8 +39,8 @@ impl Echo {
         if (*due)? > now {
             return None;
         }
+        *due = RETRY_MS.get(*tries).map(|ms| now + Duration::from_millis(*ms));
         *tries += 1;
-        *due = (*tries < TRIES).then(|| now + RETRY);
         Some((self.server, packet::probe(self.nonce)))
     }
 
@@ -62,6 +62,11 @@ impl Echo {
         self.seen
     }
 
+    /// What it saw in this network: not before a `restart`.
+    pub fn seen_lately(&self) -> Option<SocketAddr> {
+        self.seen.filter(|_| matches!(self.state, State::Answered))
+    }
+
     pub fn wake(&self) -> Option<Time> {
         match self.state {
             State::Asking { due, .. } => due,
@@ -70,5 +75,5 @@ impl Echo {
     }
 }
 
-const TRIES: u32 = 4;
-const RETRY: Duration = Duration::from_millis(500);
+/// The answer is awaited by friends; a round trip across an ocean comes first.
+const RETRY_MS: [u64; 5] = [250, 250, 500, 1_000, 2_000];

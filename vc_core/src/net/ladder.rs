@@ -133,6 +133,19 @@ impl Ladder {
         self.paths.get(&Path::Direct(hop)).is_some_and(|tried| tried.probes.answered().is_some())
     }
 
+    pub fn uses_spare(&self, spare: u16) -> bool {
+        self.paths.keys().any(|path| path.spare() == Some(spare))
+    }
+
+    /// Of the paths by spare sockets only one stays: what carries, or the best.
+    pub fn keep_one_spare(&mut self) {
+        let answers = |tried: &Tried| tried.probes.answered().is_some();
+        let spares = self.paths.iter().filter(|(path, tried)| path.spare().is_some() && answers(tried));
+        let best = spares.min_by_key(|(path, tried)| score(path, tried)).map(|(path, _)| *path);
+        let keep = self.carrying().filter(|path| path.spare().is_some()).or(best);
+        self.paths.retain(|path, _| path.spare().is_none() || Some(*path) == keep);
+    }
+
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
     pub fn restart(&mut self, now: Time) {
         for tried in self.paths.values_mut() {
@@ -212,6 +225,7 @@ impl Ladder {
                 tried.wins = 0;
             }
         }
+        self.forget_silent_spares();
         let carrying = carrying?;
         if self.silence(now, &carrying) < self.dead_after(now) {
             return None;
@@ -266,6 +280,15 @@ impl Ladder {
         let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(_, until)| until);
         let cool = self.hot.map(|hot| hot.last + COOL).filter(|at| *at > now);
         [probes, doubt, overlap, cool].into_iter().flatten().min()
+    }
+
+    /// The port that a spare socket had outside is gone when it falls silent.
+    fn forget_silent_spares(&mut self) {
+        let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(path, _)| path);
+        let used = [self.carrying(), overlap];
+        self.paths.retain(|path, tried| {
+            path.spare().is_none() || used.contains(&Some(*path)) || !tried.probes.is_given_up()
+        });
     }
 
     fn carry(&mut self, now: Time, path: Path) -> Path {

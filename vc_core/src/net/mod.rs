@@ -7,3 +7,4 @@ pub mod forward;
 pub mod ladder;
 pub mod outbox;
 pub mod path;
+pub mod punch;

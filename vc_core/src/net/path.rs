@@ -44,6 +44,14 @@ impl Path {
         }
     }
 
+    /// The spare socket that it goes by.
+    pub fn spare(&self) -> Option<u16> {
+        match self {
+            Self::Direct(Hop { socket: Socket::Spare(spare), .. }) => Some(*spare),
+            _ => None,
+        }
+    }
+
     pub fn carries_voice(&self) -> bool {
         !matches!(self, Self::Mail(_))
     }
@@ -184,6 +192,11 @@ impl Probes {
     pub fn is_lost(&self, now: Time) -> bool {
         let patience = if self.streak < SETTLED { NEW_LOST } else { LOST };
         self.answered().is_some_and(|at| now - at >= patience)
+    }
+
+    /// All first tries went unanswered, or it stopped answering.
+    pub fn is_given_up(&self) -> bool {
+        self.streak == 0 && self.tries as usize >= FIRST_TRIES_MS.len()
     }
 
     pub fn answered(&self) -> Option<Time> {

@@ -6,6 +6,8 @@ mod timers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rand_core::RngCore;
+
 use super::handshake::{Initiator, Keys, Knocked, Responder};
 use super::hearing::Hearing;
 use super::loss::Losses;
@@ -178,6 +180,37 @@ impl Peer {
 
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
+    }
+
+    /// Some direct path answers.
+    pub fn is_reached_directly(&self) -> bool {
+        self.ladder.direct().is_some()
+    }
+
+    /// Somebody else carries our voice to it, and nothing does directly.
+    pub fn is_only_carried(&self) -> bool {
+        let voice = self.ladder.carrying().is_some_and(|path| path.carries_voice());
+        self.is_live() && voice && !self.is_reached_directly()
+    }
+
+    pub fn uses_spare(&self, spare: u16) -> bool {
+        self.ladder.uses_spare(spare)
+    }
+
+    /// One port is enough once it works.
+    pub fn keep_one_spare(&mut self) {
+        self.ladder.keep_one_spare();
+    }
+
+    /// One challenge by all these paths, none of which is watched: the one that is answered becomes known by that.
+    pub fn challenge_by(&mut self, scene: &mut Scene, paths: impl IntoIterator<Item = Path>) {
+        let mut token = [0; 8];
+        scene.rng.fill_bytes(&mut token);
+        let mut plaintext = Vec::new();
+        Frame::Challenge { token }.write(&mut plaintext);
+        pad(&mut plaintext, CONTROL_CLASS);
+        let Some(bytes) = self.sessions.seal(&plaintext) else { return };
+        scene.acts.extend(paths.into_iter().map(|path| Act::Send { path, bytes: bytes.clone() }));
     }
 
     pub fn offer(&mut self, now: Time, path: Path) {

@@ -3,8 +3,11 @@
 //!
 //! A packet holds one VOICE frame alone, or control frames `type u8 | length u16 | body` followed by zeros.
 
+use std::net::SocketAddr;
+
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
 use super::entrance::Entrance;
+use super::mapping::{Mapping, Ports};
 use super::member::{Candidate, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
 use crate::io::{FrameLen, VoiceFrame};
 
@@ -234,6 +237,13 @@ pub enum Control {
     Fails(u32),
     /// How people get in from now on.
     Entrance(Entrance),
+    /// How the NAT in front of me maps.
+    Mapping(Mapping),
+    /// I open ports towards you from spare sockets now: knock at those that follow this one, or anywhere at its address.
+    Meet {
+        at: SocketAddr,
+        ports: Ports,
+    },
 }
 
 /// What others need to know of me. The channel is ordered: the last one is true.
@@ -272,6 +282,8 @@ impl Wire for Control {
             25 => Self::Withdraw,
             6 => Self::Fails(r.u32()?),
             7 => Self::Entrance(Entrance::read(r)?),
+            16 => Self::Mapping(Mapping::read(r)?),
+            17 => Self::Meet { at: SocketAddr::read(r)?, ports: Ports::read(r)? },
             _ => return Err(Malformed),
         })
     }
@@ -311,6 +323,15 @@ impl Wire for Control {
             Self::Entrance(entrance) => {
                 w.push(7);
                 entrance.write(w);
+            }
+            Self::Mapping(mapping) => {
+                w.push(16);
+                mapping.write(w);
+            }
+            Self::Meet { at, ports } => {
+                w.push(17);
+                at.write(w);
+                ports.write(w);
             }
         }
     }
@@ -420,6 +441,8 @@ mod tests {
             Control::Withdraw,
             Control::Fails(3),
             Control::Entrance(entrance),
+            Control::Mapping(Mapping::Independent),
+            Control::Meet { at: candidate.addr, ports: Ports::Sequential { step: -1 } },
         ] {
             let bytes = control.encode();
             assert!(bytes.len() <= MAX_MESSAGE);

@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod control;
 pub mod entrance;
+pub mod mapping;
 pub mod member;
 pub mod packet;
 pub mod signal;

@@ -480,7 +480,7 @@ pub const MAX_BLOB: usize = 6_144;
 /// Largest message: a mail with its header. On the wire 16 bytes of tag and 2 of length are added.
 pub const MAX_MESSAGE: usize = MAX_BLOB + 16;
 /// Two addresses tell whether a NAT maps per destination; more tell nothing new.
-pub const MAX_PROBES: usize = 2;
+pub const MAX_PROBES: usize = 4;
 /// One in use, two to fall back to.
 pub const MAX_OFFERS: usize = 3;
 

@@ -135,6 +135,7 @@ impl Room {
                     self.network_changed();
                 }
             }
+            Input::Mapped(addrs) => self.world.surroundings.set_mapped(addrs),
             Input::Voice(frame) => {
                 if let Phase::Inside(stay) = &mut self.phase {
                     stay.voice(&mut self.world, self.now, &frame);

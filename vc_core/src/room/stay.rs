@@ -4,6 +4,7 @@ mod admission;
 mod carriage;
 mod entrance;
 mod hosting;
+mod punching;
 mod removal;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use rand_core::RngCore;
 use self::carriage::Carriage;
 use self::entrance::{Draft, first_entrance};
 use self::hosting::Hosting;
+use self::punching::Punching;
 use self::removal::Dismissed;
 use super::World;
 use super::check;
@@ -33,6 +35,7 @@ use crate::peer::machine::{Act, Peer, Scene};
 use crate::protocol::codec::Wire;
 use crate::protocol::control::{Control, State};
 use crate::protocol::entrance::Entrance;
+use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{
     Candidate, Codes, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
 };
@@ -68,6 +71,9 @@ pub(crate) struct Stay {
     hosting: Hosting,
     /// Candidates as the others know them.
     told: Vec<Candidate>,
+    /// How our NAT maps, as the others know it.
+    told_mapping: Mapping,
+    punching: Punching,
     state: State,
     handshakes: Bucket,
     knockers: Sources,
@@ -147,6 +153,8 @@ impl Stay {
             carriage: Carriage::default(),
             hosting: Hosting::default(),
             told: Vec::new(),
+            told_mapping: Mapping::Unknown,
+            punching: Punching::default(),
             state: State { name: world.name.clone(), forwards: world.forwards, ..State::default() },
             handshakes: Bucket::default(),
             knockers: Sources::new(KNOCKS_EACH, &mut world.rng),
@@ -216,7 +224,11 @@ impl Stay {
                 self.forward(world, now, from, bytes)
             }
             Packet::Probed { nonce, seen } => {
-                if !world.surroundings.answered(from, nonce, seen) {
+                let ours = match from.socket {
+                    Socket::Spare(spare) => self.spare_seen(spare, nonce, seen),
+                    Socket::Main | Socket::Tcp => world.surroundings.answered(from, nonce, seen),
+                };
+                if !ours {
                     world.counters.unknown += 1;
                 }
             }
@@ -274,6 +286,7 @@ impl Stay {
     pub(crate) fn restart(&mut self, world: &mut World, now: Time) {
         self.rebind(world, now);
         self.peers.values_mut().for_each(|peer| peer.restart(now));
+        self.punch_anew();
     }
 
     /// A message of the signaling server.
@@ -327,11 +340,17 @@ impl Stay {
             self.told.clone_from(&candidates);
             self.tell_all(&Control::Candidates(candidates));
         }
+        let mapping = world.surroundings.mapping();
+        if mapping != self.told_mapping && world.policy == PathPolicy::Auto {
+            self.told_mapping = mapping;
+            self.tell_all(&Control::Mapping(mapping));
+        }
         for id in self.ids() {
             self.with(world, now, id, |peer, scene| peer.tick(scene));
         }
         self.tick_hosting(world, now);
         self.peers.retain(|_, peer| !peer.is_forgotten(now));
+        self.punch(world, now);
         self.dismiss(world, now);
         if !self.present().eq(&self.checked) {
             self.checked = self.present().copied().collect();
@@ -344,7 +363,8 @@ impl Stay {
         let carriage = self.carriage_wake(now);
         let hosting = self.hosting_wake(world);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
-        let soonest = peers.chain(carriage).chain(hosting).chain(dismissal).min();
+        let punching = self.punch_wake().map(|at| (at, "punching"));
+        let soonest = peers.chain(carriage).chain(hosting).chain(dismissal).chain(punching).min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
@@ -430,6 +450,8 @@ impl Stay {
                 }
             }
             Control::Entrance(entrance) => self.learn(world, Some(from), entrance),
+            Control::Mapping(mapping) => self.told_mapping(from, mapping),
+            Control::Meet { at, ports } => self.meet(world, now, from, at, ports),
             // The peer keeps its own state.
             Control::State(_) => self.stir(now),
             Control::Offer { body, kb } => {
@@ -486,10 +508,13 @@ impl Stay {
             others.push(peer.seated());
             peer.tell(&Control::Add(friend.clone()));
         }
-        let told = self.told.clone();
+        let (told, mapping) = (self.told.clone(), self.told_mapping);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.tell(&Control::State(self.state.clone()));
         peer.tell(&Control::Candidates(told));
+        if mapping != Mapping::Unknown {
+            peer.tell(&Control::Mapping(mapping));
+        }
         peer.tell(&Control::Entrance(self.entrance.clone()));
         for kicked in &self.kicked {
             peer.tell(&Control::Kick(*kicked));

@@ -4,22 +4,32 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::crypto::keys::Rng;
 use crate::io::{Hop, PathPolicy, Socket, Time};
-use crate::net::candidate::{gathered, permitted};
+use crate::net::candidate::{Known, gathered, permitted};
 use crate::net::echo::Echo;
+use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{Candidate, Kind};
 
 pub(crate) struct Surroundings {
     policy: PathPolicy,
     local: Vec<SocketAddr>,
+    /// What routers map to us.
+    mapped: Vec<SocketAddr>,
     server: Option<SocketAddr>,
     echoes: Vec<Echo>,
-    /// As relays told us when they bound us.
-    relayed: Vec<SocketAddr>,
+    /// As relays told us when they bound us: (relay, seen).
+    relayed: Vec<(SocketAddr, SocketAddr)>,
 }
 
 impl Surroundings {
     pub(crate) fn new(policy: PathPolicy) -> Self {
-        Self { policy, local: Vec::new(), server: None, echoes: Vec::new(), relayed: Vec::new() }
+        Self {
+            policy,
+            local: Vec::new(),
+            mapped: Vec::new(),
+            server: None,
+            echoes: Vec::new(),
+            relayed: Vec::new(),
+        }
     }
 
     /// True if that changed anything.
@@ -30,6 +40,10 @@ impl Surroundings {
         self.local = local.to_vec();
         self.restart(now);
         true
+    }
+
+    pub(crate) fn set_mapped(&mut self, mapped: &[SocketAddr]) {
+        self.mapped = mapped.to_vec();
     }
 
     /// The network may have changed.
@@ -69,10 +83,24 @@ impl Surroundings {
         from.socket == Socket::Main && self.echoes.iter_mut().any(|echo| echo.answer(from.addr, nonce, seen))
     }
 
-    pub(crate) fn bound(&mut self, seen: SocketAddr) {
-        if !self.relayed.contains(&seen) && self.relayed.len() < MAX_SEEN {
-            self.relayed.push(seen);
+    pub(crate) fn bound(&mut self, relay: SocketAddr, seen: SocketAddr) {
+        self.relayed.retain(|(known, _)| *known != relay);
+        if self.relayed.len() < MAX_SEEN {
+            self.relayed.push((relay, seen));
         }
+    }
+
+    /// A server that answers PROBEs.
+    pub(crate) fn probe_server(&self) -> Option<SocketAddr> {
+        self.echoes.iter().find(|echo| echo.seen_lately().is_some()).map(Echo::server)
+    }
+
+    /// How the NAT in front of us maps.
+    pub(crate) fn mapping(&self) -> Mapping {
+        let asked = self.echoes.iter().filter_map(|echo| Some((echo.server(), echo.seen_lately()?)));
+        let others =
+            self.relayed.iter().filter(|(relay, _)| self.echoes.iter().all(|e| e.server() != *relay));
+        Mapping::observed(&asked.chain(others.copied()).collect::<Vec<_>>())
     }
 
     pub(crate) fn tick(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
@@ -88,9 +116,10 @@ impl Surroundings {
         if self.policy == PathPolicy::Relay {
             return Vec::new();
         }
-        let seen: Vec<SocketAddr> =
-            self.echoes.iter().filter_map(Echo::seen).chain(self.relayed.iter().copied()).collect();
-        gathered(&self.local, &seen, self.is_loopback())
+        let relayed = self.relayed.iter().map(|(_, seen)| *seen);
+        let reflexive = self.echoes.iter().filter_map(Echo::seen).chain(relayed).collect();
+        let known = Known { local: self.local.clone(), mapped: self.mapped.clone(), reflexive };
+        gathered(&known, self.is_loopback())
     }
 
     /// Whether to touch this address of a peer's.

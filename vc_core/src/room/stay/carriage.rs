@@ -86,7 +86,7 @@ impl Stay {
             (News::Bound { seen, .. }, Some(carrier)) => {
                 // What TCP connections are seen by is nobody's UDP address.
                 if is_relay && from.socket == Socket::Main {
-                    world.surroundings.bound(seen);
+                    world.surroundings.bound(from.addr, seen);
                 }
                 self.bound(now, before, carrier);
             }

@@ -1,0 +1,59 @@
+//! What a pair of NATs allows, reasoned from RFC 4787's words alone: the simulated pair must reach just that.
+
+use crate::nat::Dependence::{AddressAndPort, Endpoint};
+use crate::nat::{Kind, Ports};
+
+/// How two members come to a direct path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Probes to the addresses that both told.
+    Plain,
+    /// The next port of a sequence.
+    Predicted,
+    /// Many ports against many.
+    Sprayed,
+    /// Somebody else has to carry.
+    Never,
+}
+
+/// The way for members behind these; `None` is a public address without a filter.
+pub fn way(a: Option<Kind>, b: Option<Kind>) -> Way {
+    let (a, b) = (a.unwrap_or(OPEN), b.unwrap_or(OPEN));
+    match (depends(a), depends(b)) {
+        (false, false) => Way::Plain,
+        (true, false) => towards(a, b),
+        (false, true) => towards(b, a),
+        // The one's probe has to come in where only servers are known, and the answer comes from a port never named.
+        (true, true) if open_to_all(a, b) || open_to_all(b, a) => Way::Plain,
+        (true, true) => Way::Never,
+    }
+}
+
+/// Two routers in a row let in what both do, and one fresh mapping is enough to make the whole fresh.
+pub fn in_a_row(inner: Kind, outer: Kind) -> Kind {
+    let changing = if depends(outer) { outer } else { inner };
+    Kind {
+        mapping: inner.mapping.max(outer.mapping),
+        filtering: inner.filtering.max(outer.filtering),
+        ..changing
+    }
+}
+
+/// `a` shows `b` a port that nobody told; `b` shows everyone the same.
+fn towards(a: Kind, b: Kind) -> Way {
+    match (b.filtering, a.ports) {
+        (AddressAndPort, Ports::Sequential { .. }) => Way::Predicted,
+        (AddressAndPort, Ports::Random | Ports::Kept) => Way::Sprayed,
+        _ => Way::Plain,
+    }
+}
+
+fn open_to_all(a: Kind, b: Kind) -> bool {
+    a.filtering == Endpoint && b.filtering != AddressAndPort
+}
+
+fn depends(kind: Kind) -> bool {
+    kind.mapping != Endpoint
+}
+
+const OPEN: Kind = Kind::new(Endpoint, Endpoint);
