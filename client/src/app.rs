@@ -390,7 +390,7 @@ impl<'a> App<'a> {
                 let failure = Failure::from(error);
                 Err(match self.fault {
                     Some(fault) if failure.kind == Kind::Unreachable => {
-                        report::unreachable(&self.plan, fault)
+                        report::unreachable(&self.plan.place, fault)
                     }
                     _ => failure,
                 })

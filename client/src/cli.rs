@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// List microphones and loudspeakers
     Devices,
+    /// Find out what works here, what does not, and how to mend it
+    Doctor(Doctor),
     /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
     Echo(Echo),
     /// Give orders to the call that runs here: for keys of the desktop and for programs
@@ -89,6 +91,18 @@ pub(crate) enum ConfigCommand {
         #[arg(value_name = "KEY")]
         key: String,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// One JSON event per line on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long to listen to the microphone
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
 }
 
 #[derive(Args)]
@@ -232,4 +246,6 @@ Exit statuses:
   10  the other side speaks another version
   11  this machine refuses: port in use, no such device, unreadable or unwritable file
   12  the demo saw something other than it promises
-  13  no call is running here";
+  13  no call is running here
+  14  doctor: calls work, with most friends only through the relay
+  15  doctor: calls work, only over TCP";

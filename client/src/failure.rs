@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Machine,
     Demo,
     NoCall,
+    RelayOnly,
+    TcpOnly,
 }
 
 impl Kind {
@@ -38,6 +40,8 @@ impl Kind {
             Self::Machine => 11,
             Self::Demo => 12,
             Self::NoCall => 13,
+            Self::RelayOnly => 14,
+            Self::TcpOnly => 15,
         }
     }
 
@@ -57,11 +61,13 @@ impl Kind {
             Self::Machine => "machine",
             Self::Demo => "demo",
             Self::NoCall => "no_call",
+            Self::RelayOnly => "relay_only",
+            Self::TcpOnly => "tcp_only",
         }
     }
 
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Defect,
         Self::Usage,
         Self::WrongCode,
@@ -75,6 +81,8 @@ impl Kind {
         Self::Machine,
         Self::Demo,
         Self::NoCall,
+        Self::RelayOnly,
+        Self::TcpOnly,
     ];
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod ctl;
 mod demo;
 mod dial;
+mod doctor;
 mod echo;
 mod failure;
 mod host;
@@ -76,6 +77,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
         Some(Command::Devices) => sound::list(),
+        Some(Command::Doctor(doctor)) => {
+            let mode = if doctor.json { Mode::Json } else { Mode::Plain };
+            within(mode, async |ui| doctor::run(doctor, ui).await)
+        }
         Some(Command::Echo(echo)) => {
             let mode = if echo.json { Mode::Json } else { Mode::Plain };
             within(mode, async |ui| echo::run(echo, ui).await)

@@ -113,6 +113,13 @@ pub(crate) enum Note {
     Trouble {
         message: String,
     },
+    /// What `voicechat doctor` found out.
+    Finding {
+        topic: &'static str,
+        state: State,
+        message: String,
+        hint: String,
+    },
     /// What comes back of us, in `voicechat echo`.
     Echo {
         level_dbfs: Option<f32>,
@@ -157,6 +164,16 @@ impl From<audio::Device> for Device {
             monitor: device.is_monitor,
         }
     }
+}
+
+/// How a finding of `voicechat doctor` is meant; the later the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Good,
+    /// A call works, but not as well as it could.
+    Doubtful,
+    Bad,
 }
 
 /// How far an address is heard.
@@ -334,6 +351,7 @@ pub(crate) mod tests {
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
             Note::Notice { message: text() },
             Note::Trouble { message: text() },
+            Note::Finding { topic: "nat", state: State::Good, message: text(), hint: text() },
             Note::Echo { level_dbfs: Some(-20.0), delay_ms: Some(70.0), rtt_ms: Some(1.0), loss: 0.0 },
             Note::Serving { place: text(), address: text(), key: text(), reach: Reach::Public },
             Note::Error { code: "usage", message: text(), hint: text() },
@@ -370,6 +388,7 @@ pub(crate) mod tests {
             | Note::Devices { .. }
             | Note::Notice { .. }
             | Note::Trouble { .. }
+            | Note::Finding { .. }
             | Note::Echo { .. }
             | Note::Serving { .. }
             | Note::Error { .. }

@@ -9,6 +9,7 @@ use vc_core::room::Room;
 
 use crate::failure::{Failure, Kind};
 use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats};
+use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
 use crate::sound::Sound;
@@ -118,8 +119,8 @@ pub(crate) fn key_changed(plan: &Plan, shown: PublicKey) -> Failure {
 }
 
 /// More precise than "unreachable", where the attempt told more.
-pub(crate) fn unreachable(plan: &Plan, fault: Fault) -> Failure {
-    let address = plan.place.address();
+pub(crate) fn unreachable(place: &Place, fault: Fault) -> Failure {
+    let address = place.address();
     let (what, hint) = match fault {
         Fault::Lookup => (
             format!("The server's name in {address} cannot be found."),

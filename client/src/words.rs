@@ -1,6 +1,6 @@
 //! Notes in plain words, for people. The screen sets them; a pipe gets them as they are.
 
-use crate::note::{Device, Note, PeerStats, Reach, Stats};
+use crate::note::{Device, Note, PeerStats, Reach, State, Stats};
 
 /// What a note says, by how it is to be set.
 #[derive(Debug, PartialEq)]
@@ -49,6 +49,14 @@ impl Words {
                 return Some(Self::Aside(message.clone()));
             }
             Note::Trouble { message } => return Some(Self::Trouble(message.clone())),
+            Note::Finding { state, message, hint, .. } => {
+                let mark = match state {
+                    State::Good => "ok",
+                    State::Doubtful => "!!",
+                    State::Bad => "NO",
+                };
+                return Some(Self::Block(format!("{mark}  {}\n", format!("{message} {hint}").trim_end())));
+            }
             Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
                 return Some(Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss)));
             }

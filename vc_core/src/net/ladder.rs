@@ -138,10 +138,10 @@ impl Ladder {
     }
 
     /// Of the paths by spare sockets only one stays: what carries, or the best.
-    pub fn keep_one_spare(&mut self) {
+    pub fn keep_one_spare(&mut self, now: Time) {
         let answers = |tried: &Tried| tried.probes.answered().is_some();
         let spares = self.paths.iter().filter(|(path, tried)| path.spare().is_some() && answers(tried));
-        let best = spares.min_by_key(|(path, tried)| score(path, tried)).map(|(path, _)| *path);
+        let best = spares.min_by_key(|(path, tried)| score(now, path, tried)).map(|(path, _)| *path);
         let keep = self.carrying().filter(|path| path.spare().is_some()).or(best);
         self.paths.retain(|path, _| path.spare().is_none() || Some(*path) == keep);
     }

@@ -198,8 +198,8 @@ impl Peer {
     }
 
     /// One port is enough once it works.
-    pub fn keep_one_spare(&mut self) {
-        self.ladder.keep_one_spare();
+    pub fn keep_one_spare(&mut self, now: Time) {
+        self.ladder.keep_one_spare(now);
     }
 
     /// One challenge by all these paths, none of which is watched: the one that is answered becomes known by that.

@@ -216,7 +216,7 @@ impl Stay {
         }
         if opening.until <= now {
             if opening.met || matches!(opening.step, Step::Spray { .. }) {
-                return peer.keep_one_spare();
+                return peer.keep_one_spare(now);
             }
             opening.step = self.spray(world, now, id);
             opening.until = now + SPRAY;
