@@ -172,7 +172,7 @@ impl Call {
             }
             if now >= ask {
                 ask = now + each;
-                self.tell_all("/peers");
+                self.tell_all("/stats");
             }
             if let Some(pause) = self.chatter
                 && now >= self.next_line
@@ -266,6 +266,13 @@ impl Call {
 impl Friend {
     pub(crate) fn say(&mut self, line: &str) -> Result<()> {
         writeln!(self.stdin, "{line}").map_err(|_| anyhow!("{} has ended", self.name))
+    }
+
+    /// At once, without a word to anybody.
+    pub(crate) fn die(&mut self) -> Result<()> {
+        self.child.0.kill()?;
+        self.log.ended = true;
+        Ok(())
     }
 
     pub(crate) fn pid(&self) -> u32 {

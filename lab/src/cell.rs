@@ -1,15 +1,83 @@
 //! One pair of friends, one call: by what do they reach each other, and how soon?
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::call::{Call, POLL};
-use crate::nat::Kind;
+use crate::nat::{Kind, Router};
 use crate::predict::{Way, best};
 use crate::servers::Servers;
 use crate::wire::Quality;
-use crate::world::{Programs, World};
+use crate::world::{Programs, Seat, Site, World};
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pair {
+    /// The creator of the room and the joiner, each at home.
+    Apart(Kind, Kind),
+    /// Both behind one router that maps independently.
+    Roof { hairpin: bool, isolates: bool },
+}
+
+impl Pair {
+    pub(crate) fn roofs() -> impl Iterator<Item = Self> {
+        let choices = [(false, false), (true, false), (true, true), (false, true)];
+        choices.into_iter().map(|(hairpin, isolates)| Self::Roof { hairpin, isolates })
+    }
+
+    pub(crate) fn predicted(self) -> Way {
+        match self {
+            Self::Apart(creator, joiner) => best(creator, joiner),
+            Self::Roof { hairpin: false, isolates: true } => Way::Relayed,
+            Self::Roof { .. } => Way::Punched,
+        }
+    }
+
+    fn seats(self, world: &World, quality: Option<Quality>) -> Result<(Vec<Site>, [Seat; 2])> {
+        match self {
+            Self::Apart(creator, joiner) => {
+                let (mut here, mut there) = (world.site(creator)?, world.site(joiner)?);
+                let seats = [world.seat(&mut here, quality)?, world.seat(&mut there, quality)?];
+                Ok((vec![here, there], seats))
+            }
+            Self::Roof { hairpin, isolates } => {
+                let router = Router { hairpin, isolates, ..Router::default() };
+                let mut roof = world.site_behind(Kind::Apdf, vec![router])?;
+                let seats = [world.seat(&mut roof, quality)?, world.seat(&mut roof, quality)?];
+                Ok((vec![roof], seats))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apart(creator, joiner) => write!(f, "{}-{}", creator.name(), joiner.name()),
+            Self::Roof { hairpin, isolates } => {
+                let isolated = if *isolates { "-isolated" } else { "" };
+                let hairpin = if *hairpin { "-hairpin" } else { "" };
+                write!(f, "roof{isolated}{hairpin}")
+            }
+        }
+    }
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(roof) = Self::roofs().find(|roof| roof.to_string() == text) {
+            return Ok(roof);
+        }
+        let (a, b) = text.split_once('-').ok_or("a pair is CREATOR-JOINER, or roof[-isolated][-hairpin]")?;
+        let kind = |text: &str| <Kind as clap::ValueEnum>::from_str(text, true);
+        Ok(Self::Apart(kind(a)?, kind(b)?))
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -38,32 +106,31 @@ impl Outcome {
 }
 
 /// Builds everything, calls, and takes everything away.
-pub(crate) fn run(programs: &Programs, creator: Kind, joiner: Kind, quality: Option<Quality>) -> Outcome {
+pub(crate) fn run(programs: &Programs, pair: Pair, quality: Option<Quality>) -> Outcome {
     let mut outcome = Outcome {
-        predicted: best(creator, joiner),
+        predicted: pair.predicted(),
         rungs: [None, None],
         voice: None,
         settled: None,
         trouble: None,
     };
-    if let Err(error) = play(programs, creator, joiner, quality, &mut outcome) {
+    let result = World::new(programs).and_then(|world| {
+        let played = play(&world, pair, quality, &mut outcome);
+        if played.is_err() || !outcome.fits() {
+            world.keep(&pair.to_string())?;
+        }
+        played
+    });
+    if let Err(error) = result {
         outcome.trouble = Some(format!("{error:#}"));
     }
     outcome
 }
 
-fn play(
-    programs: &Programs,
-    creator: Kind,
-    joiner: Kind,
-    quality: Option<Quality>,
-    outcome: &mut Outcome,
-) -> Result<()> {
-    let world = World::new(programs)?;
-    let servers = Servers::start(&world)?;
-    let (mut here, mut there) = (world.site(creator)?, world.site(joiner)?);
-    let (a, b) = (world.seat(&mut here, quality)?, world.seat(&mut there, quality)?);
-    let mut call = Call::new(&world);
+fn play(world: &World, pair: Pair, quality: Option<Quality>, outcome: &mut Outcome) -> Result<()> {
+    let servers = Servers::start(world)?;
+    let (_sites, [a, b]) = pair.seats(world, quality)?;
+    let mut call = Call::new(world);
     let code = call.create(&servers, &a, &[])?;
     call.join(&servers, &b, &code, &[])?;
     let wanted = outcome.predicted.rung();
@@ -99,6 +166,6 @@ fn hold(way: Way) -> Duration {
 }
 
 /// From the best to the worst.
-pub(crate) const RUNGS: [&str; 5] = ["direct", "host", "relay", "mail", "none"];
+const RUNGS: [&str; 5] = ["direct", "host", "relay", "mail", "none"];
 /// All first probes of all candidates are sent within five seconds; a spray follows.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::cage::{self, Cage};
+use crate::cell::Pair;
 use crate::event::{self, Event};
 use crate::matrix::{self, Plan};
 use crate::nat::Kind;
@@ -26,6 +27,9 @@ struct Args {
     /// Where the programs are [default: beside this one]
     #[arg(long, global = true, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Copy what the programs of calls that went wrong have said into DIR
+    #[arg(long, global = true, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -38,10 +42,10 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Single pairs, CREATOR-JOINER
+    /// Single pairs: CREATOR-JOINER, or roof[-isolated][-hairpin] for two behind one router
     Pairs {
-        #[arg(required = true, value_parser = pair)]
-        pairs: Vec<(Kind, Kind)>,
+        #[arg(required = true)]
+        pairs: Vec<Pair>,
         #[command(flatten)]
         how: How,
     },
@@ -54,6 +58,9 @@ enum Command {
         /// Calls at the same time
         #[arg(long, default_value_t = JOBS)]
         jobs: usize,
+        /// Watched for so long afterwards
+        #[arg(long, default_value_t = AFTERWARDS)]
+        watch: u64,
     },
     /// What a room costs each friend
     Room {
@@ -112,13 +119,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<bool> {
     let programs = || -> Result<Programs> {
-        match &args.programs {
-            Some(dir) => Programs::in_dir(dir),
-            None => {
-                let this = std::env::current_exe()?;
-                Programs::in_dir(this.parent().unwrap_or(&this))
-            }
-        }
+        let this = std::env::current_exe()?;
+        let dir = args.programs.as_deref().or(this.parent()).unwrap_or(&this);
+        Programs::in_dir(dir, args.keep.clone())
     };
     let Some(command) = args.command else { return everything(&programs()?) };
     match command {
@@ -127,9 +130,9 @@ fn run(args: Args) -> Result<bool> {
             Ok(matrix::run(&programs()?, &how.plan(square(&kinds), true)))
         }
         Command::Pairs { pairs, how } => Ok(matrix::run(&programs()?, &how.plan(pairs, false))),
-        Command::Events { events, times, jobs } => {
+        Command::Events { events, times, jobs, watch } => {
             let events = if events.is_empty() { Event::value_variants() } else { &events[..] };
-            Ok(event::table(&programs()?, events, times, jobs))
+            Ok(event::table(&programs()?, events, times, jobs, watch))
         }
         Command::Room { sizes, talkers, seconds } => {
             room::table(&programs()?, &sizes, &talkers, Duration::from_secs(seconds))
@@ -138,7 +141,7 @@ fn run(args: Args) -> Result<bool> {
             let programs = programs()?;
             let plan = Plan { pairs: SHORT.to_vec(), times: 1, jobs: 2, quality: None, table: false };
             let reached = matrix::run(&programs, &plan);
-            Ok(event::table(&programs, &[Event::Cut, Event::Rebind], 1, 2) && reached)
+            Ok(event::table(&programs, &[Event::Cut, Event::Rebind], 1, 2, AFTERWARDS) && reached)
         }
         Command::Kinds => probe::check(&present()),
     }
@@ -149,16 +152,17 @@ fn everything(programs: &Programs) -> Result<bool> {
     let mut good = probe::check(&kinds)?;
     let plan = Plan { pairs: square(&kinds), times: 1, jobs: JOBS, quality: None, table: true };
     good &= matrix::run(programs, &plan);
-    good &= event::table(programs, Event::value_variants(), 3, JOBS);
+    good &= matrix::run(programs, &Plan { pairs: Pair::roofs().collect(), table: false, ..plan });
+    good &= event::table(programs, Event::value_variants(), 3, JOBS, AFTERWARDS);
     Ok(good)
 }
 
-fn square(kinds: &[Kind]) -> Vec<(Kind, Kind)> {
-    kinds.iter().flat_map(|a| kinds.iter().map(|b| (*a, *b))).collect()
+fn square(kinds: &[Kind]) -> Vec<Pair> {
+    kinds.iter().flat_map(|a| kinds.iter().map(|b| Pair::Apart(*a, *b))).collect()
 }
 
 impl How {
-    fn plan(&self, pairs: Vec<(Kind, Kind)>, table: bool) -> Plan {
+    fn plan(&self, pairs: Vec<Pair>, table: bool) -> Plan {
         Plan { pairs, times: self.times, jobs: self.jobs, quality: self.line, table }
     }
 }
@@ -172,20 +176,16 @@ fn present() -> Vec<Kind> {
     Kind::ALL.into_iter().filter(|kind| daemon || !kind.access().opens_ports).collect()
 }
 
-fn pair(text: &str) -> Result<(Kind, Kind), String> {
-    let (a, b) = text.split_once('-').ok_or("a pair is CREATOR-JOINER")?;
-    let kind = |text: &str| <Kind as clap::ValueEnum>::from_str(text, true);
-    Ok((kind(a)?, kind(b)?))
-}
-
 /// One of each way that friends reach each other.
-const SHORT: [(Kind, Kind); 5] = [
-    (Kind::Open, Kind::Apdf),
-    (Kind::Apdf, Kind::Cgnat),
-    (Kind::Sym, Kind::Adf),
-    (Kind::Sym, Kind::Sym),
-    (Kind::V6, Kind::Dual),
+const SHORT: [Pair; 5] = [
+    Pair::Apart(Kind::Open, Kind::Apdf),
+    Pair::Apart(Kind::Apdf, Kind::Cgnat),
+    Pair::Apart(Kind::Sym, Kind::Adf),
+    Pair::Apart(Kind::Sym, Kind::Sym),
+    Pair::Apart(Kind::V6, Kind::Dual),
 ];
+/// Long enough for every path to be given up and every other to be tried.
+const AFTERWARDS: u64 = 10;
 /// A call takes a tenth of a core, and waits most of the time.
 const JOBS: usize = 6;
 /// As in automake: neither passed nor failed.

@@ -7,7 +7,6 @@ use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call::{Call, Friend, POLL};
-use crate::cell::RUNGS;
 use crate::matrix::each;
 use crate::nat::Kind;
 use crate::predict::best;
@@ -37,6 +36,8 @@ pub(crate) enum Event {
     Signaling,
     /// The friend through whom two others may talk leaves
     HostQuits,
+    /// ... or its program is killed
+    HostDies,
     /// A machine stands still for 8 s
     Nap,
     /// ... for 75 s
@@ -54,7 +55,7 @@ impl Event {
     fn kinds(self) -> &'static [Kind] {
         match self {
             Self::RelayRestart | Self::RelayGone => &[Kind::Sym, Kind::Sym],
-            Self::HostQuits => &[Kind::Open, Kind::Sym, Kind::Sym],
+            Self::HostQuits | Self::HostDies => &[Kind::Open, Kind::Sym, Kind::Sym],
             Self::Quiet => &[Kind::Short, Kind::Short],
             _ => &[Kind::Apdf, Kind::Apdf],
         }
@@ -100,6 +101,7 @@ impl Event {
             }
             Self::Signaling => stage.signaling_away(),
             Self::HostQuits => stage.call.friends[0].say("/quit"),
+            Self::HostDies => stage.call.friends[0].die(),
             Self::Nap => stage.sleep(8),
             Self::Sleep => stage.sleep(75),
             Self::Quiet => stage.quiet(),
@@ -119,32 +121,38 @@ pub(crate) struct Outcome {
     pub(crate) trouble: Option<String>,
 }
 
-pub(crate) fn run(programs: &Programs, event: Event) -> Outcome {
+fn run(programs: &Programs, event: Event, watch: u64) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = play(programs, event, &mut outcome) {
+    let more: &[&str] = if event == Event::Quiet { &["--muted"] } else { &[] };
+    let result = Stage::new(programs, event.kinds(), more).and_then(|mut stage| {
+        let played = play(&mut stage, event, watch, &mut outcome);
+        if played.is_err() || !outcome.fits(event) {
+            stage.world.keep(&event.name())?;
+        }
+        played
+    });
+    if let Err(error) = result {
         outcome.trouble = Some(format!("{error:#}"));
     }
     outcome
 }
 
-fn play(programs: &Programs, event: Event, outcome: &mut Outcome) -> Result<()> {
-    let more: &[&str] = if event == Event::Quiet { &["--muted"] } else { &[] };
-    let mut stage = Stage::new(programs, event.kinds(), more)?;
+fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> Result<()> {
     stage.call.until(PATIENCE, |friends| settled(friends, event != Event::Quiet))?;
     stage.wait(2)?;
     outcome.rungs[0] = rungs(&stage.call.friends);
     stage.call.mark();
     stage.call.chatter = Some(LINES);
     stage.wait(1)?;
-    event.act(&mut stage)?;
-    // Long enough for every path to be given up and every other to be tried.
-    stage.wait(10)?;
+    event.act(stage)?;
+    stage.wait(watch)?;
     let friends = &stage.call.friends;
     outcome.silence =
         pairs(friends).map(|(a, b)| friends[a].of(&friends[b].name).map(|p| p.silence())).max().flatten();
     outcome.rungs[1] = rungs(friends);
     let expected = |line: &String| match event {
         Event::HostQuits => line == "left F0",
+        Event::HostDies => line == "reconnecting F0" || line == "unreachable F0",
         // The third friend, who comes and goes.
         Event::Signaling => line.ends_with(" F2"),
         _ => false,
@@ -160,10 +168,10 @@ fn play(programs: &Programs, event: Event, outcome: &mut Outcome) -> Result<()> 
 }
 
 /// True if no silence was longer than its limit, no line was lost or doubled, and nobody saw anybody come or go.
-pub(crate) fn table(programs: &Programs, events: &[Event], times: usize, jobs: usize) -> bool {
+pub(crate) fn table(programs: &Programs, events: &[Event], times: usize, jobs: usize, watch: u64) -> bool {
     let runs: Vec<Event> = events.iter().flat_map(|event| std::iter::repeat_n(*event, times)).collect();
     let outcomes = each(&runs, jobs, |event| {
-        let outcome = run(programs, *event);
+        let outcome = run(programs, *event, watch);
         tell(*event, &outcome);
         outcome
     });
@@ -319,15 +327,21 @@ impl Stage {
 
 /// Everybody has the best rung to everybody and, if they talk, hears them.
 fn settled(friends: &[Friend], talking: bool) -> bool {
-    let kinds = friends.iter().map(|friend| friend.kind).collect::<Vec<_>>();
     pairs(friends).all(|(a, b)| {
         let other = &friends[b].name;
-        // With a third friend around, its help may be better than the relay.
-        let rung = friends[a].rung(other);
-        let place = |rung: &str| RUNGS.iter().position(|known| *known == rung);
-        rung.is_some_and(|rung| place(rung) <= place(best(kinds[a], kinds[b]).rung()))
-            && (!talking || friends[a].hears(other))
+        let best = expected(friends, a, b);
+        friends[a].rung(other) == Some(best) && (!talking || friends[a].hears(other))
     })
+}
+
+/// What two cannot do alone, a third whom both reach does for them.
+fn expected(friends: &[Friend], a: usize, b: usize) -> &'static str {
+    let alone = |a: usize, b: usize| best(friends[a].kind, friends[b].kind).rung();
+    let helps = |c: &usize| *c != a && *c != b && alone(a, *c) == "direct" && alone(*c, b) == "direct";
+    match alone(a, b) {
+        "relay" if (0..friends.len()).any(|c| helps(&c)) => "host",
+        rung => rung,
+    }
 }
 
 /// Who should hear whom.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::cell::{self, Outcome};
+use crate::cell::{self, Outcome, Pair};
 use crate::nat::Kind;
 use crate::predict::Way;
 use crate::report::{percentile, say};
@@ -13,7 +13,7 @@ use crate::wire::Quality;
 use crate::world::Programs;
 
 pub(crate) struct Plan {
-    pub(crate) pairs: Vec<(Kind, Kind)>,
+    pub(crate) pairs: Vec<Pair>,
     pub(crate) times: usize,
     pub(crate) jobs: usize,
     pub(crate) quality: Option<Quality>,
@@ -24,18 +24,18 @@ pub(crate) struct Plan {
 /// True if every call reached what was predicted.
 pub(crate) fn run(programs: &Programs, plan: &Plan) -> bool {
     let start = Instant::now();
-    let calls: Vec<(Kind, Kind)> =
+    let calls: Vec<Pair> =
         plan.pairs.iter().flat_map(|pair| std::iter::repeat_n(*pair, plan.times)).collect();
-    let outcomes: Vec<(Kind, Kind, Outcome)> = each(&calls, plan.jobs, |(a, b)| {
-        let outcome = cell::run(programs, *a, *b, plan.quality);
-        tell(*a, *b, &outcome);
-        (*a, *b, outcome)
+    let outcomes: Vec<(Pair, Outcome)> = each(&calls, plan.jobs, |pair| {
+        let outcome = cell::run(programs, *pair, plan.quality);
+        tell(*pair, &outcome);
+        (*pair, outcome)
     });
     if plan.table {
         table(&outcomes);
     }
     summary(&outcomes);
-    let bad = outcomes.iter().filter(|(_, _, outcome)| !outcome.fits()).count();
+    let bad = outcomes.iter().filter(|(_, outcome)| !outcome.fits()).count();
     say(&format!(
         "{} calls in {:.0} s; {bad} differ from the prediction.",
         outcomes.len(),
@@ -65,14 +65,13 @@ pub(crate) fn each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T)
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn tell(a: Kind, b: Kind, outcome: &Outcome) {
+fn tell(pair: Pair, outcome: &Outcome) {
     let ms = |value: Option<u64>| value.map_or("-".to_owned(), |ms| format!("{ms} ms"));
     let mark = if outcome.fits() { "ok " } else { "NOT" };
     let rungs = outcome.rungs.clone().map(|rung| rung.unwrap_or("none".to_owned()));
     let mut line = format!(
-        "{mark} {:>8} - {:<8} predicted {:<10} reached {:<6}/{:<6} voice {:>8}, settled {:>8}",
-        a.name(),
-        b.name(),
+        "{mark} {:<17} predicted {:<10} reached {:<6}/{:<6} voice {:>8}, settled {:>8}",
+        pair.to_string(),
         outcome.predicted,
         rungs[0],
         rungs[1],
@@ -86,10 +85,10 @@ fn tell(a: Kind, b: Kind, outcome: &Outcome) {
 }
 
 /// Creators down, joiners across; an exclamation mark where the prediction differs.
-fn table(outcomes: &[(Kind, Kind, Outcome)]) {
+fn table(outcomes: &[(Pair, Outcome)]) {
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| outcomes.iter().any(|(a, b, _)| a == kind || b == kind))
+        .filter(|kind| outcomes.iter().any(|(pair, _)| matches!(pair, Pair::Apart(a, _) if a == kind)))
         .collect();
     let mut header = String::from("\n| creator \\ joiner |");
     kinds.iter().for_each(|kind| header += &format!(" {} |", kind.name()));
@@ -99,7 +98,7 @@ fn table(outcomes: &[(Kind, Kind, Outcome)]) {
         let mut line = format!("| {} |", a.name());
         for b in &kinds {
             let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-            for (_, _, outcome) in outcomes.iter().filter(|(x, y, _)| x == a && y == b) {
+            for (_, outcome) in outcomes.iter().filter(|(pair, _)| *pair == Pair::Apart(*a, *b)) {
                 let voice = if outcome.voice.is_some() { "" } else { " (mute)" };
                 let mark = if outcome.fits() { "" } else { "!" };
                 *reached.entry(format!("{}{voice}{mark}", outcome.reached())).or_default() += 1;
@@ -118,7 +117,7 @@ fn table(outcomes: &[(Kind, Kind, Outcome)]) {
     }
 }
 
-fn summary(outcomes: &[(Kind, Kind, Outcome)]) {
+fn summary(outcomes: &[(Pair, Outcome)]) {
     say(
         "\n| predicted | calls | voice both ways | as predicted | first voice p50 / p95 / worst, ms | that rung p50 / p95 / worst, ms |",
     );
@@ -134,7 +133,7 @@ fn summary(outcomes: &[(Kind, Kind, Outcome)]) {
     for way in ways {
         let these: Vec<&Outcome> = outcomes
             .iter()
-            .map(|(_, _, outcome)| outcome)
+            .map(|(_, outcome)| outcome)
             .filter(|outcome| way.is_none_or(|way| outcome.predicted == way))
             .collect();
         if these.is_empty() {

@@ -75,7 +75,7 @@ fn measure(kind: Kind) -> Result<Option<Seen>> {
 fn filtering(world: &World, seat: &crate::world::Seat) -> Result<Dependence> {
     let called = SocketAddr::new(server(1, true), 5_003);
     let [same_address, stranger] =
-        [(1, 5_004), (3, 5_004)].map(|(n, port)| SocketAddr::new(server(n, true), port));
+        [(1, 5_004), (2, 5_004)].map(|(n, port)| SocketAddr::new(server(n, true), port));
     let (ready, bound) = std::sync::mpsc::channel();
     let answers = world.servers.thread(move || -> Result<()> {
         let sockets = [called, same_address, stranger].map(UdpSocket::bind);

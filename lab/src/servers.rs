@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::world::{Killed, World, server};
 
-/// `voicechat-signaling` and a relay on all addresses of their machine, and a second relay elsewhere: two places that
-/// tell friends how they are seen.
+/// `voicechat-signaling` and a relay on one machine, a second relay elsewhere: two places that tell friends how they are
+/// seen.
 pub(crate) struct Servers {
     signaling: Option<Killed>,
     relays: [Option<Killed>; 2],
@@ -28,11 +28,18 @@ impl Servers {
     pub(crate) fn start_signaling(&mut self, world: &World) -> Result<()> {
         let work = world.work.path();
         let mut command = world.servers.command(world.programs.path("voicechat-signaling"));
-        command.args(["--listen", &format!("[::]:{PORT}")]).arg("--key-file").arg(work.join("signaling.key"));
+        command.args(["--listen", &format!("[::]:{PORT}"), "--also", "443"]);
+        command.arg("--key-file").arg(work.join("signaling.key"));
         // The host that signaling is reached at: the same relay for IPv4 and for IPv6.
-        command.args(["--relay", &format!("0.0.0.0:{PORT}")]);
-        command.arg("--relay-key-file").arg(work.join("relay0.key"));
-        command.args(["--probe", &format!("{}:{SECOND}", server(3, true))]);
+        let elsewhere = server(3, true);
+        let relays = [
+            (0, format!("0.0.0.0:{FIRST}")),
+            (1, format!("{elsewhere}:{PORT}")),
+            (1, format!("{elsewhere}:443")),
+        ];
+        for (n, addr) in relays {
+            command.args(["--relay", &addr]).arg("--relay-key-file").arg(work.join(format!("relay{n}.key")));
+        }
         let (program, line) = started(&mut command)?;
         self.signaling = Some(program);
         let (_, key) = line.split_once('#').with_context(|| format!("signaling said `{line}`"))?;
@@ -41,9 +48,12 @@ impl Servers {
     }
 
     pub(crate) fn start_relay(&mut self, world: &World, n: u8) -> Result<()> {
-        let mut command = world.servers.command(world.programs.path("voicechat-relay"));
-        let listen = if n == 0 { format!("[::]:{PORT}") } else { format!("{}:{SECOND}", server(3, true)) };
-        command.args(["--listen", &listen]);
+        let (ns, port) = if n == 0 { (&world.servers, FIRST) } else { (&world.elsewhere, PORT) };
+        let mut command = ns.command(world.programs.path("voicechat-relay"));
+        command.args(["--listen", &format!("[::]:{port}")]);
+        if n > 0 {
+            command.args(["--also", "443"]);
+        }
         command.arg("--key-file").arg(world.work.path().join(format!("relay{n}.key")));
         self.relays[usize::from(n)] = Some(started(&mut command)?.0);
         Ok(())
@@ -80,5 +90,5 @@ fn started(command: &mut Command) -> Result<(Killed, String)> {
 }
 
 const PORT: u16 = 47_700;
-/// The first relay has the usual one on all addresses.
-const SECOND: u16 = 47_701;
+/// Of the relay beside signaling, which has the usual one.
+const FIRST: u16 = 47_701;

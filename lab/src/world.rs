@@ -15,21 +15,23 @@ use crate::wire::{Quality, Wire};
 #[derive(Clone)]
 pub(crate) struct Programs {
     dir: PathBuf,
+    /// Where to put what they said in calls that went wrong.
+    keep: Option<PathBuf>,
 }
 
 impl Programs {
-    pub(crate) fn in_dir(dir: &Path) -> Result<Self> {
+    pub(crate) fn in_dir(dir: &Path, keep: Option<PathBuf>) -> Result<Self> {
         let dir = dir.canonicalize().with_context(|| format!("{} is no directory", dir.display()))?;
         for name in ["voicechat", "voicechat-signaling", "voicechat-relay"] {
             let path = dir.join(name);
             anyhow::ensure!(path.is_file(), "{} is missing: build it first", path.display());
         }
-        Ok(Self { dir })
+        Ok(Self { dir, keep })
     }
 
     /// For work that runs none.
     pub(crate) fn none() -> Self {
-        Self { dir: PathBuf::new() }
+        Self { dir: PathBuf::new(), keep: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -39,11 +41,13 @@ impl Programs {
 
 pub(crate) struct World {
     pub(crate) programs: Programs,
-    /// Homes, keys and logs of everybody.
+    /// Homes, keys and logs of everybody; in memory, and gone with the cage.
     pub(crate) work: tempfile::TempDir,
     tag: u32,
     pub(crate) internet: Ns,
     pub(crate) servers: Ns,
+    /// A second machine for servers, elsewhere.
+    pub(crate) elsewhere: Ns,
     sites: AtomicU32,
 }
 
@@ -77,24 +81,39 @@ impl World {
              ip addr add {GATEWAY}/64 dev br0
              echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
         ))?;
-        let servers = Ns::new(format!("w{tag}-servers"))?;
         let world = Self {
             programs: programs.clone(),
-            work: tempfile::Builder::new().prefix("voicechat-lab-").tempdir()?,
+            work: tempfile::tempdir_in("/run")?,
             tag,
             internet,
-            servers,
+            servers: Ns::new(format!("w{tag}-servers"))?,
+            elsewhere: Ns::new(format!("w{tag}-elsewhere"))?,
             sites: AtomicU32::new(0),
         };
-        world.plug(&world.servers, "eth0", "servers")?;
-        let mut script = String::from("ip link set eth0 up\n");
-        for n in 1..=3 {
-            script += &format!("ip addr add {}/16 dev eth0\n", server_v4(n));
+        for (ns, port, addresses) in
+            [(&world.servers, "servers", 1..=2), (&world.elsewhere, "elsewhere", 3..=3)]
+        {
+            world.plug(ns, "eth0", port)?;
+            let mut script = String::from("ip link set eth0 up\n");
+            for n in addresses.clone() {
+                script += &format!("ip addr add {}/16 dev eth0\n", server_v4(n));
+            }
+            // One only: a program that listens on all addresses answers from any of them.
+            script += &format!("ip addr add {}/64 dev eth0\n", server_v6(*addresses.start()));
+            ns.sh(&(script + &format!("ip route add default via {GATEWAY}\n")))?;
         }
-        // One only: a program that listens on all addresses answers from any of them.
-        script += &format!("ip addr add {}/64 dev eth0\n", server_v6());
-        world.servers.sh(&(script + &format!("ip route add default via {GATEWAY}\n")))?;
         Ok(world)
+    }
+
+    /// Copies everybody's logs to where the user wants them.
+    pub(crate) fn keep(&self, name: &str) -> Result<()> {
+        let Some(keep) = &self.programs.keep else { return Ok(()) };
+        let to = keep.join(format!("{}-{name}", self.tag));
+        std::fs::create_dir_all(&to)?;
+        let copied =
+            std::process::Command::new("cp").arg("-r").arg(self.work.path().join(".")).arg(&to).status()?;
+        anyhow::ensure!(copied.success(), "{} cannot be written", to.display());
+        Ok(())
     }
 
     /// A new household whose friends are connected like this.
@@ -334,17 +353,17 @@ impl Drop for Killed {
     }
 }
 
-/// The servers' `n`-th address, or their only IPv6 one.
+/// The `n`-th address of servers: 1 and 2 are one machine's, which has only one of IPv6; 3 is elsewhere.
 pub(crate) fn server(n: u8, v4: bool) -> IpAddr {
-    if v4 { server_v4(n).into() } else { server_v6().into() }
+    if v4 { server_v4(n).into() } else { server_v6(n).into() }
 }
 
 fn server_v4(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(11, 0, 0, n)
 }
 
-fn server_v6() -> Ipv6Addr {
-    Ipv6Addr::new(0x2a11, 0, 0, 0, 0, 0, 1, 1)
+fn server_v6(n: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2a11, 0, 0, 0, 0, 0, 1, n.into())
 }
 
 /// A cable from `eth` of one namespace to a port of the other's bridge. Checksums are made where packets are, for

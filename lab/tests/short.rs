@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,4 +32,25 @@ fn build_if_absent(dir: &Path) {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     assert!(command.current_dir(workspace).status().unwrap().success());
+}
+
+#[test]
+fn a_killed_lab_takes_everything_with_it() {
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .arg("kinds")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(lab.stdout.take().unwrap());
+    let mut line = String::new();
+    // Nothing is said where it cannot run.
+    if said.read_line(&mut line).unwrap() > 0 {
+        lab.kill().unwrap();
+    }
+    lab.wait().unwrap();
+    // This ends when the last process that inherited the pipe has ended.
+    said.read_to_string(&mut line).unwrap();
+    assert!(!line.contains("only443"), "it was killed too late to show anything");
 }
