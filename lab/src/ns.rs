@@ -21,8 +21,13 @@ impl Ns {
             bail!("namespace {name} cannot be made");
         }
         let ns = Self { name };
-        // Addresses are ours alone: no need to ask whether somebody has them.
+        // Bridges are cables: rules about routing are not about them. Addresses are ours alone: no need to ask whether
+        // somebody has them.
         ns.sh("ip link set lo up
+             for calls in iptables ip6tables; do
+               switch=/proc/sys/net/bridge/bridge-nf-call-$calls
+               if [ -e $switch ]; then echo 0 > $switch; fi
+             done
              echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
              echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad")?;
         Ok(ns)
