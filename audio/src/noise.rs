@@ -74,6 +74,6 @@ const DRY: f32 = 0.05;
 /// A voice of usual loudness in front of a usual microphone, in dBFS.
 const USUAL_SPEECH: f32 = -24.0;
 /// In dB between voice and room. Below this the network gains quality, above it only harms; see docs/SOUND.md.
-const NOISY: f32 = 22.0;
+const NOISY: f32 = 26.0;
 /// Somewhat more, so that it does not come and go.
-const CLEAN: f32 = 27.0;
+const CLEAN: f32 = 30.0;

@@ -52,6 +52,14 @@ impl Output {
         Ok(Output { frame, drain })
     }
 
+    /// What the sound system calls the loudspeaker.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match &self.drain {
+            Drain::Speaker { device, .. } => device.id(),
+            Drain::Null { .. } | Drain::Wav { .. } => None,
+        }
+    }
+
     /// Stops or resumes a device.
     pub(crate) fn rest(&mut self, rest: bool) {
         if let Drain::Speaker { device, .. } = &mut self.drain {

@@ -19,6 +19,7 @@ pub(crate) struct Watch {
     spoken: Duration,
     told_muted: Option<Duration>,
     echoed: bool,
+    monitored: bool,
 }
 
 impl Watch {
@@ -59,6 +60,12 @@ impl Watch {
         }
         self.told_muted = Some(now);
         Some(Trouble::TalkingWhileMuted)
+    }
+
+    /// Whether it hears what goes to the loudspeaker, by a wire.
+    pub(crate) fn monitors(&mut self, monitors: bool) -> Option<Trouble> {
+        let before = std::mem::replace(&mut self.monitored, monitors);
+        (monitors && !before).then_some(Trouble::InputIsMonitor)
     }
 
     /// Whether the friends hear themselves from here.

@@ -75,6 +75,7 @@ impl Worker {
         let next = now + PUBLISH_EVERY;
         if now >= self.published + PUBLISH_EVERY || deadline.is_none_or(|deadline| deadline > next) {
             self.published = now;
+            self.input.mind_monitor(self.output.id(), &mut self.sink);
             let mut published = self.shared.published();
             published.friends = self.playback.stats();
             published.capture = self.input.stats();

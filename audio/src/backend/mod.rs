@@ -31,6 +31,10 @@ pub(crate) trait Native: Sized {
     fn is_lost(&self) -> bool;
     /// Stops or resumes the device.
     fn rest(&mut self, rest: bool);
+    /// What the sound system calls it; `None` where a loudspeaker's sound cannot be chosen as a microphone.
+    fn id(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A device by its name, or the default one; opened again and again while it is away.
@@ -58,6 +62,13 @@ impl<T: Native> Device<T> {
     pub(crate) fn open(name: Option<String>, frame: FrameLen) -> Result<Device<T>, Error> {
         let state = State::Open(T::open(name.as_deref(), frame, std::thread::current())?);
         Ok(Device { name, frame, state, resting: false })
+    }
+
+    pub(crate) fn id(&self) -> Option<&str> {
+        match &self.state {
+            State::Open(device) => device.id(),
+            State::Lost { .. } => None,
+        }
     }
 
     pub(crate) fn get(&mut self) -> Option<&mut T> {

@@ -42,6 +42,7 @@ struct Link {
 
 struct Stream {
     direction: Direction,
+    id: String,
     channel: u32,
     version: u16,
     socket: Socket,
@@ -64,7 +65,7 @@ impl Native for Mic {
         let params = RecordStreamParams {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
-            source_name: Some(source),
+            source_name: Some(source.clone()),
             buffer_attr: BufferAttr {
                 max_length: u32::MAX,
                 fragment_size: (frame.samples() * BYTES) as u32,
@@ -77,7 +78,8 @@ impl Native for Mic {
             session.ask(Command::CreateRecordStream(params)).map_err(|e| refused(Direction::Input, &e))?;
         let (samples, ring) = RingBuffer::new(RING);
         let sink = Recording { samples, heard: 0, piece: frame.samples(), carry: None };
-        Ok(Mic { stream: Stream::start(session, reply.channel, Direction::Input, 0, sink, worker)?, ring })
+        let stream = Stream::start(session, &source, reply.channel, Direction::Input, 0, sink, worker)?;
+        Ok(Mic { stream, ring })
     }
 
     fn is_lost(&self) -> bool {
@@ -86,6 +88,10 @@ impl Native for Mic {
 
     fn rest(&mut self, rest: bool) {
         self.stream.rest(rest);
+    }
+
+    fn id(&self) -> Option<&str> {
+        Some(&self.stream.id)
     }
 }
 
@@ -108,7 +114,7 @@ impl Native for Speaker {
         let params = PlaybackStreamParams {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
-            sink_name: Some(sink),
+            sink_name: Some(sink.clone()),
             buffer_attr: BufferAttr {
                 max_length: u32::MAX,
                 target_length: LATENCY,
@@ -123,7 +129,8 @@ impl Native for Speaker {
         let reply: protocol::CreatePlaybackStreamReply =
             session.ask(Command::CreatePlaybackStream(params)).map_err(|e| refused(Direction::Output, &e))?;
         let wanted = reply.requested_bytes;
-        let stream = Stream::start(session, reply.channel, Direction::Output, wanted, Playing, worker)?;
+        let stream =
+            Stream::start(session, &sink, reply.channel, Direction::Output, wanted, Playing, worker)?;
         Ok(Speaker { stream, message: Vec::new() })
     }
 
@@ -133,6 +140,10 @@ impl Native for Speaker {
 
     fn rest(&mut self, rest: bool) {
         self.stream.rest(rest);
+    }
+
+    fn id(&self) -> Option<&str> {
+        Some(&self.stream.id)
     }
 }
 
@@ -247,6 +258,7 @@ impl Session {
 impl Stream {
     fn start(
         session: Session,
+        id: &CStr,
         channel: u32,
         direction: Direction,
         wanted: u32,
@@ -262,7 +274,8 @@ impl Stream {
             .name(format!("pulse {direction}"))
             .spawn(move || reading.run())
             .map_err(Error::Thread)?;
-        Ok(Stream { direction, channel, version, socket, link, reader: Some(reader), resting: false })
+        let id = id.to_string_lossy().into_owned();
+        Ok(Stream { direction, id, channel, version, socket, link, reader: Some(reader), resting: false })
     }
 
     fn rest(&mut self, cork: bool) {
