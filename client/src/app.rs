@@ -10,7 +10,9 @@ use relay::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use vc_core::crypto::keys::Rng;
-use vc_core::io::{Command, Ended, Event, Hop, Input, Output, PeerState, SignalIn, SignalOut, Socket, Time};
+use vc_core::io::{
+    Command, Denial, Ended, Event, Hop, Input, Output, PeerState, SignalIn, SignalOut, Socket, Time,
+};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
@@ -59,6 +61,9 @@ struct App<'a> {
     server_is_here: bool,
     muted: bool,
     deafened: bool,
+    push_to_talk: bool,
+    /// Why the room did not do what was ordered last.
+    denied: Option<Denial>,
     /// How others get in, as last said.
     invite: Option<Note>,
     /// When a voice last moved a level.
@@ -110,6 +115,8 @@ impl<'a> App<'a> {
             server_is_here,
             muted,
             deafened: false,
+            push_to_talk: false,
+            denied: None,
             invite: None,
             lively: None,
             glanced: Instant::now(),
@@ -350,6 +357,7 @@ impl<'a> App<'a> {
             // What is said of us to programs, who did it, carries our name like any other.
             Event::Entered { me } => drop(self.names.insert(*me, self.plan.room.name.clone())),
             Event::Left { id, .. } => self.plan.sound.forget(*id),
+            Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(_)
             | Event::Moved { .. }
@@ -361,7 +369,6 @@ impl<'a> App<'a> {
             | Event::Door { .. }
             | Event::NewCode { .. }
             | Event::CheckChanged
-            | Event::Denied(_)
             | Event::Unreachable { .. }
             | Event::WrongCode { .. }
             | Event::Locked
@@ -411,6 +418,7 @@ impl<'a> App<'a> {
         let mut stats = self.counts.stats(&self.room, &self.plan.sound);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
+        stats.push_to_talk = self.push_to_talk;
         stats.drops.unsent = self.sockets.unsent;
         stats
     }

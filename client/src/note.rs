@@ -103,6 +103,9 @@ pub(crate) enum Note {
     Peers {
         peers: Vec<PeerStats>,
     },
+    Verify {
+        words: [&'static str; 5],
+    },
     Devices {
         inputs: Vec<Device>,
         outputs: Vec<Device>,
@@ -198,6 +201,7 @@ pub(crate) struct Stats {
     pub(crate) talking: bool,
     pub(crate) muted: bool,
     pub(crate) deafened: bool,
+    pub(crate) push_to_talk: bool,
     pub(crate) peers: Vec<PeerStats>,
     pub(crate) drops: Drops,
 }
@@ -348,6 +352,7 @@ pub(crate) mod tests {
             Note::Stats(Stats { peers, ..Stats::default() }),
             Note::Answer { order: Some("mute"), done: true, message: text() },
             Note::Peers { peers: vec![PeerStats::default()] },
+            Note::Verify { words: ["abandon"; 5] },
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
             Note::Notice { message: text() },
             Note::Trouble { message: text() },
@@ -385,6 +390,7 @@ pub(crate) mod tests {
             | Note::Stats(_)
             | Note::Answer { .. }
             | Note::Peers { .. }
+            | Note::Verify { .. }
             | Note::Devices { .. }
             | Note::Notice { .. }
             | Note::Trouble { .. }

@@ -14,10 +14,32 @@ pub(crate) enum Order {
     Stats,
     Mute(Switch),
     Deafen(Switch),
+    Talk(TalkKey),
+    /// Of one friend, in percent of what was sent.
+    Volume {
+        friend: String,
+        percent: u16,
+    },
+    Noise(audio::Switch),
+    Echo(audio::Switch),
+    /// Of the own voice.
+    Level(bool),
     Devices,
     Invite,
+    NewInvite,
     Copy,
+    Verify,
+    Lock(bool),
+    Kick(String),
+    Name(String),
     Quit,
+}
+
+/// Push-to-talk, and its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TalkKey {
+    Wanted(bool),
+    Down(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +88,12 @@ pub(crate) struct Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     Nothing,
+    Friend,
+    FriendAndPercent,
+    OneOf(&'static [&'static str]),
+    /// One of these, or nothing.
+    Perhaps(&'static [&'static str]),
+    NewName,
 }
 
 impl Order {
@@ -99,32 +127,111 @@ impl Order {
 
 impl Word {
     fn order(&self, rest: &str) -> Result<Order, String> {
-        let name = self.name;
-        if self.takes == Takes::Nothing && !rest.is_empty() {
-            return Err(format!("/{name} takes nothing after it: type /{name} alone."));
-        }
-        Ok(match name {
+        self.check(rest)?;
+        let text = || rest.to_owned();
+        Ok(match self.name {
             "peers" => Order::Peers,
             "mute" => Order::Mute(Switch::On),
             "unmute" => Order::Mute(Switch::Off),
             "toggle" => Order::Mute(Switch::Toggle),
             "deafen" => Order::Deafen(Switch::On),
             "undeafen" => Order::Deafen(Switch::Off),
+            "ptt" => Order::Talk(match rest {
+                "down" | "up" => TalkKey::Down(rest == "down"),
+                _ => TalkKey::Wanted(rest == "on"),
+            }),
+            "volume" => {
+                let (friend, percent) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
+                let percent =
+                    percent.trim_end_matches('%').parse().ok().filter(|percent| *percent <= LOUDEST);
+                let percent = percent.ok_or_else(|| self.wants())?;
+                Order::Volume { friend: friend.trim().to_owned(), percent }
+            }
+            "noise" => Order::Noise(stage(rest)),
+            "echo" => Order::Echo(stage(rest)),
+            "level" => Order::Level(rest == "on"),
             "devices" => Order::Devices,
+            "invite" if rest == "new" => Order::NewInvite,
             "invite" => Order::Invite,
             "copy" => Order::Copy,
+            "verify" => Order::Verify,
+            "lock" => Order::Lock(true),
+            "unlock" => Order::Lock(false),
+            "kick" => Order::Kick(text()),
+            "name" => Order::Name(text()),
             "stats" => Order::Stats,
             "quit" => Order::Quit,
             _ => Order::Help,
         })
     }
 
-    /// As it is typed.
-    pub(crate) fn usage(&self) -> String {
+    /// Whether something of the right form follows.
+    fn check(&self, rest: &str) -> Result<(), String> {
+        let fits = match self.takes {
+            Takes::Nothing if !rest.is_empty() => {
+                return Err(format!("/{0} takes nothing after it: type /{0} alone.", self.name));
+            }
+            Takes::Nothing => true,
+            Takes::Friend | Takes::FriendAndPercent | Takes::NewName => !rest.is_empty(),
+            Takes::OneOf(choices) => choices.contains(&rest),
+            Takes::Perhaps(choices) => rest.is_empty() || choices.contains(&rest),
+        };
+        if fits { Ok(()) } else { Err(self.wants()) }
+    }
+
+    fn wants(&self) -> String {
         match self.takes {
-            Takes::Nothing => format!("/{}", self.name),
+            Takes::FriendAndPercent => {
+                format!("It is {}: 100 as sent, 0 not at all, at most {LOUDEST}.", self.usage())
+            }
+            _ => format!("It is {}.", self.usage()),
         }
     }
+
+    /// As it is typed.
+    pub(crate) fn usage(&self) -> String {
+        let name = self.name;
+        match self.takes {
+            Takes::Nothing => format!("/{name}"),
+            Takes::Friend => format!("/{name} FRIEND"),
+            Takes::FriendAndPercent => format!("/{name} FRIEND PERCENT"),
+            Takes::OneOf(choices) => format!("/{name} {}", choices.join("|")),
+            Takes::Perhaps(choices) => format!("/{name} [{}]", choices.join("|")),
+            Takes::NewName => format!("/{name} NAME"),
+        }
+    }
+}
+
+/// When a stage of the capture chain is to work.
+fn stage(word: &str) -> audio::Switch {
+    match word {
+        "on" => audio::Switch::On,
+        "off" => audio::Switch::Off,
+        _ => audio::Switch::Auto,
+    }
+}
+
+/// Which of the friends is meant: the whole name, or a beginning that only one of them has, in any case.
+pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a String, String> {
+    let low = typed.to_lowercase();
+    if let Some(name) = names.iter().find(|name| name.to_lowercase() == low) {
+        return Ok(name);
+    }
+    let begins: Vec<&String> = names.iter().filter(|name| name.to_lowercase().starts_with(&low)).collect();
+    match begins.as_slice() {
+        [one] => return Ok(one),
+        [] => {}
+        several => {
+            let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+            return Err(format!("That could be {}. Type more of the name.", several.join(" or ")));
+        }
+    }
+    let shown = text::name(typed);
+    Err(match nearest(typed, names.iter().map(String::as_str)) {
+        Some(near) => format!("Nobody here is called {shown}. Did you mean {near}?"),
+        None if names.is_empty() => "Nobody else is here yet.".to_owned(),
+        None => format!("Nobody here is called {shown}. Here are {}.", names.join(", ")),
+    })
 }
 
 /// The answer to `/help`.
@@ -145,9 +252,21 @@ pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<Strin
         let words = WORDS.iter().filter(|word| word.name.starts_with(command));
         return (0, words.map(|word| format!("/{} ", word.name)).collect());
     }
-    let order = before.strip_prefix('/').and_then(|rest| rest.split_whitespace().next());
-    if order.is_some() && !before.starts_with("//") {
-        return (start, Vec::new());
+    let order = before.strip_prefix('/').filter(|rest| !rest.starts_with('/'));
+    if let Some((name, rest)) = order.and_then(|order| order.split_once(char::is_whitespace)) {
+        let takes = WORDS.iter().find(|word| word.name == name).map(|word| word.takes);
+        return match takes {
+            Some(Takes::OneOf(choices) | Takes::Perhaps(choices)) => (
+                start,
+                choices.iter().filter(|choice| choice.starts_with(typed)).map(|c| format!("{c} ")).collect(),
+            ),
+            Some(Takes::Friend | Takes::FriendAndPercent) => {
+                let begins = |name: &&String| name.to_lowercase().starts_with(&rest.to_lowercase());
+                let names = friends.iter().filter(begins).map(|name| format!("{name} "));
+                (before.len() - rest.len(), names.collect())
+            }
+            Some(Takes::Nothing | Takes::NewName) | None => (start, Vec::new()),
+        };
     }
     let typed = typed.to_lowercase();
     let names = friends.iter().filter(|name| !typed.is_empty() && name.to_lowercase().starts_with(&typed));
@@ -186,16 +305,31 @@ const fn word(name: &'static str, takes: Takes, does: &'static str) -> Word {
     Word { name, takes, does }
 }
 
-pub(crate) const WORDS: [Word; 12] = [
+const ON_OFF: &[&str] = &["on", "off"];
+const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
+/// As loud as the sound engine goes: four times.
+const LOUDEST: u16 = 400;
+
+pub(crate) const WORDS: [Word; 22] = [
     word("peers", Takes::Nothing, "who is here, and by which path"),
     word("mute", Takes::Nothing, "your microphone off"),
     word("unmute", Takes::Nothing, "your microphone on"),
     word("toggle", Takes::Nothing, "your microphone on or off"),
     word("deafen", Takes::Nothing, "hear nobody"),
     word("undeafen", Takes::Nothing, "hear again"),
+    word("ptt", Takes::OneOf(&["on", "off", "down", "up"]), "push-to-talk, and its key"),
+    word("volume", Takes::FriendAndPercent, "how loud you hear a friend"),
+    word("noise", Takes::OneOf(ON_OFF_AUTO), "noise suppression"),
+    word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
+    word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
-    word("invite", Takes::Nothing, "how friends get in"),
+    word("invite", Takes::Perhaps(&["new"]), "how friends get in; a new code"),
     word("copy", Takes::Nothing, "the invite to the clipboard"),
+    word("verify", Takes::Nothing, "five words to compare aloud"),
+    word("lock", Takes::Nothing, "let nobody in"),
+    word("unlock", Takes::Nothing, "let friends in again"),
+    word("kick", Takes::Friend, "remove a friend for good"),
+    word("name", Takes::NewName, "what you are called"),
     word("stats", Takes::Nothing, "numbers of sound and network"),
     word("help", Takes::Nothing, "this list"),
     word("quit", Takes::Nothing, "leave (so does Ctrl-C)"),
@@ -233,11 +367,43 @@ mod tests {
     fn every_word_orders_something_of_its_own_and_is_in_the_help() {
         let mut orders: Vec<Order> = Vec::new();
         for word in &WORDS {
-            let order = Order::words(word.name).unwrap();
-            assert!(!orders.contains(&order), "{}", word.name);
-            assert!(help().contains(&format!("\n  /{} ", word.name)), "{}", word.name);
-            orders.push(order);
+            let endings: &[&str] = match word.takes {
+                Takes::Nothing => &[""],
+                Takes::Friend | Takes::NewName => &["Bob the 2nd"],
+                Takes::FriendAndPercent => &["Bob the 2nd 80 %", "Bob 0"],
+                Takes::OneOf(choices) | Takes::Perhaps(choices) => choices,
+            };
+            for ending in endings.iter().map(|ending| ending.replace(" %", "%")) {
+                let order = Order::words(&format!("{} {ending}", word.name)).unwrap();
+                assert!(!orders.contains(&order), "{} {ending}", word.name);
+                orders.push(order);
+            }
+            assert!(help().contains(&format!("\n  {} ", word.usage())), "{}", word.name);
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_word_is_answered_with_its_use() {
+        assert_eq!(refused("/kick"), "It is /kick FRIEND.");
+        assert_eq!(refused("/noise loud"), "It is /noise on|off|auto.");
+        let volume = "It is /volume FRIEND PERCENT: 100 as sent, 0 not at all, at most 400.";
+        for wrong in ["/volume", "/volume Bob", "/volume Bob loud", "/volume Bob 401", "/volume Bob -1"] {
+            assert_eq!(refused(wrong), volume, "{wrong}");
+        }
+        let order = Order::Volume { friend: "Bob the 2nd".into(), percent: 80 };
+        assert_eq!(Order::line("/volume Bob the 2nd 80").unwrap(), Ok(order));
+    }
+
+    #[test]
+    fn a_friend_is_named_whole_or_by_a_beginning_that_is_nobody_elses() {
+        let names = ["Bob".to_owned(), "Bobby".to_owned(), "Çem".to_owned()];
+        assert_eq!(meant_friend("bob", &names).unwrap(), "Bob");
+        assert_eq!(meant_friend("bobb", &names).unwrap(), "Bobby");
+        assert_eq!(meant_friend("ç", &names).unwrap(), "Çem");
+        assert!(meant_friend("b", &names).unwrap_err().contains("Bob or Bobby"));
+        assert!(meant_friend("Boby", &names).unwrap_err().contains("Did you mean Bob"));
+        assert!(meant_friend("xyz", &names).unwrap_err().contains("Here are Bob, Bobby"));
+        assert!(meant_friend("x", &[]).unwrap_err().contains("Nobody else"));
     }
 
     #[test]
@@ -249,6 +415,8 @@ mod tests {
         assert_eq!(complete("hi b"), (3, vec!["Bob ".to_owned(), "Barbara ".to_owned()]));
         assert_eq!(complete("hi "), (3, vec![]));
         assert_eq!(complete("/quit b"), (6, vec![]));
+        assert_eq!(complete("/volume ba"), (8, vec!["Barbara ".to_owned()]));
+        assert_eq!(complete("/noise a"), (7, vec!["auto ".to_owned()]));
     }
 
     #[test]

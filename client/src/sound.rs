@@ -110,6 +110,41 @@ impl Sound {
         }
     }
 
+    pub(crate) fn set_deafened(&self, deafened: bool) {
+        self.ask(|engine| engine.set_deafened(deafened));
+    }
+
+    pub(crate) fn set_push_to_talk(&self, by_key: bool) {
+        self.ask(|engine| engine.set_push_to_talk(by_key));
+    }
+
+    pub(crate) fn set_talk_key(&self, down: bool) {
+        self.ask(|engine| engine.set_talk_key(down));
+    }
+
+    pub(crate) fn set_noise(&self, when: audio::Switch) {
+        self.ask(|engine| engine.set_noise(when));
+    }
+
+    pub(crate) fn set_echo(&self, when: audio::Switch) {
+        self.ask(|engine| engine.set_echo(when));
+    }
+
+    pub(crate) fn set_level(&self, on: bool) {
+        self.ask(|engine| engine.set_level(on));
+    }
+
+    pub(crate) fn set_volume(&self, friend: MemberId, percent: u16) {
+        self.ask(|engine| engine.set_volume(friend.as_u64(), percent));
+    }
+
+
+    fn ask(&self, ask: impl FnOnce(&Engine)) {
+        if let Some(engine) = &self.engine {
+            ask(engine);
+        }
+    }
+
     pub(crate) fn set_alone(&mut self, alone: bool) {
         if alone != self.alone {
             self.alone = alone;

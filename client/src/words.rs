@@ -61,6 +61,13 @@ impl Words {
                 return Some(Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss)));
             }
             Note::Peers { peers } => return Some(Self::Block(people(peers))),
+            Note::Verify { words } => {
+                return Some(Self::Aside(format!(
+                    "Room check: {}. Read it aloud: whoever talks to the same friends as you has the same five words; \
+                     with other words somebody is in between.",
+                    words.join(" ")
+                )));
+            }
             Note::Devices { inputs, outputs } => return Some(Self::Block(devices(inputs, outputs))),
             Note::Stats(stats) => return Some(Self::Block(numbers(stats))),
             Note::Entered { .. } => "You are in. Just type to chat, /help lists the commands.".to_owned(),

@@ -1,11 +1,13 @@
 //! What each order does. Whoever gave it gets one answer: the input line and stdin read it on the screen.
 
-use vc_core::io::{Command, Input};
+use vc_core::io::{Command, Denial, Input};
+use vc_core::protocol::member::MemberId;
+use vc_core::protocol::text;
 
 use super::App;
 use crate::clipboard;
-use crate::note::Note;
-use crate::order::{self, Answer, Order, Refusal, Switch};
+use crate::note::{self, Note};
+use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey};
 use crate::ui::Ui;
 
 /// Takes the answer to where it was asked for.
@@ -30,6 +32,29 @@ impl App<'_> {
             Order::Stats => Ok(Note::Stats(self.stats())),
             Order::Mute(switch) => self.order_mute(switch),
             Order::Deafen(switch) => self.order_deafen(switch),
+            Order::Talk(key) => Ok(self.order_talk(key)),
+            Order::Volume { friend, percent } => self.order_volume(&friend, percent),
+            Order::Noise(when) => {
+                self.plan.sound.set_noise(when);
+                done("noise", format!("Noise suppression: {}.", stage(when)))
+            }
+            Order::Echo(when) => {
+                self.plan.sound.set_echo(when);
+                done("echo", format!("Echo cancellation: {}.", stage(when)))
+            }
+            Order::Level(on) => {
+                self.plan.sound.set_level(on);
+                let on = if on { "evened out" } else { "sent as it is" };
+                done("level", format!("Your voice is {on}."))
+            }
+            Order::NewInvite => self.order_new_invite(),
+            Order::Verify => match self.room.verify() {
+                Some(words) => Ok(Note::Verify { words }),
+                None => Err(refused("verify", NOT_IN)),
+            },
+            Order::Lock(locked) => self.order_lock(locked),
+            Order::Kick(friend) => self.order_kick(&friend),
+            Order::Name(name) => self.order_name(&name),
             Order::Invite => self.invite.clone().ok_or_else(|| refused("invite", NO_INVITE)),
             Order::Copy => match &self.invite {
                 Some(invite) => return self.later(reply, clipboard::put(invite, self.ui.clipboard())),
@@ -82,6 +107,7 @@ impl App<'_> {
     fn order_deafen(&mut self, switch: Switch) -> Answer {
         let deafened = switch.from(self.deafened);
         let was = std::mem::replace(&mut self.deafened, deafened);
+        self.plan.sound.set_deafened(deafened);
         self.tell(Input::Command(Command::Deafen(deafened)));
         done(
             if deafened { "deafen" } else { "undeafen" },
@@ -92,6 +118,118 @@ impl App<'_> {
                 (false, false) => "You hear everybody already.",
             },
         )
+    }
+}
+
+/// What was ordered of the others and of the sound.
+impl App<'_> {
+    fn order_talk(&mut self, key: TalkKey) -> Note {
+        let message = match key {
+            TalkKey::Wanted(true) => {
+                self.plan.sound.set_push_to_talk(true);
+                self.push_to_talk = true;
+                "Push-to-talk: you are heard between /ptt down and /ptt up, best bound to a key of the desktop."
+            }
+            TalkKey::Wanted(false) => {
+                self.plan.sound.set_push_to_talk(false);
+                self.push_to_talk = false;
+                "You are heard whenever you speak."
+            }
+            TalkKey::Down(down) => {
+                self.plan.sound.set_talk_key(down);
+                match (self.push_to_talk, down) {
+                    (true, true) => "You are heard.",
+                    (true, false) => "You are not heard.",
+                    (false, _) => "Push-to-talk is off, so you are heard anyway; /ptt on changes that.",
+                }
+            }
+        };
+        Note::Answer { order: Some("ptt"), done: true, message: message.into() }
+    }
+
+    fn order_volume(&mut self, friend: &str, percent: u16) -> Answer {
+        let (id, name) = self.friend("volume", friend)?;
+        self.plan.sound.set_volume(id, percent);
+        done(
+            "volume",
+            match percent {
+                0 => format!("You do not hear {name} any more."),
+                percent => format!("You hear {name} at {percent} %."),
+            },
+        )
+    }
+
+    fn order_new_invite(&mut self) -> Answer {
+        if self.room.me().is_none() {
+            return Err(refused("invite", NOT_IN));
+        }
+        self.denied = None;
+        self.invite = None;
+        self.tell(Input::Command(Command::Invite));
+        match self.denied.take() {
+            Some(denial) => Err(refused("invite", denied_sentence(denial))),
+            None => done("invite", "The old code is dead; a new one is on its way."),
+        }
+    }
+
+    fn order_lock(&mut self, locked: bool) -> Answer {
+        let word = if locked { "lock" } else { "unlock" };
+        if self.room.me().is_none() {
+            return Err(refused(word, NOT_IN));
+        }
+        self.tell(Input::Command(Command::Lock(locked)));
+        done(
+            word,
+            match locked {
+                true => "The room is locked: nobody can join. /unlock opens it.",
+                false => "The room is open: the code lets friends in.",
+            },
+        )
+    }
+
+    fn order_kick(&mut self, friend: &str) -> Answer {
+        let (id, name) = self.friend("kick", friend)?;
+        self.denied = None;
+        self.tell(Input::Command(Command::Kick(id)));
+        match self.denied.take() {
+            Some(Denial::NoServer) | None => {
+                done("kick", format!("{name} is out, and the old code with them."))
+            }
+            Some(denial) => Err(refused("kick", denied_sentence(denial))),
+        }
+    }
+
+    fn order_name(&mut self, name: &str) -> Answer {
+        let name = text::name(name);
+        self.plan.room.name.clone_from(&name);
+        self.tell(Input::Command(Command::Rename(name.clone())));
+        if let Some(me) = self.room.me() {
+            self.names.insert(me, name.clone());
+        }
+        done("name", format!("You are called {name} now."))
+    }
+
+    fn friend(&self, order: &'static str, typed: &str) -> Result<(MemberId, String), Refusal> {
+        let peers = self.room.peers();
+        let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
+        let name = order::meant_friend(typed, &names).map_err(|why| refused(order, why))?;
+        let peer = peers.iter().find(|peer| peer.name == *name);
+        peer.map(|peer| (peer.id, name.clone())).ok_or_else(|| refused(order, NOT_IN))
+    }
+}
+
+fn stage(when: audio::Switch) -> &'static str {
+    match when {
+        audio::Switch::On => "on",
+        audio::Switch::Off => "off",
+        audio::Switch::Auto => "when it helps",
+    }
+}
+
+fn denied_sentence(denial: Denial) -> String {
+    match note::denied(denial) {
+        Note::Denied { message, .. } => message.to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -115,6 +253,7 @@ async fn devices() -> Answer {
     }
 }
 
+const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 const NO_INVITE: &str = "There is no code yet: the server has not named the room.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

@@ -133,7 +133,12 @@ impl View {
         let level = stats.level_dbfs.filter(|_| !stats.muted).unwrap_or(SILENCE);
         let talking = stats.talking && !stats.muted;
         let mut flags = Vec::new();
-        for (on, flag) in [(stats.muted, "muted"), (stats.deafened, "deaf"), (self.alone, "server lost")] {
+        for (on, flag) in [
+            (stats.muted, "muted"),
+            (stats.deafened, "deaf"),
+            (stats.push_to_talk, "push to talk"),
+            (self.alone, "server lost"),
+        ] {
             if on {
                 flags.push(flag);
             }
