@@ -60,6 +60,10 @@ bench: tools ## what each step costs (docs/PERFORMANCE.md)
 cost: build ## processor time and memory of a call, and the size of the program
 	scripts/cost.sh $(ARGS)
 
+.PHONY: screen-cost
+screen-cost: build ## processor time of the call screen, and the time to its prompt
+	scripts/screen_cost.py $(ARGS)
+
 .PHONY: join-time
 join-time: tools ## from the code to the first voice, in the simulator
 	$(CARGO) run --release -p sim --bin join_time
@@ -90,6 +94,11 @@ dist: tools ## what people install: an archive and, with cargo-deb, a Debian pac
 	else \
 		echo "SKIPPED: the Debian package, for cargo-deb is not installed ('cargo install cargo-deb')."; \
 	fi
+
+##@ Show
+.PHONY: picture
+picture: build test-tools ## docs/call.svg, the picture of a real call in the README
+	scripts/picture.py
 
 ##@ Set up
 .PHONY: tools

@@ -16,12 +16,13 @@ use vc_core::io::{
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
+use crate::calm::Calm;
 use crate::ctl::{Asked, Listener};
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
 use crate::lines::Typed;
 use crate::note::{self, Note};
-use crate::order::{Answer, Refusal};
+use crate::order::{Answer, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
@@ -62,6 +63,7 @@ struct App<'a> {
     muted: bool,
     deafened: bool,
     push_to_talk: bool,
+    calm: Calm,
     /// Why the room did not do what was ordered last.
     denied: Option<Denial>,
     /// How others get in, as last said.
@@ -116,6 +118,7 @@ impl<'a> App<'a> {
             muted,
             deafened: false,
             push_to_talk: false,
+            calm: Calm::default(),
             denied: None,
             invite: None,
             lively: None,
@@ -262,9 +265,7 @@ impl<'a> App<'a> {
                 self.tell(Input::Signal(SignalIn::Up { server }));
             }
             News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
-            News::Down(Fault::Key(key)) => {
-                self.stage = Stage::Over(Err(report::key_changed(&self.plan, key)))
-            }
+            News::Down(Fault::Key(_)) => self.stage = Stage::Over(Err(report::key_changed(&self.plan))),
             News::Down(fault) => {
                 tracing::debug!(?fault, "no signaling");
                 self.fault = Some(fault);
@@ -297,6 +298,7 @@ impl<'a> App<'a> {
         match typed {
             Typed::Line(line) => self.line(&line),
             Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
+            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down))),
             Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
             Typed::End if self.ui.is_person() => self.leave(),
@@ -331,6 +333,9 @@ impl<'a> App<'a> {
 
     async fn second(&mut self) {
         self.counts.seconds += 1;
+        for note in self.calm.due(self.now()) {
+            self.announce(&note);
+        }
         self.glance();
         let peers = self.room.peers();
         let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
@@ -375,19 +380,32 @@ impl<'a> App<'a> {
             | Event::Signaling { .. } => {}
         }
         if let Some(note) = report::note(&event, &self.plan, &self.names) {
-            if matches!(note, Note::Invite { .. }) {
-                self.invite = Some(note.clone());
-            }
-            match (&self.plan.entry, &note) {
-                (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(&note),
-                _ => self.ui.show(&note),
-            }
+            self.happened(event_by_me(&event, self.room.me()), note);
         }
         if let Event::Left { id, .. } = event {
             self.names.remove(&id);
             self.counts.forget(id);
         }
         self.glance();
+    }
+
+    /// Programs are told at once, people when it is worth it, and of what they did themselves not again.
+    fn happened(&mut self, own: bool, note: Note) {
+        if matches!(note, Note::Invite { .. }) {
+            self.invite = Some(note.clone());
+        }
+        self.ui.record(&note);
+        if !own && let Some(note) = self.calm.hear(self.now(), note) {
+            self.announce(&note);
+        }
+    }
+
+    fn announce(&mut self, note: &Note) {
+        match (&self.plan.entry, note) {
+            (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(note),
+            _ => self.ui.speak(note),
+        }
+        self.plan.alerts.tell(note, self.ui, &self.plan.sound);
     }
 
     fn result(&self, ended: Ended) -> Result<(), Failure> {
@@ -438,6 +456,15 @@ async fn ordered(outside: &mut Option<Listener>) -> Asked {
     match outside {
         Some(outside) => outside.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Whether it only tells what we ordered, which was answered, or what we order next.
+fn event_by_me(event: &Event, me: Option<MemberId>) -> bool {
+    match event {
+        Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == me,
+        Event::Denied(denial) => *denial != Denial::NoServer,
+        _ => false,
     }
 }
 

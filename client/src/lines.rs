@@ -13,6 +13,8 @@ pub(crate) enum Typed {
     Line(String),
     /// A line that cannot be one; the sentence says why.
     Nonsense(String),
+    /// The talk key went down or up.
+    Talk(bool),
     /// Ctrl-C where it is a key.
     Interrupt,
     /// Nothing more will be typed.

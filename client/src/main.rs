@@ -1,7 +1,9 @@
 //! `voicechat`: the command line, and the only place that chooses an exit status.
 
+mod alert;
 mod app;
 mod call;
+mod calm;
 mod cli;
 mod clipboard;
 mod config;
@@ -83,7 +85,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Echo(echo)) => {
             let mode = if echo.json { Mode::Json } else { Mode::Plain };
-            within(mode, async |ui| echo::run(echo, ui).await)
+            within(mode, async |ui| Box::pin(echo::run(echo, ui)).await)
         }
         Some(Command::Ctl(ctl)) => ctl::run(ctl),
         Some(Command::Config(command)) => config::run(command),

@@ -8,6 +8,7 @@ use vc_core::protocol::member::Codes;
 use vc_core::protocol::text;
 use vc_core::room::code::Code;
 
+use crate::alert::Alerts;
 use crate::cli::Call;
 use crate::config::{Settings, default_name, state_dir};
 use crate::failure::Failure;
@@ -31,6 +32,7 @@ pub(crate) struct Plan {
     pub(crate) host: Option<Host>,
     pub(crate) room: Config,
     pub(crate) sound: Sound,
+    pub(crate) alerts: Alerts,
     pub(crate) muted: bool,
     pub(crate) stay: Option<Duration>,
 }
@@ -94,11 +96,12 @@ impl Plan {
             reach: Reach::Server,
             host: None,
             room: Config {
-                name: settings.name.map_or_else(default_name, |name| text::name(&name)),
+                name: settings.name.as_deref().map_or_else(default_name, text::name),
                 paths: settings.path.unwrap_or_default().policy(),
                 forward: !call.no_forward,
             },
             sound,
+            alerts: Alerts::new(&settings),
             muted: call.muted,
             stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }

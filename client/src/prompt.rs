@@ -22,6 +22,7 @@ pub(crate) async fn code(ui: &mut Ui, stop: &mut Stop) -> Result<Option<Code>, F
                 Err(bad) => sentence(&bad),
             },
             Typed::Nonsense(_) => "It is a number and three words, or a link.".to_owned(),
+            Typed::Talk(_) => continue,
             Typed::Interrupt => return Ok(None),
             Typed::End => {
                 return Err(Failure::usage(

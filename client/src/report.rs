@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use vc_core::crypto::keys::PublicKey;
 use vc_core::io::{Event, PeerState, PeerView, Rung};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
+use crate::config::state_dir;
 use crate::failure::{Failure, Kind};
 use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats};
+use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
@@ -103,19 +104,21 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &BTreeMap<MemberId, String
     })
 }
 
-pub(crate) fn key_changed(plan: &Plan, shown: PublicKey) -> Failure {
+/// The key that it shows is not told: whoever is in between would have it accepted.
+pub(crate) fn key_changed(plan: &Plan) -> Failure {
     let address = plan.place.address();
-    let key = vc_core::room::code::base32(&shown.0);
-    Failure::new(
-        Kind::KeyChanged,
-        format!(
-            "The server at {address} shows another key than the one you know; somebody may be in between."
+    let what = format!(
+        "The server at {address} shows another key than the one you know; somebody may be in between."
+    );
+    let ask = "Ask whoever runs it, by another way, whether its key was changed";
+    let hint = match state_dir().map(|dir| Pins::in_dir(&dir)) {
+        Some(pins) if pins.key_of(&address).is_some() => format!(
+            "{ask}. If it was, remove the line of {address} from {}, or let them send you a new link.",
+            pins.file().display()
         ),
-        format!(
-            "Ask whoever runs it. If the key was really changed, accept it once with --server {address}#{key}, or ask \
-             for a new link."
-        ),
-    )
+        _ => format!("{ask}. If it was, let them send you the new address or a new link."),
+    };
+    Failure::new(Kind::KeyChanged, what, hint)
 }
 
 /// More precise than "unreachable", where the attempt told more.

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use audio::{Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
+use audio::{Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
 use tokio::sync::mpsc;
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
@@ -138,6 +138,9 @@ impl Sound {
         self.ask(|engine| engine.set_volume(friend.as_u64(), percent));
     }
 
+    pub(crate) fn play(&self, cue: Cue) {
+        self.ask(|engine| engine.play(cue));
+    }
 
     fn ask(&self, ask: impl FnOnce(&Engine)) {
         if let Some(engine) = &self.engine {

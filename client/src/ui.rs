@@ -124,10 +124,22 @@ impl Ui {
     }
 
     pub(crate) fn show(&self, note: &Note) {
+        self.record(note);
+        self.speak(note);
+    }
+
+    /// Only for programs.
+    pub(crate) fn record(&self, note: &Note) {
         self.pass_on(note);
+        if let Face::Json(printer) = &self.face {
+            printer.print(Print::Out(json(note)));
+        }
+    }
+
+    /// Only for people.
+    pub(crate) fn speak(&self, note: &Note) {
         match &self.face {
-            Face::Json(printer) => printer.print(Print::Out(json(note))),
-            Face::Silent => {}
+            Face::Json(_) | Face::Silent => {}
             Face::Plain(_) => self.words(Words::of(note)),
             Face::Screen(screen) => match note {
                 // These stand in the friend's row.
@@ -138,6 +150,22 @@ impl Ui {
                 }
                 _ => self.words(Words::of(note)),
             },
+        }
+    }
+
+    /// To be heard by one who looks elsewhere.
+    pub(crate) fn bell(&self) {
+        match &self.face {
+            Face::Screen(screen) => screen.bell(),
+            Face::Plain(printer) if io::stdout().is_terminal() => printer.print(Print::Out("\x07".into())),
+            Face::Plain(_) | Face::Json(_) | Face::Silent => {}
+        }
+    }
+
+    /// A notification by way of the terminal, where there is no other.
+    pub(crate) fn notify(&self, text: &str) {
+        if let Face::Screen(screen) = &self.face {
+            screen.notify(text);
         }
     }
 
@@ -166,7 +194,7 @@ impl Ui {
             Note::Invite { code: Some(code), .. } if !self.is_json() => {
                 self.words(Some(words::invitation_of_a_guest(code)));
             }
-            _ => self.show(note),
+            _ => self.speak(note),
         }
     }
 
@@ -264,7 +292,7 @@ async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
     *broken = None;
 }
 
-fn json(note: &Note) -> String {
+pub(crate) fn json(note: &Note) -> String {
     #[derive(Serialize)]
     struct Stamped<'a> {
         #[serde(flatten)]

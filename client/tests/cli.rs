@@ -352,7 +352,7 @@ fn another_key_than_last_time_is_status_8_until_it_is_accepted() {
     };
     let refused = create(&address);
     refused.fails(8, "another key");
-    assert!(refused.stderr.contains(&new_place), "how to accept it: {}", refused.stderr);
+    assert!(refused.stderr.contains("known_servers") && !refused.stderr.contains('#'), "{}", refused.stderr);
     assert_eq!(create(&new_place).status, 0);
     assert_eq!(create(&address).status, 0);
 }

@@ -123,12 +123,12 @@ impl App<'_> {
 
 /// What was ordered of the others and of the sound.
 impl App<'_> {
-    fn order_talk(&mut self, key: TalkKey) -> Note {
+    pub(super) fn order_talk(&mut self, key: TalkKey) -> Note {
         let message = match key {
             TalkKey::Wanted(true) => {
                 self.plan.sound.set_push_to_talk(true);
                 self.push_to_talk = true;
-                "Push-to-talk: you are heard between /ptt down and /ptt up, best bound to a key of the desktop."
+                PUSH_TO_TALK
             }
             TalkKey::Wanted(false) => {
                 self.plan.sound.set_push_to_talk(false);
@@ -253,6 +253,9 @@ async fn devices() -> Answer {
     }
 }
 
+const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. Some terminals notice a moment \
+                            late that you let go; keys of the desktop bound to `voicechat ctl ptt down` and `ptt up` \
+                            do not.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 const NO_INVITE: &str = "There is no code yet: the server has not named the room.";
 /// A script may ask for the devices in a loop; each question holds a thread.

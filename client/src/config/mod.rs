@@ -47,6 +47,14 @@ pub(crate) struct Settings {
     /// Where `create` without a server, and `serve`, listen; each has its own flag for it.
     #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
+    #[arg(skip)]
+    pub(crate) sounds: Option<bool>,
+    #[arg(skip)]
+    pub(crate) bell: Option<bool>,
+    #[arg(skip)]
+    pub(crate) notify: Option<bool>,
+    #[arg(skip)]
+    pub(crate) hook: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
@@ -86,6 +94,10 @@ impl Settings {
             low_latency: self.low_latency.or(other.low_latency),
             path: self.path.or(other.path),
             listen: self.listen.or(other.listen),
+            sounds: self.sounds.or(other.sounds),
+            bell: self.bell.or(other.bell),
+            notify: self.notify.or(other.notify),
+            hook: self.hook.or(other.hook),
         }
     }
 }

@@ -44,6 +44,10 @@ impl Editor {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
     /// Instead of what is there.
     pub(super) fn set(&mut self, text: &str) {
         self.line.update(text, text.len(), &mut Cut::default());

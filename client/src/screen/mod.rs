@@ -2,6 +2,7 @@
 //! threads: one waits for keys, the other owns the terminal. The call waits for neither.
 
 mod editor;
+mod hold;
 mod row;
 mod tty;
 mod view;
@@ -14,9 +15,11 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::sync::{mpsc, oneshot};
+use vc_core::protocol::text::harmless;
 use vc_core::room::code;
 
 use self::editor::Editor;
+use self::hold::Hold;
 use self::row::{Ink, Row};
 pub(crate) use self::view::Question;
 use self::view::View;
@@ -42,6 +45,9 @@ enum Told {
     },
     Ask(Question),
     Clipboard(String),
+    Bell,
+    /// For the desktop, by way of the terminal.
+    Notify(String),
     Terminal(Event),
     /// Somebody stopped us and lets us go on.
     Resumed,
@@ -90,6 +96,14 @@ impl Screen {
 
     pub(crate) fn ask(&self, question: Question) {
         self.tell(Told::Ask(question));
+    }
+
+    pub(crate) fn bell(&self) {
+        self.tell(Told::Bell);
+    }
+
+    pub(crate) fn notify(&self, text: &str) {
+        self.tell(Told::Notify(text.to_owned()));
     }
 
     pub(crate) fn resumed(&self) {
@@ -161,6 +175,7 @@ struct Painter {
     painted: Instant,
     /// Stopped by Ctrl-Z; awake by then if nobody could stop us.
     asleep: Option<Instant>,
+    hold: Hold,
     /// The code as it was typed, to be mended.
     code: String,
     out: Vec<u8>,
@@ -182,6 +197,7 @@ impl Painter {
             due: Some(now),
             painted: now,
             asleep: None,
+            hold: Hold::default(),
             code: String::new(),
             out: Vec::new(),
         }
@@ -233,6 +249,7 @@ impl Painter {
         match told {
             Told::Words(words) => self.say(words),
             Told::Glance(stats) => {
+                tty::report_releases(stats.push_to_talk).map_err(|_| Gone)?;
                 self.view.stats = Some(*stats);
                 self.soon(self.painted + FRAME);
             }
@@ -251,6 +268,9 @@ impl Painter {
                 let base64 = data_encoding::BASE64.encode(text.as_bytes());
                 self.write(format!("\x1b]52;c;{base64}\x07").as_bytes())?;
             }
+            Told::Bell => self.write(b"\x07")?,
+            // OSC 9 of iTerm2, which many terminals know; the others pass over it.
+            Told::Notify(text) => self.write(format!("\x1b]9;{}\x07", harmless(&text)).as_bytes())?,
             Told::Terminal(event) => self.event(event)?,
             Told::Resumed => self.take_again()?,
             Told::Defect(text) => self.say(Words::Trouble(text)),
@@ -261,6 +281,7 @@ impl Painter {
 
     fn event(&mut self, event: Event) -> Result<(), Gone> {
         match event {
+            Event::Key(key) if self.talks(&key) => Ok(()),
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
             Event::Paste(text) => {
                 let done = self.editor.paste(&text);
@@ -271,6 +292,29 @@ impl Painter {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// With push-to-talk the space bar is the talk key while there is nothing in the input line.
+    fn talks(&mut self, key: &KeyEvent) -> bool {
+        let by_key = self.view.stats.as_ref().is_some_and(|stats| stats.push_to_talk);
+        if !by_key || key.code != KeyCode::Char(' ') || !key.modifiers.is_empty() || !self.editor.is_empty() {
+            return false;
+        }
+        let change = match key.kind {
+            KeyEventKind::Release => self.hold.released(),
+            KeyEventKind::Press | KeyEventKind::Repeat => self.hold.pressed(Instant::now()),
+        };
+        self.talk(change);
+        true
+    }
+
+    fn talk(&mut self, change: Option<bool>) {
+        if let Some(down) = change {
+            let _ = self.typed.try_send(Typed::Talk(down));
+        }
+        if let Some(until) = self.hold.until() {
+            self.soon(until);
         }
     }
 
@@ -376,6 +420,8 @@ impl Painter {
         }
         self.due = None;
         self.painted = Instant::now();
+        let change = self.hold.passed(self.painted);
+        self.talk(change);
         self.flush()
     }
 

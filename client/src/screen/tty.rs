@@ -16,9 +16,20 @@ pub(super) fn take() -> io::Result<()> {
     write(b"\x1b[?2004h")
 }
 
+/// Whether keys are told when they are let go (the kitty keyboard protocol; other terminals pass over it).
+static RELEASES: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn report_releases(on: bool) -> io::Result<()> {
+    if RELEASES.swap(on, Ordering::SeqCst) == on {
+        return Ok(());
+    }
+    write(if on { b"\x1b[>3u" } else { b"\x1b[<u" })
+}
+
 /// As it was before. Once; later calls do nothing.
 pub(super) fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = report_releases(false);
         let _ = write(b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
         let _ = disable_raw_mode();
     }

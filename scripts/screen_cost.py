@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What the call screen costs: processor time of its thread while two friends talk, and the time from the start of the
+program to a prompt that takes keys. Usage: scripts/screen_cost.py [PROGRAM] [SECONDS]"""
+
+import json
+import os
+import pty
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/voicechat")
+SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+SPEECH = [f"wav:{ROOT}/client/assets/{name}.wav,loop" for name in ("alice", "bob")]
+
+
+def main():
+    with tempfile.TemporaryDirectory() as home:
+        env = {"PATH": os.environ["PATH"], "HOME": home, "VOICECHAT_STATE": home, "VOICECHAT_CONFIG": "/dev/null"}
+        env |= {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "XDG_RUNTIME_DIR": home}
+        times = sorted(prompt(env) * 1000 for _ in range(20))
+        print(f"start to prompt       {statistics.median(times):6.1f} ms median, {times[-2]:.1f} ms 95th percentile of 20")
+        call(env)
+
+
+def spawn(env, *args):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(PROGRAM, [PROGRAM, *args], env)
+    return pid, terminal
+
+
+def prompt(env):
+    """Until `Code:` stands there."""
+    begin = time.perf_counter()
+    pid, terminal = spawn(env, "join")
+    text = b""
+    while b"Code: " not in text:
+        select.select([terminal], [], [], 10)
+        text += os.read(terminal, 4096)
+    took = time.perf_counter() - begin
+    os.write(terminal, b"\x03")
+    drain(terminal)
+    os.waitpid(pid, 0)
+    return took
+
+
+def drain(terminal):
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except OSError:
+        pass
+
+
+def call(env):
+    server = start(env, "serve", "--listen", "127.0.0.1:0", "--json")
+    env = env | {"VOICECHAT_SERVER": told(server, "serving")["place"]}
+    bob = start(env, "create", "--json", "--input", SPEECH[1], "--output", "null")
+    code = told(bob, "invite")["code"]
+    pid, terminal = spawn(env, "join", "--input", SPEECH[0], "--output", "null")
+    os.write(terminal, code.encode() + b"\r")
+    written = []
+    threading.Thread(target=lambda: count(terminal, written), daemon=True).start()
+    told(bob, "path")
+    time.sleep(3)
+    before, bytes_before = ticks(pid), sum(written)
+    time.sleep(SECONDS)
+    after, bytes_after = ticks(pid), sum(written)
+    share = lambda name: 100 * (after.get(name, 0) - before.get(name, 0)) / os.sysconf("SC_CLK_TCK") / SECONDS
+    print(f"screen, both talking  {share('screen'):6.2f} % of a core, {(bytes_after - bytes_before) / SECONDS / 1024:.1f} KiB/s to the terminal")
+    print(f"keys                  {share('keys'):6.2f} % of a core")
+    print(f"the whole program     {sum(share(name) for name in after):6.2f} % of a core")
+    os.kill(pid, 15)
+    for process in (bob, server):
+        process.terminate()
+
+
+def count(terminal, written):
+    try:
+        while piece := os.read(terminal, 65536):
+            written.append(len(piece))
+    except OSError:
+        pass
+
+
+def ticks(pid):
+    """Processor time of each thread, by its name."""
+    spent = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name, rest = (task / "stat").read_text().split("(", 1)[1].rsplit(") ", 1)
+        fields = rest.split()
+        spent[name] = spent.get(name, 0) + int(fields[11]) + int(fields[12])
+    return spent
+
+
+def start(env, *args):
+    pipe = subprocess.PIPE
+    return subprocess.Popen([PROGRAM, *args], env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+
+
+def told(process, event):
+    for line in process.stdout:
+        said = json.loads(line)
+        if said["event"] == event:
+            threading.Thread(target=process.stdout.read, daemon=True).start() if event == "path" else None
+            return said
+    raise SystemExit(f"{event} was never told")
+
+
+main()
