@@ -201,6 +201,13 @@ impl World {
         self.schedule(self.now + span, Happening::Wake { client, alarm });
     }
 
+    /// The machine is in another network from now on. Its connections die without a word.
+    pub fn roam(&mut self, client: usize, to: (SiteId, SocketAddr)) {
+        (self.clients[client].site, self.clients[client].addr) = to;
+        self.streams.retain(|_, stream| stream.client != client);
+        self.clients[client].tcp.clear();
+    }
+
     /// The process is gone, without a word.
     pub fn kill(&mut self, client: usize) {
         self.clients[client].ended = Some(vc_core::io::Ended::Left);

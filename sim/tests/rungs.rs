@@ -9,7 +9,7 @@ use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, config, invite, ms, room,
 use sim::nat::Kind;
 use sim::reference::carried;
 use sim::{Dice, Profile, World};
-use vc_core::io::{Command, Config, Input, PathPolicy, Rung};
+use vc_core::io::{Command, Config, Event, Input, PathPolicy, Rung};
 
 /// By what `client` is carried to `friend` now.
 fn rung(world: &World, client: usize, friend: usize) -> Option<Rung> {
@@ -287,6 +287,31 @@ fn voice_is_back_two_seconds_after_udp_is_blocked() {
 }
 
 #[test]
+fn voice_is_back_soon_after_a_move_to_another_network_told_or_not() {
+    for (told, nat) in
+        [(true, None), (false, None), (true, Some(Kind::SYMMETRIC)), (false, Some(Kind::SYMMETRIC))]
+    {
+        let mut all = Vec::new();
+        for seed in 0..cuts() {
+            let mut world = room(seed, lines(seed), PathPolicy::Auto, nat, 3);
+            world.run(secs(5));
+            all.extend(gaps(&mut world, (ADA, BOB), |w| {
+                let to = w.net.site(nat);
+                w.roam(BOB, to);
+                if told {
+                    w.tell(BOB, Input::LocalAddrs(&[to.1]));
+                }
+            }));
+            let events =
+                |c: &sim::node::Client| c.events(|e| matches!(e, Event::Left { .. } | Event::Joined { .. }));
+            assert!(world.clients.iter().all(|c| events(c) == 2), "seed {seed}: nobody left or joined");
+            all_is_well(&mut world);
+        }
+        report(&format!("moved (told: {told}, {})", nat.map_or("direct", |_| "relay")), all, secs(2));
+    }
+}
+
+#[test]
 fn who_has_no_udp_talks_by_tcp_and_by_udp_as_soon_as_it_may_without_a_frame_lost_or_doubled() {
     for seed in 0..10 {
         let mut world = alone(seed, Profile::clean(25), PathPolicy::Auto, Some(Kind::SYMMETRIC));
@@ -336,8 +361,8 @@ fn climbing_from_relay_to_friend_to_direct_loses_and_doubles_no_frame() {
         world.run(secs(105));
         let to = |world: &World, client: usize, friend: usize| -> Vec<Rung> {
             let id = world.clients[friend].me;
-            let moved = |event: &vc_core::io::Event| match event {
-                vc_core::io::Event::Moved { id: who, rung } if Some(*who) == id => Some(*rung),
+            let moved = |event: &Event| match event {
+                Event::Moved { id: who, rung } if Some(*who) == id => Some(*rung),
                 _ => None,
             };
             world.clients[client].log.iter().filter_map(|(_, event)| moved(event)).collect()
