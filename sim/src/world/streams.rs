@@ -139,7 +139,7 @@ impl World {
             (Way::Up, End::Signaling) => self.at_server(server, client, conn, item),
             (Way::Down, End::Signaling) => self.at_client(client, server, conn, item),
             (Way::Up, End::Relay(from)) => self.at_relay(server, client, (conn, from), item),
-            (Way::Down, End::Relay(_)) => self.from_relay(client, server, conn, item),
+            (Way::Down, End::Relay(_)) => self.relayed(client, server, conn, item),
         }
     }
 
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    fn from_relay(&mut self, client: usize, server: usize, conn: ConnId, item: Item) {
+    fn relayed(&mut self, client: usize, server: usize, conn: ConnId, item: Item) {
         let relay = self.servers[server].addr;
         if self.clients[client].tcp.get(&relay) != Some(&conn) {
             return;
