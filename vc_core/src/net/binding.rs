@@ -233,11 +233,15 @@ impl Binding {
         let Some(place) = self.place.as_mut().filter(|place| place.hop == from) else {
             return News::Unexpected;
         };
-        if place.echo != answered || place.unanswered == 0 {
+        // An answer to an earlier KEEP is as good, where the way is longer than we thought.
+        let ago = place.echo.wrapping_sub(answered);
+        if ago >= place.unanswered {
             return News::Unexpected;
         }
         let in_doubt = place.unanswered >= DOUBTED;
-        self.rtt = (self.rtt * 7 + (now - place.kept)) / 8;
+        if ago == 0 {
+            self.rtt = (self.rtt * 7 + (now - place.kept)) / 8;
+        }
         (place.unanswered, place.due, place.unheard) = (0, now + KEEP, None);
         if in_doubt {
             self.settle(now, None);

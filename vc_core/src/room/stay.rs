@@ -4,11 +4,12 @@ mod admission;
 mod carriage;
 mod entrance;
 mod hosting;
+mod packets;
 mod punching;
 mod removal;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_core::RngCore;
@@ -28,9 +29,9 @@ use crate::error::Error;
 use crate::io::{
     Denial, Event, Hop, Output, Parting, PathPolicy, PeerView, SignalOut, Socket, Time, VoiceFrame, Wake,
 };
-use crate::net::forward::rate::{Bucket, Net, Rate, Sources};
+use crate::net::forward::rate::{Bucket, Rate, Sources};
 use crate::net::path::{Carrier, Path};
-use crate::peer::handshake::{Keys, Knocked};
+use crate::peer::handshake::Keys;
 use crate::peer::machine::{Act, Peer, Scene};
 use crate::protocol::codec::Wire;
 use crate::protocol::control::{Control, State};
@@ -207,35 +208,6 @@ impl Stay {
         self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away)
     }
 
-    pub(crate) fn datagram(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
-        let Ok(packet) = Packet::parse(bytes) else {
-            world.counters.malformed += 1;
-            return;
-        };
-        match packet {
-            Packet::HsInit { .. } | Packet::HsResp { .. } | Packet::Transport { .. } => {
-                self.packet(world, now, Path::Direct(from), bytes);
-            }
-            Packet::Down { from: slot, inner } => match self.brought_by(from) {
-                Some(carrier) => self.packet(world, now, Path::Via { carrier, slot }, inner),
-                None => world.counters.unknown += 1,
-            },
-            Packet::Bind(_) | Packet::Up { .. } | Packet::Keep { .. } => {
-                self.forward(world, now, from, bytes)
-            }
-            Packet::Probed { nonce, seen } => {
-                let ours = match from.socket {
-                    Socket::Spare(spare) => self.spare_seen(spare, nonce, seen),
-                    Socket::Main | Socket::Tcp => world.surroundings.answered(from, nonce, seen),
-                };
-                if !ours {
-                    world.counters.unknown += 1;
-                }
-            }
-            _ => self.carrier_packet(world, now, from, &packet),
-        }
-    }
-
     pub(crate) fn voice(&mut self, world: &mut World, now: Time, frame: &VoiceFrame) {
         if self.state.muted {
             return;
@@ -368,66 +340,6 @@ impl Stay {
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
-    /// A packet between members, by whatever path it came.
-    fn packet(&mut self, world: &mut World, now: Time, path: Path, bytes: &[u8]) {
-        if !world.allows(&path) {
-            world.counters.out_of_turn += 1;
-            return;
-        }
-        match Packet::parse(bytes) {
-            Ok(Packet::Transport { receiver, counter }) => {
-                let mut bytes = bytes.to_vec();
-                let Some(id) = self.owner(receiver) else {
-                    return self.last_packet(world, now, path, (receiver, counter), &mut bytes);
-                };
-                self.with(world, now, id, |peer, scene| {
-                    peer.transport(scene, path, receiver, counter, &mut bytes)
-                });
-            }
-            Ok(Packet::HsInit { sender, noise, gated, gate }) => {
-                if !self.keys.gate_opens(gated, gate) {
-                    return world.counters.gate += 1;
-                }
-                self.knock(world, now, path, sender, noise);
-            }
-            Ok(Packet::HsResp { sender, receiver, noise, gated, gate }) => {
-                if !self.keys.gate_opens(gated, gate) {
-                    return world.counters.gate += 1;
-                }
-                let Some(id) = self.owner(receiver) else { return world.counters.unknown += 1 };
-                let ends = (sender, receiver);
-                self.with(world, now, id, |peer, scene| peer.answered(scene, path, ends, noise));
-            }
-            _ => world.counters.malformed += 1,
-        }
-    }
-
-    /// Cheapest first: the source's rate, a known message again, the room's rate, then the curve, then the roster.
-    fn knock(&mut self, world: &mut World, now: Time, path: Path, sender: u32, noise: &[u8; 104]) {
-        // All friends behind one relay share its address, not their allowance.
-        let source = match path {
-            Path::Direct(hop) => hop.addr.ip(),
-            Path::Via { slot, .. } | Path::Mail(slot) => IpAddr::from([0, 0, 0, slot.index() as u8]),
-        };
-        if !self.knockers.take(now, Net::household(source), 1) {
-            return world.counters.too_many += 1;
-        }
-        if let Some(reply) = self.peers.values().find_map(|peer| peer.known_knock(sender, noise)) {
-            return self.send(world, now, path, reply);
-        }
-        if !self.handshakes.take(now, KNOCKS, 1) {
-            return world.counters.too_many += 1;
-        }
-        let Some(knocked) = Knocked::read(&self.keys, sender, noise, &mut world.rng) else {
-            return world.counters.forged += 1;
-        };
-        // Load-bearing (docs/SECURITY.md): without it any member could pose as any other.
-        let Some(id) = self.peers.values().find(|peer| peer.key() == knocked.remote()).map(Peer::id) else {
-            return world.counters.stranger += 1;
-        };
-        self.with(world, now, id, |peer, scene| peer.knock(scene, path, knocked));
-    }
-
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
         match control {
             Control::Add(seated) => self.add(world, now, &seated),
@@ -527,23 +439,8 @@ impl Stay {
         }
     }
 
-    fn send(&mut self, world: &mut World, now: Time, path: Path, bytes: Vec<u8>) {
-        match path {
-            Path::Direct(to) => world.out.push_back(Output::Transmit { to, bytes }),
-            Path::Via { carrier, slot } => self.send_via(world, now, carrier, slot, &bytes),
-            Path::Mail(slot) => {
-                let blob = Mail::Packet(&bytes).blob();
-                world.tell_server(&ToServer::Mail { to: Party::Slot(slot), blob });
-            }
-        }
-    }
-
     fn tell_all(&mut self, control: &Control) {
         self.peers.values_mut().filter(|peer| !peer.is_away()).for_each(|peer| peer.tell(control));
-    }
-
-    fn owner(&self, index: u32) -> Option<MemberId> {
-        self.peers.values().find(|peer| peer.owns(index)).map(Peer::id)
     }
 
     fn ids(&self) -> Vec<MemberId> {
@@ -562,14 +459,6 @@ impl Stay {
 }
 
 impl World {
-    fn allows(&self, path: &Path) -> bool {
-        match self.policy {
-            PathPolicy::Auto => true,
-            PathPolicy::Direct => matches!(path, Path::Direct(_)),
-            PathPolicy::Relay => matches!(path, Path::Via { carrier: Carrier::Relay(_), .. }),
-        }
-    }
-
     pub(crate) fn tell_server(&mut self, message: &ToServer) {
         if self.link.is_up() {
             self.out.push_back(Output::Signal(SignalOut::Frame(message.encode())));
@@ -591,8 +480,6 @@ fn offer_candidates(world: &World, now: Time, peer: &mut Peer) {
     }
 }
 
-/// Handshakes that cost curve work: every member of a full room at once, and its retries.
-const KNOCKS: Rate = Rate::per_second(20, 40);
 /// From one household, which may hold several friends.
 const KNOCKS_EACH: Rate = Rate::per_second(5, 20);
 const FAR: Duration = Duration::from_secs(3_600);

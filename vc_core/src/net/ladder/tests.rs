@@ -1,0 +1,164 @@
+use std::net::SocketAddr;
+
+use super::*;
+use crate::protocol::member::Slot;
+
+fn hop(addr: &str) -> Hop {
+    addr.parse::<SocketAddr>().unwrap().into()
+}
+
+const RELAY_RTT: u64 = 50;
+
+fn direct() -> Path {
+    Path::Direct(hop("192.0.2.1:4000"))
+}
+
+fn relay() -> Path {
+    Path::Via { carrier: Carrier::Relay(hop("198.51.100.1:47700")), slot: Slot::new(1).unwrap() }
+}
+
+/// Runs the ladder for `ms` milliseconds; `rtt` tells how each path answers.
+fn run(
+    ladder: &mut Ladder,
+    from: u64,
+    ms: u64,
+    talk: bool,
+    rtt: impl Fn(&Path) -> Option<u64>,
+) -> Vec<(u64, Path)> {
+    let mut flying: Vec<(u64, [u8; 8])> = Vec::new();
+    let mut moves = Vec::new();
+    let mut count = from;
+    for t in from..from + ms {
+        let now = Time::from_micros(t * 1_000);
+        if talk && t % 20 == 0 {
+            ladder.media(now);
+        }
+        for (_, token) in flying.extract_if(.., |(at, _)| *at == t) {
+            moves.extend(ladder.answer(now, token).map(|path| (t, path)));
+        }
+        moves.extend(ladder.settle(now).map(|path| (t, path)));
+        let sent = ladder.probe(now, || {
+            count += 1;
+            (count << 20 | t).to_be_bytes()
+        });
+        flying.extend(sent.into_iter().filter_map(|(path, token)| Some((t + rtt(&path)?, token))));
+    }
+    moves
+}
+
+#[test]
+fn the_first_path_to_answer_carries_and_a_better_one_takes_over() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    let moves = run(&mut ladder, 0, 1_000, true, |_| Some(RELAY_RTT));
+    assert_eq!(moves.len(), 1);
+    ladder.offer(Time::from_micros(1_000_000), direct());
+    let moves =
+        run(&mut ladder, 1_000, 2_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
+    assert_eq!(moves.len(), 1);
+    assert!(moves[0].1 == direct() && moves[0].0 < 1_800, "{}", moves[0].0);
+}
+
+#[test]
+fn the_best_of_three_carries_within_a_second_also_in_a_quiet_call() {
+    let mail = Path::Mail(Slot::new(1).unwrap());
+    for late in [0, 50, 100, 200, 300] {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, mail);
+        ladder.offer(Time::ZERO, relay());
+        run(&mut ladder, 0, late, false, |path| Some(if *path == mail { 40 } else { 100 }));
+        ladder.offer(Time::from_micros(late * 1_000), direct());
+        let rtt = |path: &Path| {
+            Some(if *path == direct() {
+                50
+            } else if *path == mail {
+                40
+            } else {
+                100
+            })
+        };
+        run(&mut ladder, late, 1_000, false, rtt);
+        assert!(ladder.carrying() == Some(direct()), "offered after {late} ms");
+    }
+}
+
+#[test]
+fn the_first_answer_by_a_path_for_voice_ends_the_reign_of_mail() {
+    let mail = Path::Mail(Slot::new(1).unwrap());
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, mail);
+    run(&mut ladder, 0, 1_000, true, |_| Some(40));
+    assert!(ladder.carrying() == Some(mail));
+    ladder.offer(Time::from_micros(1_000_000), relay());
+    let moves = run(&mut ladder, 1_000, 200, true, |path| Some(if *path == mail { 40 } else { 100 }));
+    assert!(moves == [(1_100, relay())]);
+}
+
+#[test]
+fn equal_paths_never_flap() {
+    let mut ladder = Ladder::default();
+    let other = Path::Direct(hop("192.0.2.2:4000"));
+    ladder.offer(Time::ZERO, direct());
+    ladder.offer(Time::ZERO, other);
+    let moves = run(&mut ladder, 0, 60_000, true, |path| Some(if *path == other { 25 } else { 30 }));
+    assert_eq!(moves.len(), 1);
+}
+
+#[test]
+fn a_silent_cut_while_talking_doubles_within_a_second_and_moves_within_three() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    ladder.offer(Time::ZERO, relay());
+    run(&mut ladder, 0, 5_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
+    assert!(ladder.carrying() == Some(direct()));
+    let only_relay = |path: &Path| (*path == relay()).then_some(RELAY_RTT);
+    run(&mut ladder, 5_000, 1_200, true, only_relay);
+    assert!(ladder.routes(Time::from_micros(6_200_000)).any(|path| path == relay()));
+    let moves = run(&mut ladder, 6_200, 2_000, true, only_relay);
+    assert!(moves.iter().any(|(at, path)| *path == relay() && *at <= 8_000));
+}
+
+#[test]
+fn talk_after_a_long_pause_does_not_condemn_a_path_that_was_asked_seldom() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    ladder.offer(Time::ZERO, relay());
+    let both = |path: &Path| Some(if *path == direct() { 30 } else { RELAY_RTT });
+    run(&mut ladder, 0, 40_000, false, both);
+    let moves = run(&mut ladder, 40_000, 5_000, true, both);
+    assert!(moves.is_empty() && ladder.carrying() == Some(direct()));
+    assert_eq!(ladder.routes(Time::from_micros(45_000_000)).count(), 1);
+}
+
+#[test]
+fn a_spare_that_falls_silent_is_asked_seldom_and_makes_room() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    let once = Path::Direct(hop("192.0.2.7:4000"));
+    run(&mut ladder, 0, 1_000, true, |_| Some(10));
+    ladder.offer(Time::from_micros(1_000_000), once);
+    run(&mut ladder, 1_000, 150, true, |_| Some(20));
+    run(&mut ladder, 1_150, 10_000, true, |path| (*path == direct()).then_some(10));
+    let mut asked = 0;
+    for t in 11_150..21_150 {
+        let sent = ladder.probe(Time::from_micros(t * 1_000), || [9; 8]);
+        asked += sent.iter().filter(|(path, _)| *path == once).count();
+    }
+    assert!(asked <= 1, "{asked}");
+    for port in 2_000..2_100 {
+        ladder.offer(Time::from_micros(21_150_000), Path::Direct(hop(&format!("192.0.2.9:{port}"))));
+    }
+    assert!(!ladder.knows(&once) && ladder.knows(&direct()));
+}
+
+#[test]
+fn the_table_of_paths_is_bounded_and_keeps_what_works() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    run(&mut ladder, 0, 500, false, |_| Some(10));
+    for port in 2_000..2_500 {
+        ladder.offer(Time::from_micros(500_000), Path::Direct(hop(&format!("192.0.2.9:{port}"))));
+    }
+    assert_eq!(ladder.paths().count(), MAX_PATHS);
+    assert!(ladder.carrying() == Some(direct()));
+}
