@@ -37,7 +37,7 @@ impl Stay {
     }
 
     /// A packet between members, by whatever path it came.
-    fn packet(&mut self, world: &mut World, now: Time, path: Path, bytes: &[u8]) {
+    pub(super) fn packet(&mut self, world: &mut World, now: Time, path: Path, bytes: &[u8]) {
         if !world.allows(&path) {
             world.counters.out_of_turn += 1;
             return;
