@@ -3,13 +3,15 @@
 //! The server is named by an environment variable, so each test starts its server and then itself again as a child.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -149,6 +151,39 @@ fn a_resting_engine_is_woken_and_heard_at_once() {
         engine.set_alone(false);
         let frames = voices(&events, 40);
         assert!(frames.windows(2).filter(|w| w[1].time == w[0].time + 1).count() > 20);
+    });
+}
+
+#[test]
+fn device_threads_allocate_nothing_while_sound_flows() {
+    with_server("device_threads_allocate_nothing_while_sound_flows", || {
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms10);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms10, into_mic.clone());
+        let (on_spk, _) = start(InputSpec::Silence, device_out("spk"), FrameLen::Ms10);
+        let (told, events) = mpsc::channel();
+        let input = device_in("mic.monitor");
+        let _both = Engine::start(config(input, device_out("spk"), FrameLen::Ms10), move |event| {
+            if let FromEngine::Voice(Captured { time, opus, last_of_talk }) = event {
+                on_spk.hear(1, Heard { time, len: FrameLen::Ms10, opus, last_of_talk });
+                let _ = told.send(());
+            }
+        });
+        let flow = |frames| (0..frames).for_each(|_| events.recv_timeout(PATIENCE).unwrap());
+        // Buffers grow to their size once.
+        flow(100);
+        COUNTING.store(true, Ordering::SeqCst);
+        flow(300);
+        COUNTING.store(false, Ordering::SeqCst);
+        assert_eq!(ALLOCATIONS.load(Ordering::SeqCst), 0);
+        assert!(SEEN.load(Ordering::SeqCst) > 0, "other threads do allocate, or nothing was counted");
+    });
+}
+
+#[test]
+fn a_microphone_that_hears_the_loudspeaker_by_wire_is_told() {
+    with_server("a_microphone_that_hears_the_loudspeaker_by_wire_is_told", || {
+        let (_engine, events) = start(device_in("spk.monitor"), device_out("spk"), FrameLen::Ms20);
+        assert_eq!(trouble(&events), Trouble::InputIsMonitor);
     });
 }
 
@@ -325,3 +360,45 @@ const CHILD: &str = "AUDIO_TEST_CHILD";
 const READY: &str = "<running>";
 const LOST: &str = "<lost>";
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Counts what threads that serve a device allocate.
+struct Counting;
+
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+fn count() {
+    if !COUNTING.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut name = [0u8; 16];
+    // SAFETY: the call writes at most 16 bytes, terminator included.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let of = if name.starts_with(b"pulse ") { &ALLOCATIONS } else { &SEEN };
+    of.fetch_add(1, Ordering::Relaxed);
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+static COUNTING: AtomicBool = AtomicBool::new(false);
+/// By device threads, and by all others.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static SEEN: AtomicUsize = AtomicUsize::new(0);

@@ -1,0 +1,432 @@
+//! The tables of docs/SOUND.md, "Capture": what the chain does to echoes, noise and levels, on real speech.
+//!
+//! `cargo run --release -p audio --example capture [DIR]`; with DIR, `DIR/NAME.said.wav` and `DIR/NAME.heard.wav` are
+//! written for each row that has a quality (scripts/capture.sh scores them by PESQ).
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use audio::{Capture, Chain, FrameLen, Resampler, Stages, Switch, measure};
+
+fn main() {
+    let dir = std::env::args().nth(1).map(PathBuf::from);
+    let lab = Lab { bob: read("bob.wav"), alice: read("alice.wav"), dir };
+    lab.echo();
+    lab.noise();
+    lab.levels();
+    lab.detection();
+    lab.cost();
+}
+
+struct Lab {
+    bob: Vec<f32>,
+    alice: Vec<f32>,
+    dir: Option<PathBuf>,
+}
+
+/// A loudspeaker in a room, and the clock of the microphone against its.
+struct Room {
+    name: &'static str,
+    /// Of the echo against what is played, in dB.
+    gain: f32,
+    /// In seconds.
+    rt60: f32,
+    ppm: f64,
+    clips: bool,
+}
+
+impl Lab {
+    /// A friend (bob) talks for 48 s without a break, now and then somebody (alice) at this end, too.
+    fn echo(&self) {
+        println!("\n## Echo\n");
+        println!(
+            "| path | found after | ERLE | sent of the friend alone | of the own voice | ESTOI of both talking, off | on |"
+        );
+        println!("|---|---|---|---|---|---|---|");
+        let far: Vec<f32> = self.bob.iter().chain(&self.bob).copied().collect();
+        let near = self.now_and_then(far.len());
+        for room in &ROOMS {
+            let mut echo = convolved(&far, &room.response(), room.clips);
+            if room.ppm != 0.0 {
+                echo = drifted(&echo, room.ppm);
+            }
+            let floor = pink(far.len(), -72.0, 7);
+            let mic: Vec<f32> = (0..far.len()).map(|i| echo[i] + near[i] + floor[i]).collect();
+            let stages = Stages { echo: Switch::Auto, noise: Switch::Off, level: false };
+            let run = run(stages, Some(&far), &mic);
+            let alone = |i: usize| i > 300 && dbfs(&near[(i - 45) * BLOCK..(i + 1) * BLOCK]) < -80.0;
+            let own = |i: usize| i > 300 && dbfs(&near[i * BLOCK..(i + 1) * BLOCK]) > -45.0;
+            let sent =
+                |who: &dyn Fn(usize) -> bool| share((0..run.open.len()).filter(|i| who(*i)), |i| run.open[i]);
+            let quiet = SILENT_FROM * RATE..SILENT_UNTIL * RATE;
+            let erle = dbfs(&mic[quiet.clone()]) - dbfs(&run.out[quiet]);
+            let both = DOUBLE_FROM * RATE..(DOUBLE_FROM + 3) * RATE;
+            let off = measure::matches(&near[both.clone()], &mic[both.clone()], RATE as u32).estoi;
+            let on = measure::matches(&near[both.clone()], &run.out[both.clone()], RATE as u32).estoi;
+            let found = run.found.map_or("never".into(), |blocks| format!("{:.1} s", blocks as f32 / 100.0));
+            let erle = if run.found.is_some() { format!("{erle:.0} dB") } else { "-".into() };
+            println!(
+                "| {} | {found} | {erle} | {:.1} % | {:.1} % | {off:.2} | {on:.2} |",
+                room.name,
+                sent(&alone),
+                sent(&own)
+            );
+            let name = room.name.replace(' ', "-");
+            self.keep(&format!("echo-{name}-off"), &near[both.clone()], &mic[both.clone()]);
+            self.keep(&format!("echo-{name}-on"), &near[both.clone()], &run.out[both]);
+        }
+    }
+
+    fn noise(&self) {
+        println!("\n## Noise\n");
+        println!("| noise | ESTOI off | on | auto | auto works |\n|---|---|---|---|---|");
+        let said = self.said();
+        for (name, noise) in self.noises() {
+            let mic: Vec<f32> = said.iter().zip(&noise).map(|(s, n)| s + n).collect();
+            let mut row = format!("| {name} ");
+            let mut works = 0.0;
+            for (tag, switch) in [("off", Switch::Off), ("on", Switch::On), ("auto", Switch::Auto)] {
+                let run = run(Stages { echo: Switch::Off, noise: switch, level: false }, None, &mic);
+                let estoi = measure::matches(&said, &run.out, RATE as u32).estoi;
+                row += &format!("| {estoi:.3} ");
+                works = run.suppressed;
+                self.keep(&format!("noise-{}-{tag}", name.replace(' ', "-")), &said, &run.out);
+            }
+            println!("{row}| {works:.0} % |");
+        }
+        println!("\nThe whole chain with its defaults on a clean microphone:");
+        let mic: Vec<f32> = said.iter().zip(pink(said.len(), -75.0, 9)).map(|(s, n)| s + n).collect();
+        let run = run(Stages::default(), None, &mic);
+        println!("ESTOI {:.3}", measure::matches(&said, &run.out, RATE as u32).estoi);
+        self.keep("chain-before", &said, &mic);
+        self.keep("chain-default", &said, &run.out);
+    }
+
+    fn levels(&self) {
+        println!("\n## Level\n\nIn dBFS while speaking, 4 to 14 s after the first word.\n");
+        println!("| | -12 dB | -6 dB | as recorded | +6 dB | +12 dB |\n|---|---|---|---|---|---|");
+        let alice: Vec<f32> = self.alice.iter().copied().cycle().take(15 * RATE).collect();
+        let mut ends = Vec::new();
+        for (name, voice) in [("lower voice", &self.bob), ("higher voice", &alice)] {
+            let (mut before, mut after) = (format!("| {name}, in "), format!("| {name}, out "));
+            for gain in [-12.0, -6.0, 0.0, 6.0, 12.0] {
+                let factor = 10f32.powf(gain / 20.0);
+                let floor = pink(voice.len(), -78.0, 9);
+                let mic: Vec<f32> =
+                    voice.iter().zip(floor).map(|(s, n)| (s * factor + n).clamp(-1.0, 1.0)).collect();
+                let out = run(Stages { echo: Switch::Off, ..Stages::default() }, None, &mic).out;
+                before += &format!("| {:.1} ", speaking(&mic[4 * RATE..14 * RATE]));
+                ends.push(speaking(&out[4 * RATE..14 * RATE]));
+                after += &format!("| {:.1} ", ends[ends.len() - 1]);
+            }
+            println!("{before}|\n{after}|");
+        }
+        let spread =
+            ends.iter().fold(f32::MIN, |a, b| a.max(*b)) - ends.iter().fold(f32::MAX, |a, b| a.min(*b));
+        println!("\nSpread of all: {spread:.1} dB");
+    }
+
+    fn detection(&self) {
+        println!("\n## Voice detection\n");
+        println!("| noise | speech sent | first sound lost | noise alone sent |\n|---|---|---|---|");
+        let said = self.said();
+        let spoken: Vec<bool> = said.chunks_exact(BLOCK).map(|block| dbfs(block) > -45.0).collect();
+        for (name, noise) in self.noises() {
+            let mic: Vec<f32> = said.iter().zip(&noise).map(|(s, n)| s + n).collect();
+            let sent = sent(&mic);
+            let hit = share((0..spoken.len()).filter(|i| spoken[*i]), |i| sent[i]);
+            // After a pause of half a second.
+            let begins = |i: &usize| *i >= 50 && spoken[*i] && !spoken[i - 50..*i].contains(&true);
+            let lost =
+                (0..spoken.len()).filter(begins).map(|i| sent[i..].iter().position(|s| *s).unwrap_or(0));
+            let worst = lost.max().unwrap_or(0) * 10;
+            let alone = self::sent(&noise);
+            let false_alarms = share(0..alone.len(), |i| alone[i]);
+            println!("| {name} | {hit:.1} % | {worst} ms | {false_alarms:.1} % |");
+        }
+    }
+
+    fn cost(&self) {
+        println!("\n## Cost\n\n| stages | microseconds per 10 ms | of a core |\n|---|---|---|");
+        let far = &self.bob;
+        let echo = convolved(far, &ROOMS[3].response(), false);
+        let off = Stages { echo: Switch::Off, noise: Switch::Off, level: false };
+        let cells = [
+            ("high-pass, detector, limiter", off, None),
+            ("the same and level", Stages { level: true, ..off }, None),
+            ("the defaults, quiet room, headset", Stages::default(), Some(&self.alice)),
+            ("noise suppression added", Stages { noise: Switch::On, level: true, ..off }, None),
+            ("echo cancellation added", Stages { echo: Switch::On, level: true, ..off }, Some(far)),
+        ];
+        for (name, stages, far) in cells {
+            let far: Option<Vec<f32>> = far.map(|far| far.iter().copied().cycle().take(echo.len()).collect());
+            let micros = (0..5)
+                .map(|_| {
+                    let start = Instant::now();
+                    run(stages, far.as_deref(), &self.bob);
+                    start.elapsed().as_secs_f64() * 1e6 / (self.bob.len() / BLOCK) as f64
+                })
+                .fold(f64::MAX, f64::min);
+            println!("| {name} | {micros:.0} | {:.2} % |", micros / 100.0);
+        }
+    }
+
+    fn said(&self) -> Vec<f32> {
+        let mut said = self.bob.clone();
+        said.extend(vec![0.0; RATE]);
+        said.extend(&self.alice);
+        said.truncate(said.len() / BLOCK * BLOCK);
+        said
+    }
+
+    /// Against speech of -23 dBFS.
+    fn noises(&self) -> Vec<(String, Vec<f32>)> {
+        let len = self.said().len();
+        let mut noises = vec![("quiet room".to_owned(), pink(len, -75.0, 9))];
+        for snr in [30, 25, 20, 15, 10, 5] {
+            noises.push((format!("pink {snr} dB"), pink(len, -23.0 - snr as f32, 3)));
+        }
+        noises.push(("hum".into(), hum(len)));
+        noises.push(("keyboard".into(), keyboard(len)));
+        noises
+    }
+
+    fn now_and_then(&self, len: usize) -> Vec<f32> {
+        let mut near = vec![0.0; len];
+        for start in [8, DOUBLE_FROM, 20, 26, 38].map(|s| s * RATE) {
+            near[start..start + self.alice.len()].copy_from_slice(&self.alice);
+        }
+        near
+    }
+
+    fn keep(&self, name: &str, said: &[f32], heard: &[f32]) {
+        let Some(dir) = &self.dir else { return };
+        std::fs::create_dir_all(dir).unwrap();
+        for (kind, pcm) in [("said", said), ("heard", heard)] {
+            let spec = hound::WavSpec {
+                channels: 1,
+                sample_rate: 16_000,
+                bits_per_sample: 16,
+                sample_format: hound::SampleFormat::Int,
+            };
+            let mut wav = hound::WavWriter::create(dir.join(format!("{name}.{kind}.wav")), spec).unwrap();
+            for sample in resampled(pcm, RATE as u32, 16_000) {
+                wav.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16).unwrap();
+            }
+            wav.finalize().unwrap();
+        }
+    }
+}
+
+struct Run {
+    out: Vec<f32>,
+    /// Whether each block would have been sent.
+    open: Vec<bool>,
+    /// Blocks until the echo was found.
+    found: Option<usize>,
+    /// Percent of the time in which noise suppression worked.
+    suppressed: f32,
+}
+
+fn run(stages: Stages, far: Option<&[f32]>, mic: &[f32]) -> Run {
+    let mut chain = Chain::new();
+    chain.set(stages);
+    let mut run = Run { out: Vec::with_capacity(mic.len()), open: Vec::new(), found: None, suppressed: 0.0 };
+    let (mut hold, blocks) = (0, mic.len() / BLOCK);
+    for (i, block) in mic.chunks_exact(BLOCK).enumerate() {
+        if let Some(far) = far {
+            chain.played(far[i * BLOCK..(i + 1) * BLOCK].try_into().unwrap());
+        }
+        let mut block: [f32; BLOCK] = block.try_into().unwrap();
+        let found = chain.work(&mut block, hold == 0);
+        hold = if found.speech >= 0.5 { HANG_OVER } else { hold.saturating_sub(1) };
+        run.open.push(hold > 0);
+        run.out.extend(block);
+        if chain.cancels_echo() && run.found.is_none() {
+            run.found = Some(i);
+        }
+        run.suppressed += 100.0 * f32::from(u8::from(chain.suppresses_noise())) / blocks as f32;
+    }
+    run
+}
+
+/// Which blocks of the microphone a friend gets, pre-roll included.
+fn sent(mic: &[f32]) -> Vec<bool> {
+    let mut capture = Capture::new(FrameLen::Ms10, 32_000).unwrap();
+    let mut sent = vec![false; mic.len() / BLOCK];
+    for block in mic.chunks_exact(BLOCK) {
+        capture.frame(block, &mut |voice| sent[voice.time as usize] = true);
+    }
+    sent
+}
+
+impl Room {
+    /// The direct sound after 45 ms and a diffuse tail.
+    fn response(&self) -> Vec<f32> {
+        let (delay, tail) = (RATE * 45 / 1000, (self.rt60 * RATE as f32) as usize);
+        let mut dice = Dice(5);
+        let mut response = vec![0.0; delay + tail.max(1)];
+        response[delay] = 1.0;
+        for (i, sample) in response[delay..].iter_mut().enumerate().skip(60) {
+            *sample = dice.bell() * 0.06 * 10f32.powf(-3.0 * i as f32 / tail as f32);
+        }
+        let mut smooth = 0.0;
+        for sample in &mut response {
+            smooth = 0.6 * smooth + 0.4 * *sample;
+            *sample = smooth;
+        }
+        let energy = response.iter().map(|s| s * s).sum::<f32>().sqrt();
+        let gain = 10f32.powf(self.gain / 20.0) / energy;
+        response.iter_mut().for_each(|s| *s *= gain);
+        response
+    }
+}
+
+fn convolved(pcm: &[f32], response: &[f32], clips: bool) -> Vec<f32> {
+    let pcm: Vec<f32> = pcm.iter().map(|s| if clips { (s * 3.0).tanh() / 3.0 } else { *s }).collect();
+    let span = (pcm.len() + response.len()).next_power_of_two();
+    let mut planner = realfft::RealFftPlanner::<f32>::new();
+    let (forward, backward) = (planner.plan_fft_forward(span), planner.plan_fft_inverse(span));
+    let spectrum = |pcm: &[f32]| {
+        let mut time = vec![0.0; span];
+        time[..pcm.len()].copy_from_slice(pcm);
+        let mut bins = forward.make_output_vec();
+        forward.process(&mut time, &mut bins).unwrap();
+        bins
+    };
+    let (mut bins, other) = (spectrum(&pcm), spectrum(response));
+    bins.iter_mut().zip(&other).for_each(|(a, b)| *a *= b);
+    let last = bins.len() - 1;
+    (bins[0].im, bins[last].im) = (0.0, 0.0);
+    let mut time = vec![0.0; span];
+    backward.process(&mut bins, &mut time).unwrap();
+    time.iter().take(pcm.len()).map(|s| s / span as f32).collect()
+}
+
+/// As a clock that is off by `ppm` takes it.
+fn drifted(pcm: &[f32], ppm: f64) -> Vec<f32> {
+    let at = |t: f64| -> f32 {
+        let first = t.floor() as i64 - 15;
+        let tap = |i: i64| {
+            let x = std::f64::consts::PI * (t - i as f64);
+            let sinc = if x.abs() < 1e-9 { 1.0 } else { x.sin() / x };
+            let sample = usize::try_from(i).ok().and_then(|i| pcm.get(i)).copied().unwrap_or(0.0);
+            f64::from(sample) * sinc * (0.5 + 0.5 * (x / 17.0).cos())
+        };
+        (first..first + 32).map(tap).sum::<f64>() as f32
+    };
+    (0..pcm.len()).map(|i| at(i as f64 * (1.0 + ppm * 1e-6))).collect()
+}
+
+fn pink(len: usize, level: f32, seed: u32) -> Vec<f32> {
+    let (mut dice, mut b) = (Dice(seed), [0.0f32; 3]);
+    let mut pcm: Vec<f32> = (0..len)
+        .map(|_| {
+            // Three poles whose sum falls by 3 dB per octave (Paul Kellet's coefficients).
+            let white = dice.bell();
+            b[0] = 0.99765 * b[0] + white * 0.099_046;
+            b[1] = 0.963 * b[1] + white * 0.296_516_4;
+            b[2] = 0.57 * b[2] + white * 1.052_691_3;
+            b[0] + b[1] + b[2] + white * 0.1848
+        })
+        .collect();
+    let gain = 10f32.powf((level - dbfs(&pcm)) / 20.0);
+    pcm.iter_mut().for_each(|s| *s *= gain);
+    pcm
+}
+
+/// Of the mains, -39 dBFS, over a quiet room.
+fn hum(len: usize) -> Vec<f32> {
+    let tone = |i: usize, hz: f64| (std::f64::consts::TAU * hz * i as f64 / RATE as f64).sin() as f32;
+    let harmonics = [(50.0, 0.014), (150.0, 0.007), (250.0, 0.004), (350.0, 0.003)];
+    let hum = |i: usize| harmonics.iter().map(|(hz, gain)| gain * tone(i, *hz)).sum::<f32>();
+    pink(len, -75.0, 9).into_iter().enumerate().map(|(i, room)| room + hum(i)).collect()
+}
+
+/// Somebody types five keys a second next to the microphone, peaks to -8 dBFS, in a quiet room.
+fn keyboard(len: usize) -> Vec<f32> {
+    let (mut dice, mut pcm, mut at) = (Dice(5), pink(len, -75.0, 9), RATE / 10);
+    while at + 1_500 < len {
+        let (gain, low, high) =
+            (0.1 + 0.3 * dice.roll(), 1_500.0 + 2_500.0 * dice.roll(), 4_000.0 + 3_000.0 * dice.roll());
+        for i in 0..1_500 {
+            let t = i as f32 / RATE as f32 * std::f32::consts::TAU;
+            let ring = 0.5 * (low * t).sin() + 0.3 * (high * t).sin() + 0.3 * dice.bell();
+            pcm[at + i] += gain * (-(i as f32) / 240.0).exp() * ring;
+        }
+        at += ((0.08 + 0.25 * dice.roll()) * RATE as f32) as usize;
+    }
+    pcm
+}
+
+fn read(name: &str) -> Vec<f32> {
+    let path = format!("{}/../client/assets/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut wav = hound::WavReader::open(path).unwrap();
+    let pcm: Vec<f32> = wav.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32_768.0).collect();
+    resampled(&pcm, wav.spec().sample_rate, RATE as u32)
+}
+
+fn resampled(pcm: &[f32], from: u32, to: u32) -> Vec<f32> {
+    let (mut out, mut resampler) = (Vec::new(), Resampler::new(from, to).unwrap());
+    resampler.push(pcm, &mut out);
+    resampler.finish(&mut out);
+    out
+}
+
+fn dbfs(pcm: &[f32]) -> f32 {
+    10.0 * (pcm.iter().map(|s| s * s).sum::<f32>() / pcm.len().max(1) as f32).max(1e-12).log10()
+}
+
+/// The level of the blocks within 25 dB of the loudest.
+fn speaking(pcm: &[f32]) -> f32 {
+    let levels: Vec<f32> = pcm.chunks_exact(BLOCK).map(dbfs).collect();
+    let loudest = levels.iter().copied().fold(f32::MIN, f32::max);
+    let spoken: Vec<f32> =
+        pcm.chunks_exact(BLOCK).filter(|b| dbfs(b) > loudest - 25.0).flatten().copied().collect();
+    dbfs(&spoken)
+}
+
+fn share(which: impl Iterator<Item = usize>, is: impl Fn(usize) -> bool) -> f32 {
+    let (mut yes, mut all) = (0, 0);
+    which.for_each(|i| {
+        all += 1;
+        yes += u32::from(is(i));
+    });
+    100.0 * yes as f32 / all.max(1) as f32
+}
+
+struct Dice(u32);
+
+impl Dice {
+    fn roll(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        (self.0 >> 8) as f32 / (1 << 24) as f32
+    }
+
+    /// About normal, variance 1.
+    fn bell(&mut self) -> f32 {
+        (0..6).map(|_| self.roll() - 0.5).sum::<f32>() * 2f32.sqrt()
+    }
+}
+
+const RATE: usize = 48_000;
+const BLOCK: usize = 480;
+/// Blocks a gate stays open after a word, as in a call.
+const HANG_OVER: usize = 36;
+/// Seconds: both talk; only the friend does.
+const DOUBLE_FROM: usize = 32;
+const SILENT_FROM: usize = 43;
+const SILENT_UNTIL: usize = 48;
+const ROOMS: [Room; 7] = [
+    Room { name: "headset", gain: -200.0, rt60: 0.01, ppm: 0.0, clips: false },
+    Room { name: "headset that leaks", gain: -45.0, rt60: 0.02, ppm: 0.0, clips: false },
+    Room { name: "loudspeaker at -20 dB", gain: -20.0, rt60: 0.3, ppm: 0.0, clips: false },
+    Room { name: "loudspeaker at -6 dB", gain: -6.0, rt60: 0.3, ppm: 0.0, clips: false },
+    Room { name: "loudspeaker at 0 dB", gain: 0.0, rt60: 0.3, ppm: 0.0, clips: false },
+    Room { name: "another device, 50 ppm", gain: -6.0, rt60: 0.3, ppm: 50.0, clips: false },
+    Room { name: "clipping, RT60 0.5 s", gain: -6.0, rt60: 0.5, ppm: 0.0, clips: true },
+];
