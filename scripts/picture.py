@@ -92,7 +92,7 @@ def until(process, event):
 
 def tmux(home, *args, check=True):
     command = ["tmux", "-S", f"{home}/tmux", *args]
-    return subprocess.run(command, check=check, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}).stdout
+    return subprocess.run(command, check=check, capture_output=True, text=True, env={"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}).stdout
 
 
 def typed(home, line):

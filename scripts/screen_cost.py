@@ -70,13 +70,13 @@ def call(env):
     threading.Thread(target=lambda: count(terminal, written), daemon=True).start()
     told(bob, "path")
     time.sleep(3)
-    before, bytes_before = ticks(pid), sum(written)
+    before, bytes_before = spent(pid), sum(written)
     time.sleep(SECONDS)
-    after, bytes_after = ticks(pid), sum(written)
-    share = lambda name: 100 * (after.get(name, 0) - before.get(name, 0)) / os.sysconf("SC_CLK_TCK") / SECONDS
-    print(f"screen, both talking  {share('screen'):6.2f} % of a core, {(bytes_after - bytes_before) / SECONDS / 1024:.1f} KiB/s to the terminal")
-    print(f"keys                  {share('keys'):6.2f} % of a core")
-    print(f"the whole program     {sum(share(name) for name in after):6.2f} % of a core")
+    after, bytes_after = spent(pid), sum(written)
+    share = lambda name: (after.get(name, 0) - before.get(name, 0)) / 1e7 / SECONDS
+    print(f"screen, both talking  {share('screen'):6.3f} % of a core, {(bytes_after - bytes_before) / SECONDS / 1024:.1f} KiB/s to the terminal")
+    print(f"keys                  {share('keys'):6.3f} % of a core")
+    print(f"the whole program     {sum(share(name) for name in after):6.3f} % of a core")
     os.kill(pid, 15)
     for process in (bob, server):
         process.terminate()
@@ -90,14 +90,13 @@ def count(terminal, written):
         pass
 
 
-def ticks(pid):
-    """Processor time of each thread, by its name."""
-    spent = {}
+def spent(pid):
+    """Processor time of each thread in nanoseconds, by its name."""
+    threads = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        name, rest = (task / "stat").read_text().split("(", 1)[1].rsplit(") ", 1)
-        fields = rest.split()
-        spent[name] = spent.get(name, 0) + int(fields[11]) + int(fields[12])
-    return spent
+        name = (task / "comm").read_text().strip()
+        threads[name] = threads.get(name, 0) + int((task / "schedstat").read_text().split()[0])
+    return threads
 
 
 def start(env, *args):

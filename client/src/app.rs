@@ -360,7 +360,12 @@ impl<'a> App<'a> {
             }
             Event::Renamed { id, name } => drop(self.names.insert(*id, name.clone())),
             // What is said of us to programs, who did it, carries our name like any other.
-            Event::Entered { me } => drop(self.names.insert(*me, self.plan.room.name.clone())),
+            Event::Entered { me } => {
+                self.names.insert(*me, self.plan.room.name.clone());
+                // What was chosen before there was anybody to tell.
+                self.tell(Input::Command(Command::Mute(self.muted)));
+                self.tell(Input::Command(Command::Deafen(self.deafened)));
+            }
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),

@@ -96,6 +96,10 @@ fn masked(screen: &str, place: &str) -> String {
                 rest = &rest[c.len_utf8()..];
             }
         }
+        // How wide the numbers were shows in what stands behind them.
+        while out.contains('▯') && out.contains("    ") {
+            out = out.replace("    ", "   ");
+        }
         out
     };
     screen.lines().map(|text| line(text) + "\n").collect()

@@ -465,7 +465,10 @@ const BURST: usize = 256;
 const STACK: usize = 256 * 1024;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -474,5 +477,45 @@ mod tests {
         assert_eq!(code_words("48213 tiger orbi"), (12, vec!["orbit".to_owned()]));
         assert!(code_words("482").1.is_empty());
         assert_eq!(code_words("48213-xq"), (6, vec![]));
+    }
+
+    #[test]
+    #[ignore = "takes the terminal over; the next test runs it in one of its own"]
+    fn behind_the_screen_something_breaks() {
+        let breaks = |thread: &str| {
+            let part = thread::Builder::new().name(thread.into()).spawn(|| panic!("on purpose"));
+            assert!(part.unwrap().join().is_err());
+        };
+        let (typed, _lines) = mpsc::channel(1);
+        let _screen = Screen::start(typed, oneshot::channel().0).unwrap();
+        breaks("part");
+        breaks("main");
+    }
+
+    #[test]
+    fn after_a_defect_the_terminal_is_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let tmux = |args: &[&str]| {
+            let mut command = Command::new("tmux");
+            command.arg("-S").arg(dir.path().join("tmux")).args(args).stderr(Stdio::null()).output()
+        };
+        let program = std::env::current_exe().unwrap();
+        let test = "screen::tests::behind_the_screen_something_breaks --exact --ignored --nocapture";
+        let script = format!("{} {test} >/dev/tty; stty -a; sleep 60", program.display());
+        let size = ["-x", "100", "-y", "40", &script];
+        if tmux(&[&["-f", "/dev/null", "new-session", "-d"], &size[..]].concat()).is_err() {
+            return eprintln!("SKIPPED: tmux is not installed, so no real terminal was tried");
+        }
+        let begin = Instant::now();
+        let seen = loop {
+            let seen = String::from_utf8(tmux(&["capture-pane", "-p"]).unwrap().stdout).unwrap();
+            if seen.contains("icanon") || begin.elapsed() > Duration::from_secs(60) {
+                break seen;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        let _ = tmux(&["kill-server"]);
+        assert!(seen.contains(" icanon") && seen.contains(" echo "), "{seen}");
+        assert!(seen.contains("a part of the program stopped"), "{seen}");
     }
 }

@@ -1,0 +1,84 @@
+//! Orders of a call between real programs: each is answered, and does what it says.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+mod party;
+
+use party::{Friend, Party};
+
+const QUIET: [&str; 4] = ["--input", "silence", "--output", "null"];
+
+/// Ada, who made the room, and Bob.
+fn two_friends(party: &Party, more: &[&str]) -> (Friend, Friend, Friend) {
+    let (server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &QUIET);
+    let mut bob = party.join(&place, "Bob", &code, &[&QUIET, more].concat());
+    for friend in [&mut ada, &mut bob] {
+        friend.wait_for("path");
+    }
+    (server, ada, bob)
+}
+
+#[test]
+fn orders_for_friends_and_sound_are_answered_and_done() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    for (order, answer) in [
+        ("/volume bo 50", "You hear Bob at 50 %."),
+        ("/volume Carl 50", "Nobody here is called Carl. Here are Bob."),
+        ("/noise off", "Noise suppression: off."),
+        ("/echo auto", "Echo cancellation: when it helps."),
+        ("/level off", "Your voice is sent as it is."),
+        ("/ptt down", "Push-to-talk is off, so you are heard anyway; /ptt on changes that."),
+        ("/lock", "The room is locked: nobody can join. /unlock opens it."),
+        ("/name Ada L.", "You are called Ada L. now."),
+    ] {
+        ada.say(order);
+        assert_eq!(ada.wait_for("answer")["message"], answer, "{order}");
+    }
+    bob.wait(|event| event["event"] == "door" && event["open"] == false);
+    bob.wait(|event| event["event"] == "renamed" && event["name"] == "Ada L.");
+    ada.say("/verify");
+    bob.say("/verify");
+    let words = ada.wait_for("verify")["words"].clone();
+    assert_eq!(words.as_array().unwrap().len(), 5);
+    assert_eq!(bob.wait_for("verify")["words"], words);
+}
+
+#[test]
+fn only_whoever_made_the_room_removes_a_friend() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    bob.say("/kick Ada");
+    assert_eq!(bob.wait_for("answer")["done"], false);
+    ada.say("/kick Bob");
+    assert_eq!(ada.wait_for("answer")["done"], true);
+    let (status, _, _) = bob.end();
+    assert_eq!(status.code(), Some(9));
+}
+
+#[test]
+fn one_who_enters_muted_is_seen_muted() {
+    let party = Party::new();
+    let (_server, mut ada, _bob) = two_friends(&party, &["--muted"]);
+    ada.wait(|event| event["event"] == "stats" && event["peers"][0]["muted"] == true);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hook_is_run_with_each_event_and_holds_up_nothing() {
+    let mut party = Party::new();
+    let (config, heard) = (party.path("config.toml"), party.path("heard"));
+    fs::write(&config, format!("hook = \"cat >> {}; sleep 60\"\n", heard.display())).unwrap();
+    party.env.push(("VOICECHAT_CONFIG".into(), config.display().to_string()));
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    // Its own clock: an event each second, while the hook sleeps.
+    ada.wait(|event| {
+        let text = fs::read_to_string(&heard).unwrap_or_default();
+        event["event"] == "stats" && text.contains("\"event\":\"joined\"")
+    });
+    bob.say("still here");
+    assert_eq!(ada.wait_for("chat")["text"], "still here");
+}
