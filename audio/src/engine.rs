@@ -12,7 +12,7 @@ use crate::cue::Cue;
 use crate::error::{Error, Trouble};
 use crate::jitter::Heard;
 use crate::playback::FriendStats;
-use crate::spec::Config;
+use crate::spec::{Config, InputSpec, OutputSpec};
 use crate::talk::Talk;
 use crate::worker::Worker;
 
@@ -54,7 +54,12 @@ pub(crate) enum Order {
     Forget(u64),
     Volume { friend: u64, percent: u16 },
     Play(Cue),
+    Input { spec: InputSpec, done: Done },
+    Output { spec: OutputSpec, done: Done },
 }
+
+/// Told whether a device could be switched to.
+pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// What the person wants at this moment.
 #[derive(Clone, Copy, Default)]
@@ -139,6 +144,18 @@ impl Engine {
     /// Plays a soft sound, after those that are still to be played, also while deafened.
     pub fn play(&self, cue: Cue) {
         self.order(Order::Play(cue));
+    }
+
+    /// Records from another device or file from now on. `done` is called from the engine's thread; with an error
+    /// everything stays as it was.
+    pub fn set_input(&self, spec: InputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        self.order(Order::Input { spec, done: Box::new(done) });
+    }
+
+    /// Plays to another device or file from now on; a recording that runs is completed first. `done` as with
+    /// [`Engine::set_input`].
+    pub fn set_output(&self, spec: OutputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        self.order(Order::Output { spec, done: Box::new(done) });
     }
 
     /// Nothing of a muted microphone is encoded or told; a running word breaks off. Whether somebody talks in spite of

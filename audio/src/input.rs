@@ -41,6 +41,22 @@ enum Source {
     },
 }
 
+impl Source {
+    fn open(spec: InputSpec, frame: FrameLen, now: Duration) -> Result<Source, Error> {
+        let file = |file| Source::File { file, done: frame.count(now) };
+        let mic = |name| -> Result<Source, Error> {
+            Ok(Source::Mic { device: Device::open(name, frame)?, heard: now })
+        };
+        Ok(match spec {
+            InputSpec::Silence => Source::Silence,
+            InputSpec::Tone { hz } => file(File::Tone(Tone::new(hz))),
+            InputSpec::Wav { path, repeat } => file(File::Wav(Box::new(WavSource::open(&path, repeat)?))),
+            InputSpec::Default => mic(None)?,
+            InputSpec::Device(name) => mic(Some(name))?,
+        })
+    }
+}
+
 enum File {
     Wav(Box<WavSource>),
     Tone(Tone),
@@ -49,17 +65,7 @@ enum File {
 impl Input {
     pub(crate) fn open(spec: InputSpec, frame: FrameLen, bitrate: u32) -> Result<Input, Error> {
         let capture = Capture::new(frame, bitrate)?;
-        let file = |file| Source::File { file, done: 0 };
-        let mic = |name| -> Result<Source, Error> {
-            Ok(Source::Mic { device: Device::open(name, frame)?, heard: Duration::ZERO })
-        };
-        let source = match spec {
-            InputSpec::Silence => Source::Silence,
-            InputSpec::Tone { hz } => file(File::Tone(Tone::new(hz))),
-            InputSpec::Wav { path, repeat } => file(File::Wav(Box::new(WavSource::open(&path, repeat)?))),
-            InputSpec::Default => mic(None)?,
-            InputSpec::Device(name) => mic(Some(name))?,
-        };
+        let source = Source::open(spec, frame, Duration::ZERO)?;
         Ok(Input {
             frame,
             capture,
@@ -69,6 +75,18 @@ impl Input {
             watch: Watch::default(),
             pcm: Vec::new(),
         })
+    }
+
+    /// Records from somewhere else from now on; where that cannot be opened, from where it did.
+    pub(crate) fn switch(&mut self, spec: InputSpec, now: Duration, sink: &mut Sink) -> Result<(), Error> {
+        let mut source = Source::open(spec, self.frame, now)?;
+        self.pass_to(now, sink);
+        self.watch.opened();
+        if let Source::Mic { device, .. } = &mut source {
+            device.rest(self.listening == Listening::Alone);
+        }
+        self.source = source;
+        Ok(())
     }
 
     pub(crate) fn expect_loss(&mut self, percent: u8) {

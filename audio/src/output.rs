@@ -32,6 +32,21 @@ enum Drain {
     },
 }
 
+impl Drain {
+    fn open(spec: OutputSpec, frame: FrameLen, now: Duration) -> Result<Drain, Error> {
+        let speaker = |name| -> Result<Drain, Error> {
+            Ok(Drain::Speaker { device: Device::open(name, frame)?, clock: PlayClock::default() })
+        };
+        let done = steps_at(now);
+        Ok(match spec {
+            OutputSpec::Null => Drain::Null { done },
+            OutputSpec::Wav { path } => Drain::Wav { file: WavSink::create(&path)?, done },
+            OutputSpec::Default => speaker(None)?,
+            OutputSpec::Device(name) => speaker(Some(name))?,
+        })
+    }
+}
+
 /// The clock of a loudspeaker, smoothed: requests come in bursts, time does not.
 #[derive(Default)]
 struct PlayClock {
@@ -40,16 +55,19 @@ struct PlayClock {
 
 impl Output {
     pub(crate) fn open(spec: OutputSpec, frame: FrameLen) -> Result<Output, Error> {
-        let speaker = |name| -> Result<Drain, Error> {
-            Ok(Drain::Speaker { device: Device::open(name, frame)?, clock: PlayClock::default() })
-        };
-        let drain = match spec {
-            OutputSpec::Null => Drain::Null { done: 0 },
-            OutputSpec::Wav { path } => Drain::Wav { file: WavSink::create(&path)?, done: 0 },
-            OutputSpec::Default => speaker(None)?,
-            OutputSpec::Device(name) => speaker(Some(name))?,
-        };
-        Ok(Output { frame, drain })
+        Ok(Output { frame, drain: Drain::open(spec, frame, Duration::ZERO)? })
+    }
+
+    /// Plays somewhere else from now on; where that cannot be opened, where it did.
+    pub(crate) fn switch(
+        &mut self,
+        spec: OutputSpec,
+        now: Duration,
+        playback: &mut Playback,
+    ) -> Result<(), Error> {
+        let drain = Drain::open(spec, self.frame, now)?;
+        let old = Output { frame: self.frame, drain: std::mem::replace(&mut self.drain, drain) };
+        old.finish(now, playback)
     }
 
     /// What the sound system calls the loudspeaker.

@@ -54,6 +54,8 @@ impl Worker {
                 Order::Forget(friend) => self.playback.forget(friend),
                 Order::Volume { friend, percent } => self.playback.set_volume(friend, percent),
                 Order::Play(cue) => self.playback.play(cue),
+                Order::Input { spec, done } => done(self.input.switch(spec, now, &mut self.sink)),
+                Order::Output { spec, done } => done(self.output.switch(spec, now, &mut self.playback)),
             }
         }
         let loss = self.shared.loss();

@@ -65,6 +65,68 @@ fn an_absent_device_is_answered_with_those_that_exist() {
     });
 }
 
+/// What an engine with a tone for a microphone makes another one play, heard on the monitor of `sink`.
+fn has_tone(sink: &str) -> bool {
+    let (_recorder, events) = start(device_in(&format!("{sink}.monitor")), OutputSpec::Null, FrameLen::Ms20);
+    let deadline = Instant::now() + Duration::from_millis(1_500);
+    let mut loudest = f32::NEG_INFINITY;
+    while let Ok(event) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if let FromEngine::Level { dbfs, .. } = event {
+            loudest = loudest.max(dbfs);
+        }
+    }
+    loudest > -40.0
+}
+
+#[test]
+fn a_loudspeaker_is_changed_while_sound_flows_and_an_absent_one_changes_nothing() {
+    with_server("a_loudspeaker_is_changed_while_sound_flows_and_an_absent_one_changes_nothing", || {
+        let (played, _) = start(InputSpec::Silence, device_out("spk"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, played.clone());
+        let switch = |spec| {
+            let (done, answer) = mpsc::channel();
+            played.set_output(spec, move |result| done.send(result.map_err(|e| e.to_string())).unwrap());
+            answer.recv_timeout(PATIENCE).unwrap()
+        };
+        assert!(has_tone("spk"));
+        let error = switch(device_out("headphones")).unwrap_err();
+        assert!(error.contains("headphones") && error.contains("spk"), "{error}");
+        assert!(has_tone("spk"));
+        switch(device_out("mic")).unwrap();
+        assert!(has_tone("mic") && !has_tone("spk"));
+    });
+}
+
+#[test]
+fn a_microphone_is_changed_while_it_is_heard() {
+    with_server("a_microphone_is_changed_while_it_is_heard", || {
+        let (engine, events) = start(InputSpec::Silence, OutputSpec::Null, FrameLen::Ms20);
+        let (done, answer) = mpsc::channel();
+        engine.set_input(InputSpec::Tone { hz: 600.0 }, move |result| done.send(result.is_ok()).unwrap());
+        assert!(answer.recv_timeout(PATIENCE).unwrap());
+        voices(&events, 10);
+        let (done, answer) = mpsc::channel();
+        engine.set_input(device_in("webcam"), move |result| done.send(result.is_ok()).unwrap());
+        assert!(!answer.recv_timeout(PATIENCE).unwrap());
+        voices(&events, 10);
+    });
+}
+
+#[test]
+fn who_plays_to_the_default_follows_it() {
+    with_server("who_plays_to_the_default_follows_it", || {
+        let default = |sink: &str| {
+            assert!(Command::new("pactl").args(["set-default-sink", sink]).status().unwrap().success())
+        };
+        default("spk");
+        let (played, _) = start(InputSpec::Silence, OutputSpec::Default, FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, played.clone());
+        assert!(has_tone("spk"));
+        default("mic");
+        assert!(has_tone("mic") && !has_tone("spk"));
+    });
+}
+
 #[test]
 fn a_monitor_is_not_taken_for_a_microphone() {
     with_server("a_monitor_is_not_taken_for_a_microphone", || {

@@ -65,7 +65,8 @@ impl Native for Mic {
         let params = RecordStreamParams {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
-            source_name: Some(source.clone()),
+            // Unnamed, it follows the default when that changes.
+            source_name: name.map(|_| source.clone()),
             buffer_attr: BufferAttr {
                 max_length: u32::MAX,
                 fragment_size: (frame.samples() * BYTES) as u32,
@@ -114,7 +115,7 @@ impl Native for Speaker {
         let params = PlaybackStreamParams {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
-            sink_name: Some(sink.clone()),
+            sink_name: name.map(|_| sink.clone()),
             buffer_attr: BufferAttr {
                 max_length: u32::MAX,
                 target_length: LATENCY,
