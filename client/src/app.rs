@@ -62,7 +62,6 @@ struct App<'a> {
     server_is_here: bool,
     muted: bool,
     deafened: bool,
-    push_to_talk: bool,
     calm: Calm,
     /// Why the room did not do what was ordered last.
     denied: Option<Denial>,
@@ -117,7 +116,6 @@ impl<'a> App<'a> {
             server_is_here,
             muted,
             deafened: false,
-            push_to_talk: false,
             calm: Calm::default(),
             denied: None,
             invite: None,
@@ -134,6 +132,7 @@ impl<'a> App<'a> {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stay = self.plan.stay.map(|stay| self.start + stay);
         self.mute(self.muted);
+        self.plan.habits.apply(&self.plan.sound);
         self.tell_addresses();
         loop {
             if let Stage::Over(result) = self.stage {
@@ -357,8 +356,12 @@ impl<'a> App<'a> {
             Event::Joined { id, name } => {
                 self.names.insert(*id, name.clone());
                 self.plan.sound.set_alone(false);
+                self.plan.habits.met(*id, name, &self.plan.sound);
             }
-            Event::Renamed { id, name } => drop(self.names.insert(*id, name.clone())),
+            Event::Renamed { id, name } => {
+                self.names.insert(*id, name.clone());
+                self.plan.habits.met(*id, name, &self.plan.sound);
+            }
             // What is said of us to programs, who did it, carries our name like any other.
             Event::Entered { me } => {
                 self.names.insert(*me, self.plan.room.name.clone());
@@ -441,7 +444,7 @@ impl<'a> App<'a> {
         let mut stats = self.counts.stats(&self.room, &self.plan.sound);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
-        stats.push_to_talk = self.push_to_talk;
+        stats.push_to_talk = self.plan.habits.push_to_talk;
         stats.drops.unsent = self.sockets.unsent;
         stats
     }

@@ -13,6 +13,7 @@ mod dial;
 mod doctor;
 mod echo;
 mod failure;
+mod habits;
 mod host;
 mod lines;
 mod note;

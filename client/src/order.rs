@@ -1,9 +1,10 @@
 //! What can be ordered in a call: the same words in the input line, on stdin and from outside. Parsed once, here;
 //! app/obey.rs does it.
 
+use audio::{InputSpec, OutputSpec};
 use vc_core::protocol::text::{self, MAX_CHAT};
 
-use crate::config::nearest;
+use crate::config::{Stage, nearest};
 use crate::note::Note;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -20,11 +21,14 @@ pub(crate) enum Order {
         friend: String,
         percent: u16,
     },
-    Noise(audio::Switch),
-    Echo(audio::Switch),
+    Noise(Stage),
+    Echo(Stage),
     /// Of the own voice.
     Level(bool),
     Devices,
+    Input(InputSpec),
+    Output(OutputSpec),
+    Save,
     Invite,
     NewInvite,
     Copy,
@@ -94,6 +98,8 @@ pub(crate) enum Takes {
     /// One of these, or nothing.
     Perhaps(&'static [&'static str]),
     NewName,
+    /// As `--input` and `--output` do, or a file.
+    Device,
 }
 
 impl Order {
@@ -151,6 +157,9 @@ impl Word {
             "echo" => Order::Echo(stage(rest)),
             "level" => Order::Level(rest == "on"),
             "devices" => Order::Devices,
+            "input" => Order::Input(text().parse().unwrap_or(InputSpec::Default)),
+            "output" => Order::Output(text().parse().unwrap_or(OutputSpec::Default)),
+            "save" => Order::Save,
             "invite" if rest == "new" => Order::NewInvite,
             "invite" => Order::Invite,
             "copy" => Order::Copy,
@@ -172,7 +181,7 @@ impl Word {
                 return Err(format!("/{0} takes nothing after it: type /{0} alone.", self.name));
             }
             Takes::Nothing => true,
-            Takes::Friend | Takes::FriendAndPercent | Takes::NewName => !rest.is_empty(),
+            Takes::Friend | Takes::FriendAndPercent | Takes::NewName | Takes::Device => !rest.is_empty(),
             Takes::OneOf(choices) => choices.contains(&rest),
             Takes::Perhaps(choices) => rest.is_empty() || choices.contains(&rest),
         };
@@ -198,16 +207,17 @@ impl Word {
             Takes::OneOf(choices) => format!("/{name} {}", choices.join("|")),
             Takes::Perhaps(choices) => format!("/{name} [{}]", choices.join("|")),
             Takes::NewName => format!("/{name} NAME"),
+            Takes::Device => format!("/{name} DEVICE"),
         }
     }
 }
 
 /// When a stage of the capture chain is to work.
-fn stage(word: &str) -> audio::Switch {
+fn stage(word: &str) -> Stage {
     match word {
-        "on" => audio::Switch::On,
-        "off" => audio::Switch::Off,
-        _ => audio::Switch::Auto,
+        "on" => Stage::On,
+        "off" => Stage::Off,
+        _ => Stage::Auto,
     }
 }
 
@@ -265,7 +275,7 @@ pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<Strin
                 let names = friends.iter().filter(begins).map(|name| format!("{name} "));
                 (before.len() - rest.len(), names.collect())
             }
-            Some(Takes::Nothing | Takes::NewName) | None => (start, Vec::new()),
+            Some(Takes::Nothing | Takes::NewName | Takes::Device) | None => (start, Vec::new()),
         };
     }
     let typed = typed.to_lowercase();
@@ -310,7 +320,7 @@ const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
 /// As loud as the sound engine goes: four times.
 const LOUDEST: u16 = 400;
 
-pub(crate) const WORDS: [Word; 22] = [
+pub(crate) const WORDS: [Word; 25] = [
     word("peers", Takes::Nothing, "who is here, and by which path"),
     word("mute", Takes::Nothing, "your microphone off"),
     word("unmute", Takes::Nothing, "your microphone on"),
@@ -323,6 +333,9 @@ pub(crate) const WORDS: [Word; 22] = [
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
+    word("input", Takes::Device, "another microphone; /devices lists them"),
+    word("output", Takes::Device, "another loudspeaker"),
+    word("save", Takes::Nothing, "keep name, server, devices and sound as they are for later calls"),
     word("invite", Takes::Perhaps(&["new"]), "how friends get in; a new code"),
     word("copy", Takes::Nothing, "the invite to the clipboard"),
     word("verify", Takes::Nothing, "five words to compare aloud"),
@@ -370,6 +383,7 @@ mod tests {
             let endings: &[&str] = match word.takes {
                 Takes::Nothing => &[""],
                 Takes::Friend | Takes::NewName => &["Bob the 2nd"],
+                Takes::Device => &["headset", "default"],
                 Takes::FriendAndPercent => &["Bob the 2nd 80 %", "Bob 0"],
                 Takes::OneOf(choices) | Takes::Perhaps(choices) => choices,
             };

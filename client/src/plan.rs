@@ -12,6 +12,7 @@ use crate::alert::Alerts;
 use crate::cli::Call;
 use crate::config::{Settings, default_name, state_dir};
 use crate::failure::Failure;
+use crate::habits::Habits;
 use crate::host::{Door, Host, key};
 use crate::note::{Note, Reach};
 use crate::pins::Pins;
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) room: Config,
     pub(crate) sound: Sound,
     pub(crate) alerts: Alerts,
+    pub(crate) habits: Habits,
     pub(crate) muted: bool,
     pub(crate) stay: Option<Duration>,
 }
@@ -102,6 +104,7 @@ impl Plan {
             },
             sound,
             alerts: Alerts::new(&settings),
+            habits: Habits::new(&settings),
             muted: call.muted,
             stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }

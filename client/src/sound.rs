@@ -1,11 +1,11 @@
 //! The sound of the call, or its absence: text goes on without.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audio::{Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 
@@ -22,6 +22,14 @@ pub(crate) struct Sound {
     dropped: Arc<AtomicU64>,
     alone: bool,
     loss: u8,
+    chosen: Arc<Mutex<Chosen>>,
+}
+
+/// What the person chose and got.
+#[derive(Default)]
+struct Chosen {
+    input: Option<String>,
+    output: Option<String>,
 }
 
 pub(crate) enum FromSound {
@@ -60,7 +68,20 @@ impl Sound {
         if let Some(engine) = &engine {
             engine.set_alone(true);
         }
-        Ok(Self { engine, frame: config.frame, voice, news, dropped, alone: true, loss: 0 })
+        let chosen = Chosen {
+            input: (config.input != InputSpec::Default).then(|| config.input.to_string()),
+            output: (config.output != OutputSpec::Default).then(|| config.output.to_string()),
+        };
+        Ok(Self {
+            engine,
+            frame: config.frame,
+            voice,
+            news,
+            dropped,
+            alone: true,
+            loss: 0,
+            chosen: Arc::new(Mutex::new(chosen)),
+        })
     }
 
     pub(crate) async fn next(&mut self) -> FromSound {
@@ -120,6 +141,44 @@ impl Sound {
 
     pub(crate) fn set_talk_key(&self, down: bool) {
         self.ask(|engine| engine.set_talk_key(down));
+    }
+
+    /// Another microphone. A sentence or two where it cannot be: then all stays as it was.
+    pub(crate) fn set_input(&self, spec: InputSpec) -> impl Future<Output = Result<(), String>> + use<> {
+        let (done, answer) = oneshot::channel();
+        let (chosen, text) = (self.chosen.clone(), spec.to_string());
+        self.ask(|engine| {
+            engine.set_input(spec, move |result| {
+                if result.is_ok() {
+                    lock(&chosen).input = Some(text);
+                }
+                drop(done.send(result));
+            })
+        });
+        switched(answer)
+    }
+
+    /// Another loudspeaker, likewise.
+    pub(crate) fn set_output(&self, spec: OutputSpec) -> impl Future<Output = Result<(), String>> + use<> {
+        let (done, answer) = oneshot::channel();
+        let (chosen, text) = (self.chosen.clone(), spec.to_string());
+        self.ask(|engine| {
+            engine.set_output(spec, move |result| {
+                if result.is_ok() {
+                    lock(&chosen).output = Some(text);
+                }
+                drop(done.send(result));
+            })
+        });
+        switched(answer)
+    }
+
+    /// What is recorded and played, as keys of the configuration file.
+    pub(crate) fn chosen(&self) -> Vec<(Vec<&'static str>, toml_edit::Value)> {
+        let chosen = lock(&self.chosen);
+        let input = chosen.input.clone().map(|input| (vec!["input"], input.into()));
+        let output = chosen.output.clone().map(|output| (vec!["output"], output.into()));
+        input.into_iter().chain(output).collect()
     }
 
     pub(crate) fn set_noise(&self, when: audio::Switch) {
@@ -191,6 +250,17 @@ impl Sound {
             Some(Err(error)) => Err(Failure::machine(error.to_string(), "")),
             Some(Ok(())) | None => Ok(()),
         }
+    }
+}
+
+fn lock(chosen: &Mutex<Chosen>) -> MutexGuard<'_, Chosen> {
+    chosen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn switched(answer: oneshot::Receiver<Result<(), Error>>) -> Result<(), String> {
+    match answer.await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("This call began without sound. Leave, start a sound server and enter again.".into()),
     }
 }
 

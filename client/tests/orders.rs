@@ -82,3 +82,31 @@ fn a_hook_is_run_with_each_event_and_holds_up_nothing() {
     bob.say("still here");
     assert_eq!(ada.wait_for("chat")["text"], "still here");
 }
+
+#[test]
+fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    ada.say("/input tone:500");
+    assert_eq!(ada.wait_for("answer")["message"], "You speak into tone:500 now.");
+    bob.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(10));
+    ada.say("/input wav:/nowhere.wav");
+    assert_eq!(ada.wait_for("answer")["done"], false);
+    for order in ["/volume Bob 50", "/noise off", "/ptt on", "/name Ada L.", "/save"] {
+        ada.say(order);
+        assert_eq!(ada.wait_for("answer")["done"], true, "{order}");
+    }
+    let kept = party.command(&["config", "show"]).output().unwrap();
+    let kept = String::from_utf8(kept.stdout).unwrap();
+    for line in [
+        "name = \"Ada L.\"",
+        "input = \"tone:500\"",
+        "output = \"null\"",
+        "noise = \"off\"",
+        "push_to_talk = true",
+        "volumes = { Bob = 50 }",
+        "server = \"127.0.0.1:",
+    ] {
+        assert!(kept.contains(line), "{line} is not in {kept}");
+    }
+}

@@ -6,6 +6,7 @@ use vc_core::protocol::text;
 
 use super::App;
 use crate::clipboard;
+use crate::config::{self, Stage};
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey};
 use crate::ui::Ui;
@@ -35,14 +36,17 @@ impl App<'_> {
             Order::Talk(key) => Ok(self.order_talk(key)),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
-                self.plan.sound.set_noise(when);
+                self.plan.habits.noise = Some(when);
+                self.plan.sound.set_noise(when.into());
                 done("noise", format!("Noise suppression: {}.", stage(when)))
             }
             Order::Echo(when) => {
-                self.plan.sound.set_echo(when);
+                self.plan.habits.echo = Some(when);
+                self.plan.sound.set_echo(when.into());
                 done("echo", format!("Echo cancellation: {}.", stage(when)))
             }
             Order::Level(on) => {
+                self.plan.habits.level = Some(on);
                 self.plan.sound.set_level(on);
                 let on = if on { "evened out" } else { "sent as it is" };
                 done("level", format!("Your voice is {on}."))
@@ -61,6 +65,20 @@ impl App<'_> {
                 None => Err(refused("copy", NO_INVITE)),
             },
             Order::Devices => return self.later(reply, devices()),
+            Order::Input(spec) => {
+                let shown = text::harmless(&spec.to_string());
+                let switched = self.plan.sound.set_input(spec);
+                return self.later(reply, changed("input", format!("You speak into {shown} now."), switched));
+            }
+            Order::Output(spec) => {
+                let shown = text::harmless(&spec.to_string());
+                let switched = self.plan.sound.set_output(spec);
+                return self.later(
+                    reply,
+                    changed("output", format!("You hear your friends on {shown} now."), switched),
+                );
+            }
+            Order::Save => self.order_save(),
             Order::Quit => {
                 self.leave();
                 done("quit", "Leaving.")
@@ -127,17 +145,17 @@ impl App<'_> {
         let message = match key {
             TalkKey::Wanted(true) => {
                 self.plan.sound.set_push_to_talk(true);
-                self.push_to_talk = true;
+                self.plan.habits.push_to_talk = true;
                 PUSH_TO_TALK
             }
             TalkKey::Wanted(false) => {
                 self.plan.sound.set_push_to_talk(false);
-                self.push_to_talk = false;
+                self.plan.habits.push_to_talk = false;
                 "You are heard whenever you speak."
             }
             TalkKey::Down(down) => {
                 self.plan.sound.set_talk_key(down);
-                match (self.push_to_talk, down) {
+                match (self.plan.habits.push_to_talk, down) {
                     (true, true) => "You are heard.",
                     (true, false) => "You are not heard.",
                     (false, _) => "Push-to-talk is off, so you are heard anyway; /ptt on changes that.",
@@ -150,6 +168,7 @@ impl App<'_> {
     fn order_volume(&mut self, friend: &str, percent: u16) -> Answer {
         let (id, name) = self.friend("volume", friend)?;
         self.plan.sound.set_volume(id, percent);
+        self.plan.habits.volumes.insert(name.clone(), percent);
         done(
             "volume",
             match percent {
@@ -199,6 +218,22 @@ impl App<'_> {
         }
     }
 
+    /// Only what is not a secret: codes are never kept.
+    fn order_save(&mut self) -> Answer {
+        let name = self.plan.room.name.clone();
+        let mut settings = self.plan.habits.settings();
+        settings.extend(self.plan.sound.chosen());
+        settings.push((vec!["name"], name.into()));
+        // A place that only the code names, or our own, is of this call alone.
+        if !self.plan.named && self.plan.host.is_none() {
+            settings.push((vec!["server"], self.plan.place.to_string().into()));
+        }
+        match config::remember(settings) {
+            Ok(path) => done("save", format!("Kept for later calls in {}.", path.display())),
+            Err(failure) => Err(refused("save", failure.to_string())),
+        }
+    }
+
     fn order_name(&mut self, name: &str) -> Answer {
         let name = text::name(name);
         self.plan.room.name.clone_from(&name);
@@ -218,11 +253,11 @@ impl App<'_> {
     }
 }
 
-fn stage(when: audio::Switch) -> &'static str {
+fn stage(when: Stage) -> &'static str {
     match when {
-        audio::Switch::On => "on",
-        audio::Switch::Off => "off",
-        audio::Switch::Auto => "when it helps",
+        Stage::On => "on",
+        Stage::Off => "off",
+        Stage::Auto => "when it helps",
     }
 }
 
@@ -239,6 +274,17 @@ fn done(order: &'static str, message: impl Into<String>) -> Answer {
 
 pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
     Refusal { order: Some(order), why: why.into() }
+}
+
+async fn changed(
+    order: &'static str,
+    message: String,
+    switched: impl Future<Output = Result<(), String>>,
+) -> Answer {
+    match switched.await {
+        Ok(()) => done(order, message),
+        Err(why) => Err(refused(order, why)),
+    }
 }
 
 /// Asking a sound server takes time that the loop has not.

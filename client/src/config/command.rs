@@ -1,6 +1,7 @@
 //! `voicechat config`: what is set, from where, and how to change it.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
 use toml::Value;
@@ -11,12 +12,7 @@ use crate::failure::Failure;
 use crate::ui;
 
 pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
-    let path = file::place().ok_or_else(|| {
-        Failure::machine(
-            "This machine has no place for a configuration file.",
-            "Set HOME, or name a file in VOICECHAT_CONFIG.",
-        )
-    })?;
+    let path = file::place().ok_or_else(nowhere)?;
     match command {
         ConfigCommand::Show => ui::say(&shown(&Layers::read()?)),
         ConfigCommand::Path => ui::say(&format!("{}\n", path.display())),
@@ -36,6 +32,22 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Keeps these settings for later calls; tells where.
+pub(crate) fn remember(settings: Vec<(Vec<&str>, toml_edit::Value)>) -> Result<PathBuf, Failure> {
+    let path = file::place().ok_or_else(nowhere)?;
+    for (key, value) in settings {
+        file::change(&path, &key, Some(value))?;
+    }
+    Ok(path)
+}
+
+fn nowhere() -> Failure {
+    Failure::machine(
+        "This machine has no place for a configuration file.",
+        "Set HOME, or name a file in VOICECHAT_CONFIG.",
+    )
 }
 
 /// The example with what is in force, and where it comes from: a valid file again.

@@ -3,6 +3,7 @@
 mod command;
 mod file;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 use vc_core::io::PathPolicy;
 
-pub(crate) use self::command::run;
+pub(crate) use self::command::{remember, run};
 use crate::failure::Failure;
 use crate::place::{PORT, Place};
 
@@ -48,6 +49,17 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
     #[arg(skip)]
+    pub(crate) noise: Option<Stage>,
+    #[arg(skip)]
+    pub(crate) echo: Option<Stage>,
+    #[arg(skip)]
+    pub(crate) level: Option<bool>,
+    #[arg(skip)]
+    pub(crate) push_to_talk: Option<bool>,
+    /// By name, in percent.
+    #[arg(skip)]
+    pub(crate) volumes: Option<BTreeMap<String, u16>>,
+    #[arg(skip)]
     pub(crate) sounds: Option<bool>,
     #[arg(skip)]
     pub(crate) bell: Option<bool>,
@@ -67,6 +79,37 @@ pub(crate) enum Path {
     /// The best that works
     #[default]
     Auto,
+}
+
+/// When a stage of the capture chain works.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// When it is needed.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+impl Stage {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl From<Stage> for audio::Switch {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Auto => Self::Auto,
+            Stage::On => Self::On,
+            Stage::Off => Self::Off,
+        }
+    }
 }
 
 impl Path {
@@ -94,6 +137,11 @@ impl Settings {
             low_latency: self.low_latency.or(other.low_latency),
             path: self.path.or(other.path),
             listen: self.listen.or(other.listen),
+            noise: self.noise.or(other.noise),
+            echo: self.echo.or(other.echo),
+            level: self.level.or(other.level),
+            push_to_talk: self.push_to_talk.or(other.push_to_talk),
+            volumes: self.volumes.or(other.volumes),
             sounds: self.sounds.or(other.sounds),
             bell: self.bell.or(other.bell),
             notify: self.notify.or(other.notify),
