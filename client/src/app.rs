@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand_core::{RngCore, SeedableRng};
 use relay::stream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
 use vc_core::io::{
     Command, Denial, Ended, Event, Hop, Input, Output, PeerState, SignalIn, SignalOut, Socket, Time,
@@ -17,16 +17,18 @@ use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
 use crate::calm::Calm;
+use crate::clock::Clock;
 use crate::ctl::{Asked, Listener};
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
 use crate::lines::Typed;
+use crate::network::Network;
 use crate::note::{self, Note};
 use crate::order::{Answer, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, interface_addresses};
 use crate::sound::FromSound;
 use crate::stop::{Stop, at};
 use crate::streams::Streams;
@@ -49,8 +51,9 @@ struct App<'a> {
     room: Room,
     sockets: Sockets,
     streams: Streams,
+    network: Network,
     link: Link,
-    start: Instant,
+    clock: Clock,
     rng: Rng,
     /// When the room wants to be called next.
     wake: Time,
@@ -106,8 +109,9 @@ impl<'a> App<'a> {
             room,
             sockets,
             streams: Streams::default(),
+            network: Network::watch(),
             link: Link::default(),
-            start: Instant::now(),
+            clock: Clock::start(),
             rng,
             wake: now,
             names: BTreeMap::new(),
@@ -130,7 +134,7 @@ impl<'a> App<'a> {
     async fn stay(mut self, stop: &mut Stop) -> Result<(), Failure> {
         let mut second = interval(SECOND);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stay = self.plan.stay.map(|stay| self.start + stay);
+        let stay = self.plan.stay.map(|stay| Instant::now() + stay);
         self.mute(self.muted);
         self.plan.habits.apply(&self.plan.sound);
         self.tell_addresses();
@@ -145,7 +149,7 @@ impl<'a> App<'a> {
 
     /// Waits for whatever comes first and acts on it.
     async fn next(&mut self, stop: &mut Stop, second: &mut Interval, stay: Option<Instant>) {
-        let wake = self.start + Duration::from_micros(self.wake.as_micros());
+        let wake = self.clock.until(self.wake);
         let (over, patience) = match &self.stage {
             Stage::Staying => (stay, None),
             Stage::Leaving(until) => (None, Some(*until)),
@@ -157,7 +161,8 @@ impl<'a> App<'a> {
             () = self.sockets.readable() => self.datagrams(),
             (from, news) = self.streams.next() => self.streamed(from, news),
             from = self.plan.sound.next() => self.heard(from),
-            () = sleep_until(wake) => self.tell(Input::Tick),
+            () = sleep(wake) => self.tell(Input::Tick),
+            () = self.network.changed() => self.look_around().await,
             news = self.link.next() => self.news(news),
             typed = self.ui.typed() => self.typed(typed),
             Some(late) = self.late.join_next() => {
@@ -180,8 +185,7 @@ impl<'a> App<'a> {
 
     /// Every change of the room is followed by everything that it wants done.
     fn tell(&mut self, input: Input<'_>) {
-        let now = self.now();
-        self.room.handle(now, input);
+        self.room.handle(self.clock.now(), input);
         loop {
             match self.room.poll() {
                 Output::Transmit { to, bytes } => self.transmit(to, &bytes),
@@ -345,8 +349,20 @@ impl<'a> App<'a> {
             self.ui.beat(&Note::Stats(self.stats()));
         }
         if self.counts.seconds.is_multiple_of(ADDRESSES_EVERY) {
-            self.sockets.mend().await;
-            self.tell_addresses();
+            self.look_around().await;
+        }
+    }
+
+    /// The network may be another one than before.
+    async fn look_around(&mut self) {
+        self.sockets.mend().await;
+        let addresses = interface_addresses(true);
+        for hop in self.streams.mend(&addresses) {
+            self.tell(Input::Closed(hop));
+        }
+        self.tell_addresses();
+        if self.link.mend(&addresses) {
+            self.tell(Input::Signal(SignalIn::Down));
         }
     }
 
@@ -448,10 +464,6 @@ impl<'a> App<'a> {
         stats.drops.unsent = self.sockets.unsent;
         stats
     }
-
-    fn now(&self) -> Time {
-        Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
-    }
 }
 
 fn fresh(rng: &mut Rng) -> [u8; 32] {
@@ -488,7 +500,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// After the last of it they fall to rest, which is to be seen as well.
 const LINGER: Duration = Duration::from_millis(400);
 const SECOND: Duration = Duration::from_secs(1);
-/// A changed network is noticed before the paths over the old one are given up.
+/// Where the system does not tell, a changed network is noticed before the paths over the old one are given up.
 const ADDRESSES_EVERY: u64 = 5;
 /// Longer than the room takes to tell the others, so that it normally has the last word.
 const PATIENCE: Duration = Duration::from_millis(1_500);

@@ -1,10 +1,11 @@
-//! `voicechat create` and `voicechat join`: settled first, then stayed in.
+//! `voicechat create`, `voicechat host` and `voicechat join`: settled first, then stayed in.
 
 use std::net::SocketAddr;
 
 use crate::app;
 use crate::cli::Call;
 use crate::failure::{Failure, Kind};
+use crate::place::Place;
 use crate::plan::Plan;
 use crate::prompt;
 use crate::stop::Stop;
@@ -13,6 +14,17 @@ use crate::ui::Ui;
 pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &mut Ui) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
     let plan = Plan::create(listen, call, ui).await?;
+    app::run(plan, ui, &mut stop).await
+}
+
+pub(crate) async fn host(
+    listen: Option<SocketAddr>,
+    address: Option<Place>,
+    call: Call,
+    ui: &mut Ui,
+) -> Result<(), Failure> {
+    let mut stop = Stop::new()?;
+    let plan = Plan::host(listen, address, call, ui).await?;
     app::run(plan, ui, &mut stop).await
 }
 

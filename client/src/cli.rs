@@ -37,6 +37,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Open a room without any server: this program runs one for as long as you stay; the code says where
+    Host {
+        /// Where to listen, TCP and UDP [default: 0.0.0.0:47700]
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<SocketAddr>,
+        /// What the code says instead, when friends reach this machine by another address: a name, a forwarded port
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<crate::place::Place>,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Enter a friend's room
     Join {
         /// The code or link; asked for when left out, so that nobody on this machine can read it in the process list
@@ -124,9 +135,6 @@ pub(crate) struct Call {
     /// Enter muted
     #[arg(long)]
     pub(crate) muted: bool,
-    /// Never carry sealed packets for friends who cannot reach each other
-    #[arg(long)]
-    pub(crate) no_forward: bool,
     /// One JSON event per line on stdout, as docs/EVENTS.md describes; stdin stays chat and commands
     #[arg(long)]
     pub(crate) json: bool,
@@ -167,9 +175,18 @@ pub(crate) struct Serve {
     /// Where to listen [default: 0.0.0.0:47700]; port 0 takes any free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
+    #[arg(long, value_name = "PORT")]
+    pub(crate) also: Vec<u16>,
     /// The server's key, made on first use [default: server.key in the state directory]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// One more relay, a `voicechat-relay` somewhere else: each room gets up to three
+    #[arg(long, value_name = "ADDR:PORT", requires = "relay_key_file")]
+    pub(crate) relay: Vec<SocketAddr>,
+    /// The key file of that relay, once for each
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    pub(crate) relay_key_file: Vec<PathBuf>,
     /// Print the place as one JSON event
     #[arg(long)]
     pub(crate) json: bool,
@@ -221,9 +238,10 @@ Everything else:    voicechat --help
 
 const EXAMPLES: &str = "\
 Examples:
-  voicechat create                          a room on this machine; prints the code
+  voicechat create                          a room; prints the code
   voicechat join                            asks for the code
   voicechat join --name Bob --low-latency   10 ms frames, for good networks
+  voicechat host                            a room on this machine, with no server at all
   voicechat serve                           a server for your friends, anywhere
   voicechat create --server HOST:PORT#KEY   a room on that server
   voicechat demo                            see and hear it work

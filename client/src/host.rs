@@ -27,10 +27,17 @@ pub(crate) struct Host {
 pub(crate) struct Door {
     tcp: TcpListener,
     udp: UdpSocket,
+    /// More ports for TCP.
+    also: Vec<TcpListener>,
 }
 
 impl Host {
-    pub(crate) fn start(door: Door, secret: &Secret<32>) -> Result<Self, Failure> {
+    /// With these relays besides its own.
+    pub(crate) fn start(
+        door: Door,
+        secret: &Secret<32>,
+        relays: Vec<signaling::RelayInfo>,
+    ) -> Result<Self, Failure> {
         let listen = door.tcp.local_addr().map_err(Failure::defect)?;
         let key = StaticKey::from_bytes(*secret.as_bytes());
         // Derived, so that tickets outlive a restart of the server.
@@ -42,17 +49,19 @@ impl Host {
             SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, listen.port()).into(),
             SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, listen.port()).into(),
         };
+        let own = signaling::RelayInfo { addr: same_host, id: relay_id, key: relay_key.clone() };
         let public = key.public();
         let config = signaling::Config {
             key,
-            relays: vec![signaling::RelayInfo { addr: same_host, id: relay_id, key: relay_key.clone() }],
-            probes: vec![same_host],
+            probes: [same_host].into_iter().chain(relays.iter().map(|relay| relay.addr)).collect(),
+            relays: [own].into_iter().chain(relays).collect(),
             limits: signaling::Limits::default(),
             seed: seed()?,
         };
         let relay_seed = seed()?;
         let relay_doors = relay::Doors::new(door.udp, Vec::new());
-        let doors = signaling::Doors { tcp: vec![door.tcp], relay: Some(relay_doors.hand()) };
+        let tcp = [door.tcp].into_iter().chain(door.also).collect();
+        let doors = signaling::Doors { tcp, relay: Some(relay_doors.hand()) };
         let signaling = tokio::spawn(async move {
             if let Err(error) = signaling::serve(doors, config, std::future::pending()).await {
                 tracing::error!(%error, "signaling stopped");
@@ -109,12 +118,24 @@ impl Door {
         }
     }
 
+    /// For those whose networks block the port.
+    pub(crate) async fn and_at(mut self, ports: &[u16]) -> Result<Self, Failure> {
+        let first = self.tcp.local_addr().map_err(Failure::defect)?;
+        for port in ports {
+            let listen = SocketAddr::new(first.ip(), *port);
+            let listener = TcpListener::bind(listen).await;
+            self.also
+                .push(listener.map_err(|error| Failure { hint: ALSO.into(), ..refused(listen, &error) })?);
+        }
+        Ok(self)
+    }
+
     async fn bind(listen: SocketAddr) -> io::Result<Self> {
         let mut tries = 0;
         loop {
             let tcp = TcpListener::bind(listen).await?;
             match UdpSocket::bind(tcp.local_addr()?).await {
-                Ok(udp) => return Ok(Self { tcp, udp }),
+                Ok(udp) => return Ok(Self { tcp, udp, also: Vec::new() }),
                 // A port that was free for TCP need not be for UDP; when any will do, take another.
                 Err(_) if listen.port() == 0 && tries < PORT_TRIES => tries += 1,
                 Err(error) => return Err(error),
@@ -201,6 +222,8 @@ fn refused(listen: SocketAddr, error: &io::Error) -> Failure {
     }
 }
 
+const ALSO: &str = "Choose another port with --also; below 1024 the system asks for a right, which \
+                    `setcap cap_net_bind_service=+ep` gives to a program.";
 /// Two programs that both miss this often do not share a machine by chance.
 const PORT_TRIES: u32 = 16;
 

@@ -6,6 +6,7 @@ mod call;
 mod calm;
 mod cli;
 mod clipboard;
+mod clock;
 mod config;
 mod ctl;
 mod demo;
@@ -16,6 +17,7 @@ mod failure;
 mod habits;
 mod host;
 mod lines;
+mod network;
 mod note;
 mod order;
 mod pins;
@@ -70,6 +72,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Create { listen, call }) => {
             within(call.mode(diagnosed), async |ui| call::create(listen, call, ui).await)
+        }
+        Some(Command::Host { listen, address, call }) => {
+            within(call.mode(diagnosed), async |ui| call::host(listen, address, call, ui).await)
         }
         Some(Command::Join { code, call }) => {
             within(call.mode(diagnosed), async |ui| call::join(code, call, ui).await)

@@ -13,7 +13,7 @@ use crate::cli::Call;
 use crate::config::{Settings, default_name, state_dir};
 use crate::failure::Failure;
 use crate::habits::Habits;
-use crate::host::{Door, Host, key};
+use crate::host::{Door, Host, key, reach};
 use crate::note::{Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) pins: Option<Pins>,
     /// Whether a spoken code must name the place, because friends have no other way to know it.
     pub(crate) named: bool,
+    /// What invitations say in the place of `place`.
+    pub(crate) told: Option<Place>,
     pub(crate) reach: Reach,
     /// Our own server, if the room has no other.
     pub(crate) host: Option<Host>,
@@ -47,17 +49,58 @@ pub(crate) enum Entry {
 impl Plan {
     pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
+        let Some(server) = settings.server.clone() else {
+            let plan = Self::on_this_machine(listen, None, &call, settings, ui).await?;
+            ui.notice("No server is set, so this program runs one for the room, as `voicechat host` does.");
+            return Ok(plan);
+        };
         // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
         let sound = sound(&settings, ui)?;
-        let Some(server) = settings.server.clone() else {
-            let host = embedded(listen.or(settings.listen), ui).await?;
-            let place = Place::at(host.address, host.key);
-            let reach = host.reach;
-            let plan = Self::new(Entry::Create, place, None, sound, &call, settings);
-            return Ok(Self { named: true, reach, host: Some(host), ..plan });
-        };
+        tell_cost(&settings, ui);
         let (place, pins) = pinned(server)?;
         Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
+    }
+
+    /// No server at all, whatever is configured.
+    pub(crate) async fn host(
+        listen: Option<SocketAddr>,
+        address: Option<Place>,
+        call: Call,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
+        if call.settings.server.is_some() {
+            return Err(Failure::usage(
+                "`voicechat host` opens a room without a server.",
+                "Leave --server out, or open the room there with `voicechat create --server HOST:PORT`.",
+            ));
+        }
+        let settings = call.settings.clone().completed()?;
+        let plan = Self::on_this_machine(listen, address, &call, settings, ui).await?;
+        ui.notice(who_reaches(plan.reach, plan.place.port));
+        ui.notice("When you leave, running calls go on, but nobody can join any more.");
+        Ok(plan)
+    }
+
+    async fn on_this_machine(
+        listen: Option<SocketAddr>,
+        address: Option<Place>,
+        call: &Call,
+        settings: Settings,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
+        if settings.relay_only == Some(true) {
+            return Err(Failure::usage(
+                "A room on this machine cannot hide its address from friends: it is in the code.",
+                "Open it on a server with --server HOST:PORT, or without --relay-only.",
+            ));
+        }
+        let sound = sound(&settings, ui)?;
+        let host = embedded(listen.or(settings.listen), ui).await?;
+        let place = Place::at(host.address, host.key);
+        let told = address.map(|address| Place { key: Some(host.key), ..address });
+        let reach = told.as_ref().map_or(host.reach, |told| told.host.parse().map_or(Reach::Public, reach));
+        let plan = Self::new(Entry::Create, place, None, sound, call, settings);
+        Ok(Self { named: true, told, reach, host: Some(host), ..plan })
     }
 
     pub(crate) fn join(code: Code, call: &Call, settings: Settings, ui: &Ui) -> Result<Self, Failure> {
@@ -78,6 +121,7 @@ impl Plan {
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
         let sound = sound(&settings, ui)?;
+        tell_cost(&settings, ui);
         let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
         Ok(Self { named, ..plan })
     }
@@ -95,12 +139,13 @@ impl Plan {
             place,
             pins,
             named: false,
+            told: None,
             reach: Reach::Server,
             host: None,
             room: Config {
+                paths: settings.policy(),
+                forward: settings.forward.unwrap_or(true),
                 name: settings.name.as_deref().map_or_else(default_name, text::name),
-                paths: settings.path.unwrap_or_default().policy(),
-                forward: !call.no_forward,
             },
             sound,
             alerts: Alerts::new(&settings),
@@ -112,7 +157,7 @@ impl Plan {
 
     /// The codes as people hand them on. The link needs the server's key.
     pub(crate) fn invitation(&self, codes: &Codes) -> Note {
-        let server = self.place.address();
+        let server = self.told.as_ref().unwrap_or(&self.place).address();
         let spoken = codes.spoken.clone().map(|(number, words)| {
             Code::Spoken { number, words, server: self.named.then(|| server.clone()) }.text()
         });
@@ -162,9 +207,30 @@ async fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> 
             door
         }
     };
-    let host = Host::start(door, &key(state_dir().as_deref(), None)?)?;
-    ui.notice("No server is set, so this program runs one for the room; --server HOST:PORT uses another.");
-    Ok(host)
+    Host::start(door, &key(state_dir().as_deref(), None)?, Vec::new())
+}
+
+fn tell_cost(settings: &Settings, ui: &Ui) {
+    if settings.relay_only == Some(true) {
+        ui.notice(
+            "Your address stays hidden from friends: all goes through a relay, which adds delay; without one you \
+             reach nobody.",
+        );
+    }
+}
+
+/// What an address is worth, and what may be done about it.
+pub(crate) fn who_reaches(reach: Reach, port: u16) -> String {
+    match reach {
+        Reach::Loopback => "Only programs on this machine reach it.".to_owned(),
+        Reach::Lan => format!(
+            "Friends in the same network reach it. For others forward port {port}, TCP and UDP, to this machine and \
+             hand out your public address instead."
+        ),
+        Reach::Public | Reach::Server => {
+            format!("Friends anywhere reach it if the firewall lets TCP and UDP port {port} through.")
+        }
+    }
 }
 
 /// The key to expect of a server that the user chose: the one typed, else the one it showed the first time.

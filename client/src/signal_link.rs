@@ -2,7 +2,8 @@
 //! the room's decision, never ours.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rand_core::SeedableRng;
@@ -52,6 +53,8 @@ pub(crate) struct Link {
 }
 
 struct Connection {
+    /// Our own address, once there is a connection.
+    local: Arc<OnceLock<IpAddr>>,
     task: JoinHandle<()>,
     outbox: mpsc::Sender<Vec<u8>>,
     news: mpsc::Receiver<News>,
@@ -63,9 +66,14 @@ impl Link {
         self.abort();
         let (outbox, to_send) = mpsc::channel(QUEUE);
         let (news, inbox) = mpsc::channel(QUEUE);
+        let local = Arc::new(OnceLock::new());
+        let ours = local.clone();
         let task = tokio::spawn(async move {
             let fault = match connect(&place, seed).await {
                 Ok(Reached { stream, sealed, server, key }) => {
+                    if let Ok(addr) = stream.local_addr() {
+                        let _ = ours.set(addr.ip());
+                    }
                     match news.send(News::Up { server, key }).await {
                         Ok(()) => carry(stream, sealed, to_send, &news).await,
                         Err(_) => return,
@@ -76,7 +84,7 @@ impl Link {
             // Nobody listens any more when the link was dialled again or dropped.
             let _ = news.send(News::Down(fault)).await;
         });
-        self.open = Some(Connection { task, outbox, news: inbox });
+        self.open = Some(Connection { local, task, outbox, news: inbox });
     }
 
     /// Queues a frame. A server that takes none for so long is as good as gone: the connection ends.
@@ -104,6 +112,17 @@ impl Link {
                 abort.abort();
             }
         }
+    }
+
+    /// Ends a connection whose own address this machine has no longer: it would be silent for a long time first. True
+    /// if there was one.
+    pub(crate) fn mend(&mut self, addresses: &[IpAddr]) -> bool {
+        let local = self.open.as_ref().and_then(|open| open.local.get());
+        let orphan = local.is_some_and(|local| !addresses.contains(local));
+        if orphan {
+            self.abort();
+        }
+        orphan
     }
 
     /// What happened next. Waits for ever while nothing is dialled.
@@ -322,6 +341,19 @@ mod tests {
         link.hang();
         link.parted().await;
         assert_eq!(server.await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_link_ends_with_the_address_that_it_was_made_from() {
+        let (listener, place) = listener().await;
+        tokio::spawn(mirror(listener));
+        let mut link = Link::default();
+        assert!(!link.mend(&[]));
+        link.dial(place, [2; 32]);
+        assert!(matches!(link.next().await, News::Up { .. }));
+        assert!(!link.mend(&["127.0.0.1".parse().unwrap()]));
+        assert!(link.mend(&["192.0.2.1".parse().unwrap()]));
+        assert!(link.open.is_none());
     }
 
     #[tokio::test]

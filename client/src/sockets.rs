@@ -125,8 +125,12 @@ pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
 
 /// The address that this machine uses towards the internet; asks the routing table, sends nothing.
 pub(crate) fn outward() -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(SOMEWHERE).ok()?;
+    towards((Ipv4Addr::UNSPECIFIED, 0).into(), SOMEWHERE.into())
+}
+
+fn towards(any: SocketAddr, somewhere: SocketAddr) -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(any).ok()?;
+    socket.connect(somewhere).ok()?;
     let ip = socket.local_addr().ok()?.ip();
     (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
 }
@@ -139,7 +143,9 @@ pub(crate) fn interface_addresses(loopback: bool) -> Vec<IpAddr> {
         .map(|interface| interface.ip())
         .filter(|ip| usable(ip, loopback))
         .collect();
-    addresses.sort_by_key(|ip| (!ip.is_loopback(), ip.is_ipv6(), *ip));
+    // Which of several networks leads outward is of interest by itself: another order is another situation.
+    let outward = [outward(), towards((Ipv6Addr::UNSPECIFIED, 0).into(), SOMEWHERE_V6.into())];
+    addresses.sort_by_key(|ip| (!ip.is_loopback(), !outward.contains(&Some(*ip)), ip.is_ipv6(), *ip));
     addresses.dedup();
     addresses
 }
@@ -188,6 +194,8 @@ const MAX_ADDRESSES: usize = vc_core::protocol::member::MAX_CANDIDATES;
 const MAX_FAILURES: u32 = 256;
 /// TEST-NET-3 (RFC 5737): routed like any other address, owned by nobody.
 const SOMEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
+/// The same for IPv6 (RFC 3849).
+const SOMEWHERE_V6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

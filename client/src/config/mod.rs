@@ -42,10 +42,16 @@ pub(crate) struct Settings {
     /// Frames of 10 ms instead of 20: less delay, more packets
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) low_latency: Option<bool>,
-    /// Force the step of the connection ladder
+    /// Friends never learn your address: all goes through a relay, with more delay, and not at all without one
+    #[arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "path")]
+    pub(crate) relay_only: Option<bool>,
+    /// Never carry sealed packets for friends who cannot reach each other
+    #[arg(long = "no-forward", num_args = 0, default_missing_value = "false")]
+    pub(crate) forward: Option<bool>,
+    /// Force the step of the connection ladder, for tests
     #[arg(long, value_enum)]
     pub(crate) path: Option<Path>,
-    /// Where `create` without a server, and `serve`, listen; each has its own flag for it.
+    /// Where `host`, `create` without a server, and `serve` listen; each has its own flag for it.
     #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
     #[arg(skip)]
@@ -123,6 +129,13 @@ impl Path {
 }
 
 impl Settings {
+    pub(crate) fn policy(&self) -> PathPolicy {
+        match self.relay_only {
+            Some(true) => PathPolicy::Relay,
+            Some(false) | None => self.path.unwrap_or_default().policy(),
+        }
+    }
+
     /// What environment and file add to the flags.
     pub(crate) fn completed(self) -> Result<Settings, Failure> {
         Ok(self.or(Layers::read()?.settings()?))
@@ -135,6 +148,8 @@ impl Settings {
             input: self.input.or(other.input),
             output: self.output.or(other.output),
             low_latency: self.low_latency.or(other.low_latency),
+            relay_only: self.relay_only.or(other.relay_only),
+            forward: self.forward.or(other.forward),
             path: self.path.or(other.path),
             listen: self.listen.or(other.listen),
             noise: self.noise.or(other.noise),
