@@ -133,6 +133,39 @@ fn a_killed_friend_is_missed_and_a_third_one_is_let_in_by_whoever_is_left() {
 }
 
 #[test]
+fn a_room_without_a_server_outlives_the_member_that_hosted_it() {
+    let party = Party::new();
+    let quiet = ["--json", "--input", "tone", "--output", "null"];
+    let mut host = party.start(&[&["host", "--listen", "127.0.0.1:0", "--name", "Ada"][..], &quiet].concat());
+    let invite = host.wait_for("invite");
+    assert_eq!(invite["reach"], "loopback");
+    let code = invite["code"].as_str().unwrap().to_owned();
+    assert!(code.contains("@127.0.0.1:"), "{code}");
+    let enter = |name: &str, code: &str| {
+        let mut friend = party.start(&[&["join", "--name", name][..], &quiet].concat());
+        friend.say(code);
+        friend.wait_for("joined");
+        friend
+    };
+    let mut bob = enter("Bob", &code);
+    let mut cem = enter("Cem", invite["link"].as_str().unwrap());
+    let heard = |event: &serde_json::Value, name: &str| {
+        let peers = event["peers"].as_array().into_iter().flatten();
+        peers.filter(|peer| peer["name"] == name).find_map(|peer| peer["heard"].as_u64()).unwrap_or(0)
+    };
+    cem.wait(|event| heard(event, "Bob") > 0);
+    bob.wait(|event| heard(event, "Cem") > 0);
+    host.say("/quit");
+    assert!(host.end().0.success());
+    assert_eq!(cem.wait_for("left")["name"], "Ada");
+    bob.wait_for("left");
+    bob.say("still here");
+    assert_eq!(cem.wait_for("chat")["text"], "still here");
+    let before = heard(&cem.wait_for("stats"), "Bob");
+    cem.wait(|event| heard(event, "Bob") > before + 50);
+}
+
+#[test]
 fn an_interrupted_friend_says_goodbye_and_its_recording_is_whole() {
     let party = Party::new();
     let (_server, place) = party.serve();
