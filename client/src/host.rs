@@ -230,7 +230,14 @@ const PORT_TRIES: u32 = 16;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use vc_core::protocol::packet::{Bind, probe, probed};
+    use vc_core::protocol::stream::frame;
+
     use super::*;
+    use crate::place::Place;
+    use crate::signal_link::{Link, News};
 
     #[test]
     fn an_address_tells_who_can_reach_it() {
@@ -255,6 +262,26 @@ mod tests {
         let failure = Door::open(address).await.err().unwrap();
         assert!(failure.what.contains(&address.port().to_string()));
         assert_eq!(failure.kind, crate::failure::Kind::Machine);
+    }
+
+    #[tokio::test]
+    async fn signaling_and_relay_share_every_tcp_port() {
+        let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap().and_at(&[0]).await.unwrap();
+        let also = door.also[0].local_addr().unwrap();
+        let host = Host::start(door, &Secret::new([1; 32]), Vec::new()).unwrap();
+        for address in [host.address, also] {
+            let bind = Bind { version: 1, body: [0; 32], nonce: [0; 8], cookie: [0; 16], mac: [0; 16] };
+            let mut member = TcpStream::connect(address).await.unwrap();
+            member.write_all(&[frame(&bind.packet()), frame(&probe([7; 8]))].concat()).await.unwrap();
+            let mut answer = vec![0; 2 + 28];
+            member.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, frame(&probed([7; 8], member.local_addr().unwrap())));
+
+            let place = Place { port: address.port(), ..Place::at(host.address, host.key) };
+            let mut link = Link::default();
+            link.dial(place, [2; 32]);
+            assert!(matches!(link.next().await, News::Up { key, .. } if key == host.key));
+        }
     }
 
     #[test]

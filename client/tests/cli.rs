@@ -217,6 +217,15 @@ fn what_cannot_be_a_code_never_reaches_the_network() {
 }
 
 #[test]
+fn a_room_on_this_machine_needs_no_server_and_hides_no_address() {
+    run(&["host", "--server", "127.0.0.1:1"]).fails(2, "opens a room without a server");
+    run(&["host", "--relay-only", "--input", "silence", "--output", "null"])
+        .fails(2, "cannot hide its address");
+    run(&["create", "--relay-only", "--input", "silence", "--output", "null"])
+        .fails(2, "cannot hide its address");
+}
+
+#[test]
 fn a_code_needs_a_server_and_a_prompt_needs_an_answer() {
     run(&["join", A_CODE]).fails(2, "does not say which server");
     run(&["join"]).fails(2, "No code was given");

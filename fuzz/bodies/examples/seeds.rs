@@ -24,9 +24,10 @@ use vc_core::protocol::signal::{
 type Seeds = Vec<Vec<u8>>;
 
 fn main() -> io::Result<()> {
-    let seeds: [(&str, Seeds); 16] = [
+    let seeds: [(&str, Seeds); 17] = [
         ("packet", packets()),
         ("frames", frames()),
+        ("stream", streams()),
         ("control", controls().iter().map(Wire::encode).collect()),
         ("welcome_and_records", records()),
         ("signal_to_client", to_client().iter().map(Wire::encode).collect()),
@@ -50,6 +51,13 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A whole exchange, in chunks of seven bytes; and the lengths that end a connection.
+fn streams() -> Seeds {
+    let whole: Vec<u8> =
+        packets().iter().flat_map(|packet| vc_core::protocol::stream::frame(packet)).collect();
+    vec![[&[7][..], &whole].concat(), vec![1, 0, 3, 1, 2, 3, 0, 0], vec![9, 4, 177, 1], vec![200, 0, 1, 5, 0]]
 }
 
 fn packets() -> Seeds {

@@ -17,7 +17,9 @@ pub use crypto::{admission, handshake, ticket};
 pub use room::room_inputs;
 pub use servers::{forwarder, signaling_connection};
 pub use sound::opus;
-pub use wire::{control, frames, mail, packet, signal_to_client, signal_to_server, welcome_and_records};
+pub use wire::{
+    control, frames, mail, packet, signal_to_client, signal_to_server, stream, welcome_and_records,
+};
 pub use words::{code_text, sanitiser};
 
 pub struct Target {
@@ -26,10 +28,11 @@ pub struct Target {
     pub run: fn(&[u8]),
 }
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "packet", run: packet },
     Target { name: "frames", run: frames },
     Target { name: "control", run: control },
+    Target { name: "stream", run: stream },
     Target { name: "welcome_and_records", run: welcome_and_records },
     Target { name: "signal_to_client", run: signal_to_client },
     Target { name: "signal_to_server", run: signal_to_server },

@@ -1,5 +1,6 @@
 //! Parsers: they never panic, never invent, and what they accept has exactly one spelling.
 
+use vc_core::net::outbox::Outbox;
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Control, Frame, Frames, MAX_PLAINTEXT};
 use vc_core::protocol::member::{Candidate, Codes, Record, Seated, Welcome};
@@ -8,6 +9,7 @@ use vc_core::protocol::packet::{
     transport_header, up,
 };
 use vc_core::protocol::signal::{MAX_BLOB, Mail, ToClient, ToServer};
+use vc_core::protocol::stream;
 
 pub fn packet(data: &[u8]) {
     let Ok(packet) = Packet::parse(data) else { return };
@@ -56,6 +58,49 @@ pub fn frames(data: &[u8]) {
         let mut again = Frames::of(&spelled);
         assert!(again.next() == Some(Ok(frame)) && again.next().is_none(), "a frame changed on its way");
     }
+}
+
+/// The length of the first chunk, and then what a TCP connection brings in chunks of that length.
+pub fn stream(data: &[u8]) {
+    let Some((cut, data)) = data.split_first() else { return };
+    let whole = cut_out(&mut stream::Frames::up_to(MAX_UDP), [data].into_iter());
+    let chunked = cut_out(&mut stream::Frames::up_to(MAX_UDP), data.chunks(usize::from(*cut).max(1)));
+    assert!(whole == chunked, "where a stream is cut matters");
+    let (frames, sound) = whole;
+    let spelled: Vec<u8> = frames.iter().flat_map(|frame| stream::frame(frame)).collect();
+    assert!(data.starts_with(&spelled), "two spellings of one stream");
+    let mut rest = stream::Frames::up_to(MAX_UDP);
+    rest.push(data);
+    while let Ok(Some(_)) = rest.next() {}
+    assert!(rest.into_rest() == data[spelled.len()..]);
+    if sound {
+        assert!(data.len() - spelled.len() < 2 + MAX_UDP, "more is kept than a frame holds");
+    }
+    // A relay's queue, in front of a connection that takes one packet for every two.
+    let mut outbox = Outbox::default();
+    for (n, frame) in frames.iter().enumerate() {
+        outbox.push(frame);
+        if n % 2 == 0 {
+            assert!(outbox.pop().is_some());
+        }
+    }
+    assert!(std::iter::from_fn(|| outbox.pop()).count() <= 20);
+}
+
+/// All frames, and whether the stream may go on behind them.
+fn cut_out<'a>(frames: &mut stream::Frames, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, bool) {
+    let mut all = Vec::new();
+    for chunk in chunks {
+        frames.push(chunk);
+        loop {
+            match frames.next() {
+                Ok(Some(frame)) => all.push(frame),
+                Ok(None) => break,
+                Err(_) => return (all, false),
+            }
+        }
+    }
+    (all, true)
 }
 
 pub fn control(data: &[u8]) {
