@@ -336,7 +336,7 @@ impl<'a> App<'a> {
 
     async fn second(&mut self) {
         self.counts.seconds += 1;
-        for note in self.calm.due(self.now()) {
+        for note in self.calm.due(self.clock.now()) {
             self.announce(&note);
         }
         self.glance();
@@ -419,7 +419,7 @@ impl<'a> App<'a> {
             self.invite = Some(note.clone());
         }
         self.ui.record(&note);
-        if !own && let Some(note) = self.calm.hear(self.now(), note) {
+        if !own && let Some(note) = self.calm.hear(self.clock.now(), note) {
             self.announce(&note);
         }
     }
