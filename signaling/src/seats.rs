@@ -136,11 +136,11 @@ impl Room {
 
     /// Frees the seats whose owners did not come back.
     pub(crate) fn expire(&mut self, now: Time) {
+        let kept = if self.here().next().is_some() { SEAT_KEPT_BY_FRIENDS } else { SEAT_KEPT };
         for seat in &mut self.seats {
             match *seat {
-                Seat::Perhaps { since } | Seat::Away { since, .. } if now - since >= SEAT_KEPT => {
-                    *seat = Seat::Free
-                }
+                Seat::Perhaps { since } if now - since >= SEAT_KEPT => *seat = Seat::Free,
+                Seat::Away { since, .. } if now - since >= kept => *seat = Seat::Free,
                 _ => {}
             }
         }
@@ -195,6 +195,8 @@ impl Room {
 const PROOF_LIFE: u32 = 24 * 3_600;
 /// A member's friends give it up after a minute; this also outlasts a router that restarts.
 const SEAT_KEPT: Duration = Duration::from_secs(600);
+/// While somebody is there: as long as friends keep a member that is away. Newcomers take such seats if need be.
+const SEAT_KEPT_BY_FRIENDS: Duration = Duration::from_secs(4 * 3_600);
 /// Two round trips with the doorkeeper, and a doorkeeper on a very bad line.
 const ADMISSION: Duration = Duration::from_secs(20);
 /// First and second message of an admission with the longest record are below 2 KiB. More would let someone who knows
@@ -272,6 +274,20 @@ mod tests {
         room.away(at(600), slot(0));
         room.expire(at(1_200));
         assert!(room.is_over() && room.reseat(slot(0), 2, proof).is_err());
+    }
+
+    #[test]
+    fn while_friends_are_there_the_seat_of_one_who_is_away_is_kept_for_hours() {
+        let mut room = Room::new();
+        room.seat(1, WALL, 0);
+        room.seat(2, WALL, 0);
+        let proof = room.proof_expiry(slot(1), WALL);
+        room.away(at(0), slot(1));
+        room.expire(at(4 * 3_600 - 1));
+        assert!(matches!(room.reseat(slot(1), 3, proof), Ok(None)));
+        room.away(at(0), slot(1));
+        room.expire(at(4 * 3_600));
+        assert!(room.reseat(slot(1), 3, proof).is_err() && !room.is_over());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use vc_core::net::forward::{Forwarder, Limits, Verdict};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Channel, Frame, Frames, MAX_PLAINTEXT};
 use vc_core::protocol::entrance::{Entrance, Latest};
-use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
+use vc_core::protocol::member::{Candidate, Codes, Entry, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::{MAX_UDP, Packet, TRANSPORT_HEADER, hs_init, hs_resp, transport_header};
 use vc_core::protocol::signal::{Mail, Nameplate, Offer, Party, ToClient, ToServer};
 use vc_core::protocol::text;
@@ -114,7 +114,7 @@ impl Stage {
         stage.mail(Party::Slot(door), Mail::B1(&b1));
         let Some(Mail::A2(a2)) = stage.last_mail() else { panic!("no A2") };
         let (admitted, record) = keys.open(a2).unwrap();
-        let friend = Friend::new(StaticKey::from_bytes([n; 32]), Record::decode(&record).unwrap().key);
+        let friend = Friend::new(StaticKey::from_bytes([n; 32]), Entry::decode(&record).unwrap().record.key);
         let welcome = friend.welcome();
         stage.mail(Party::Slot(door), Mail::B2(&admitted.seal(&welcome.encode())));
         stage.friend = Some(friend);

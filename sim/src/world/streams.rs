@@ -7,7 +7,7 @@ use signaling::ConnId;
 use vc_core::io::{Hop, Input, SignalIn, SignalOut, Socket};
 use vc_core::protocol::codec::Wire;
 
-use super::{Happening, Wired, World};
+use super::{FOREVER, Happening, Wired, World};
 use crate::node::Turn;
 use crate::stream::{End, Item, Stream, Way};
 
@@ -129,7 +129,11 @@ impl World {
     pub(super) fn pump(&mut self, conn: ConnId, way: Way) {
         let Some(stream) = self.streams.get_mut(&conn) else { return };
         let (client, server, (a, b), end) = (stream.client, stream.server, stream.sites, stream.end);
-        if self.net.is_cut(self.now, a, b) || (way == Way::Down && !self.is_awake(client)) {
+        if way == Way::Down && !self.is_awake(client) {
+            let wakes = self.clients[client].asleep.filter(|until| *until != FOREVER);
+            return wakes.into_iter().for_each(|at| self.schedule(at, Happening::Pump { conn, way }));
+        }
+        if self.net.is_cut(self.now, a, b) {
             return self.schedule(self.now + REPAIR, Happening::Pump { conn, way });
         }
         let Some(item) = self.streams.get_mut(&conn).and_then(|stream| stream.lane(way).pop(self.now)) else {

@@ -9,7 +9,7 @@ use vc_core::net::path::Path;
 use vc_core::peer::handshake::Keys;
 use vc_core::peer::machine::{Act, Peer, Scene};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::{MemberId, Record, Seated, Welcome};
+use vc_core::protocol::member::{Entry, MemberId, Record, Seated, Welcome};
 use vc_core::protocol::packet::Packet;
 use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient};
 
@@ -138,7 +138,7 @@ fn knock(victim: &mut Victim, visitor: u32, key: &PublicKey) -> Welcome {
     let Ok(Mail::B1(b1)) = Mail::parse(&letters[0].1) else { panic!("no answer") };
     let record =
         Record { key: *key, name: "CANARY-insider".into(), relay_only: false, candidates: Vec::new() };
-    let (knock, a2) = joiner.read(b1).unwrap().seal(&record.encode());
+    let (knock, a2) = joiner.read(b1).unwrap().seal(&Entry { record, known: None }.encode());
     victim.tell(ToClient::Mail { from, blob: Mail::A2(&a2).blob() });
     let letters = victim.letters();
     let Ok(Mail::B2(b2)) = Mail::parse(&letters[0].1) else { panic!("not let in") };

@@ -68,6 +68,12 @@ impl StaticKey {
         self.public
     }
 
+    /// What only the owners of the two keys can compute (X25519). `None` for a key that gives everybody the same.
+    pub fn agree(&self, other: &PublicKey) -> Option<Secret<32>> {
+        let shared = MontgomeryPoint(other.0).mul_clamped(*self.secret.as_bytes()).to_bytes();
+        (!same(&shared, &[0; 32])).then(|| Secret::new(shared))
+    }
+
     pub(super) fn secret(&self) -> &Secret<32> {
         &self.secret
     }
@@ -149,6 +155,17 @@ mod tests {
             let key = StaticKey::from_bytes(v[secret].as_slice().try_into().expect("32 bytes"));
             assert_eq!(key.public().0[..], v[public]);
         }
+    }
+
+    #[test]
+    fn rfc_7748_section_6_1_gives_the_shared_secret_to_both_and_a_small_order_key_none() {
+        let v = read(include_str!("../../tests/vectors/rfc7748.txt"));
+        let bytes = |name: &str| -> [u8; 32] { v[name].as_slice().try_into().expect("32 bytes") };
+        for (secret, public) in [("alice_secret", "bob_public"), ("bob_secret", "alice_public")] {
+            let shared = StaticKey::from_bytes(bytes(secret)).agree(&PublicKey(bytes(public)));
+            assert_eq!(shared.map(|shared| *shared.as_bytes()), Some(bytes("shared")));
+        }
+        assert!(StaticKey::from_bytes([1; 32]).agree(&PublicKey([0; 32])).is_none());
     }
 
     #[test]

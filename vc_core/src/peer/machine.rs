@@ -130,6 +130,19 @@ impl Peer {
         self.seated.slot
     }
 
+    /// It has another place now.
+    pub fn sits(&mut self, slot: Slot) {
+        self.seated.slot = slot;
+    }
+
+    /// Since when it has been tried, if it was never reached.
+    pub fn shaking_since(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Shaking { since } => Some(since),
+            Phase::Live { .. } | Phase::Lost { .. } | Phase::Away { .. } => None,
+        }
+    }
+
     /// The record to pass on, as current as we know it.
     pub fn seated(&self) -> Seated {
         let mut seated = self.seated.clone();

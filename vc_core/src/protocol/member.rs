@@ -148,6 +148,28 @@ impl Wire for Record {
     }
 }
 
+/// What a joiner says in A2. Who was a member before shows it to a door that it knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub record: Record,
+    /// A MAC under what the joiner's and the door's static keys have in common.
+    pub known: Option<[u8; 16]>,
+}
+
+impl Wire for Entry {
+    fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let record = Record::read(r)?;
+        let known = if bool::read(r)? { Some(r.array()?) } else { None };
+        Ok(Self { record, known })
+    }
+
+    fn write(&self, w: &mut Vec<u8>) {
+        self.record.write(w);
+        self.known.is_some().write(w);
+        w.extend_from_slice(self.known.as_ref().map_or(&[], |mac| &mac[..]));
+    }
+}
+
 /// A record with the place that the server gave its owner.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seated {

@@ -12,6 +12,7 @@ use bip39::Language;
 use data_encoding::BASE32_NOPAD;
 use rand_core::RngCore;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::crypto::keys::{PublicKey, Rng};
 use crate::protocol::member::{Codes, NUMBERS, WORDS};
@@ -56,11 +57,11 @@ impl Code {
     }
 
     /// The low-entropy secret that the PAKE turns into a key.
-    pub fn secret(&self) -> Vec<u8> {
-        match self {
+    pub fn secret(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
             Self::Spoken { words, .. } => words.as_bytes().to_vec(),
             Self::Link { secret, .. } => secret.to_vec(),
-        }
+        })
     }
 
     /// Where the code says the server is.
@@ -116,7 +117,7 @@ pub(crate) fn fresh_secret(rng: &mut Rng) -> [u8; 16] {
 }
 
 /// The secret that this nameplate's code was given, if it is one of ours.
-pub(crate) fn secret_of(codes: &Codes, nameplate: Nameplate) -> Option<Vec<u8>> {
+pub(crate) fn secret_of(codes: &Codes, nameplate: Nameplate) -> Option<Zeroizing<Vec<u8>>> {
     match nameplate {
         Nameplate::Spoken(number) => codes
             .spoken
@@ -127,6 +128,7 @@ pub(crate) fn secret_of(codes: &Codes, nameplate: Nameplate) -> Option<Vec<u8>> 
             codes.link.as_ref().filter(|(ours, _)| *ours == random).map(|(_, secret)| secret.to_vec())
         }
     }
+    .map(Zeroizing::new)
 }
 
 /// What identifies a nameplate in the PAKE's channel identifier.

@@ -9,7 +9,7 @@ use crate::crypto::pake::{self, Context, DoorKeys, Refused};
 use crate::io::Time;
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{Codes, Record, Welcome};
+use crate::protocol::member::{Codes, Entry, Record, Welcome};
 use crate::protocol::signal::{Mail, Nameplate, Turned};
 
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Door {
         visitor: u32,
         letter: &Mail<'_>,
         lock: &Lock<'_>,
-        welcome: impl FnOnce(&Record) -> Result<Welcome, Turned>,
+        welcome: impl FnOnce(&Entry) -> Result<Welcome, Turned>,
         rng: &mut Rng,
     ) -> Verdict {
         let Some(Visitor { since, step }) = self.visitors.remove(&visitor) else { return Verdict::Dropped };
@@ -159,13 +159,13 @@ impl Door {
         caller: Caller,
         keys: DoorKeys,
         a2: &[u8],
-        welcome: impl FnOnce(&Record) -> Result<Welcome, Turned>,
+        welcome: impl FnOnce(&Entry) -> Result<Welcome, Turned>,
     ) -> Verdict {
         let Caller { visitor, since, nameplate, .. } = caller;
         if self.bars(nameplate) {
             return turn(Turned::Locked);
         }
-        let (admitted, record) = match keys.open(a2) {
+        let (admitted, entry) = match keys.open(a2) {
             Ok(open) => open,
             Err(Refused::WrongCode) if matches!(nameplate, Nameplate::Link(_)) => {
                 return turn(Turned::WrongCode);
@@ -178,11 +178,12 @@ impl Door {
         };
         // Only guesses are slowed down: sixteen friends may arrive together.
         self.pace.give_back(1);
-        let Ok(record) = Record::decode(&record) else { return turn(Turned::Version) };
-        match welcome(&record) {
+        let Ok(entry) = Entry::decode(&entry) else { return turn(Turned::Version) };
+        match welcome(&entry) {
             Ok(welcome) => {
                 let b2 = admitted.seal(&welcome.encode());
-                self.visitors.insert(visitor, Visitor { since, step: Step::Welcomed { record } });
+                self.visitors
+                    .insert(visitor, Visitor { since, step: Step::Welcomed { record: entry.record } });
                 Verdict::Admit(Mail::B2(&b2).blob())
             }
             Err(why) => turn(why),

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use super::code::{Code, nameplate_bytes};
+use zeroize::Zeroizing;
+
+use super::code::nameplate_bytes;
 use crate::crypto::keys::{Rng, StaticKey};
 use crate::crypto::pake::{self, Context, Refused};
 use crate::error::Error;
 use crate::io::Time;
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{Record, Slot, Welcome};
-use crate::protocol::signal::{Mail, Party, Reclaim, Refusal, ToClient, ToServer, Turned};
+use crate::protocol::member::{Entry, Slot, Welcome};
+use crate::protocol::signal::{Mail, Nameplate, Party, Reclaim, Refusal, ToClient, ToServer, Turned};
 
 pub(crate) struct Joining {
-    code: Code,
+    plate: Nameplate,
+    secret: Zeroizing<Vec<u8>>,
     deadline: Time,
     step: Step,
 }
@@ -41,29 +44,30 @@ pub(crate) enum Progress {
 }
 
 impl Joining {
-    pub(crate) fn new(code: Code, now: Time) -> Self {
-        Self { code, deadline: now + LIMIT, step: Step::Calling }
+    /// `secret` is what the code of this nameplate says.
+    pub(crate) fn new(plate: Nameplate, secret: Zeroizing<Vec<u8>>, now: Time) -> Self {
+        Self { plate, secret, deadline: now + LIMIT, step: Step::Calling }
     }
 
     /// Signaling answers: ask for the room.
     pub(crate) fn ask(&mut self, now: Time) -> ToServer {
         self.deadline = now + LIMIT;
         self.step = Step::Asked;
-        ToServer::Join { nameplate: self.code.nameplate() }
+        ToServer::Join { nameplate: self.plate }
     }
 
     /// `record` is what we say of ourselves, once the door has shown that it knows a code too.
     pub(crate) fn receive(
         &mut self,
         message: &ToClient,
-        me: impl FnOnce() -> Record,
+        me: impl FnOnce() -> Entry,
         rng: &mut Rng,
     ) -> Progress {
         match message {
             ToClient::Joined { room_nonce, door, .. } if matches!(self.step, Step::Asked) => {
-                let plate = nameplate_bytes(self.code.nameplate());
+                let plate = nameplate_bytes(self.plate);
                 let context = Context { nameplate: &plate, room_nonce: *room_nonce };
-                let (pake, a1) = pake::Joiner::start(&self.code.secret(), &context, rng);
+                let (pake, a1) = pake::Joiner::start(&self.secret, &context, rng);
                 self.step = Step::Proving { pake, door: *door, nonce: *room_nonce };
                 Progress::Send(mail(*door, Mail::A1(&a1)))
             }
@@ -85,6 +89,14 @@ impl Joining {
         }
     }
 
+    /// The member that answers us.
+    pub(crate) fn door(&self) -> Option<Slot> {
+        match &self.step {
+            Step::Proving { door, .. } | Step::Knocking { door, .. } => Some(*door),
+            Step::Calling | Step::Asked | Step::Admitted { .. } => None,
+        }
+    }
+
     /// Nobody finished with us in time.
     pub(crate) fn expired(&self, now: Time) -> Option<Error> {
         (now >= self.deadline).then_some(match self.step {
@@ -97,7 +109,7 @@ impl Joining {
         self.deadline
     }
 
-    fn letter(&mut self, from: Slot, letter: &Mail<'_>, me: impl FnOnce() -> Record) -> Progress {
+    fn letter(&mut self, from: Slot, letter: &Mail<'_>, me: impl FnOnce() -> Entry) -> Progress {
         match (std::mem::replace(&mut self.step, Step::Calling), letter) {
             (Step::Proving { pake, door, nonce }, Mail::B1(b1)) if door == from => match pake.read(b1) {
                 Ok(keys) => {

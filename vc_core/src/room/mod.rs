@@ -29,7 +29,7 @@ use crate::io::{
     Time, Wake,
 };
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{MemberId, Record};
+use crate::protocol::member::{Entry, MemberId, Record};
 use crate::protocol::packet::Packet;
 use crate::protocol::signal::{Form, Nameplate, ToClient, ToServer, VERSION};
 use crate::protocol::text;
@@ -96,7 +96,8 @@ impl Room {
     pub fn join(config: Config, code: &Code, seed: [u8; 32], now: Time) -> Self {
         let mut room = Self::new(config, seed, now, Phase::Over);
         let key = fresh_key(&mut room.world.rng);
-        room.phase = Phase::Joining { key, joining: Box::new(Joining::new(code.clone(), now)) };
+        room.phase =
+            Phase::Joining { key, joining: Box::new(Joining::new(code.nameplate(), code.secret(), now)) };
         room
     }
 
@@ -225,21 +226,19 @@ impl Room {
                 ToServer::Create { form: Form::Spoken }
             }
             Phase::Joining { joining, .. } => joining.ask(now),
-            Phase::Inside(stay) => return stay.connected(&mut self.world),
+            Phase::Inside(stay) => return stay.connected(&mut self.world, now),
             Phase::Leaving { .. } | Phase::Over => return,
         };
         self.world.tell_server(&first);
     }
 
     fn signal_down(&mut self) {
-        let was_up = self.world.link.down(self.now, &mut self.world.rng);
+        self.world.link.down(self.now, &mut self.world.rng);
         match self.phase {
             // Nothing to lose yet: the person at the keyboard wants to know now.
             Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Unreachable),
-            Phase::Inside(ref stay) if was_up && stay.is_seated() => {
-                self.event(Event::Signaling { up: false });
-            }
-            Phase::Inside(_) | Phase::Leaving { .. } | Phase::Over => {}
+            Phase::Inside(ref mut stay) => stay.server_lost(&mut self.world),
+            Phase::Leaving { .. } | Phase::Over => {}
         }
     }
 
@@ -267,7 +266,7 @@ impl Room {
                 (Creating::Named { nonce, number, .. }, ToClient::Seat { slot, proof }) => {
                     let (seat, number) = (Seat { slot, proof, nonce: *nonce }, *number);
                     let key = fresh_key(&mut self.world.rng);
-                    let mut stay = Stay::found(&mut self.world, key, seat, number);
+                    let mut stay = Stay::found(&mut self.world, self.now, key, seat, number);
                     stay.seated(&mut self.world);
                     self.enter(stay);
                 }
@@ -283,7 +282,8 @@ impl Room {
                     relay_only: world.policy == PathPolicy::Relay,
                     candidates: world.surroundings.candidates(),
                 };
-                match joining.receive(&message, record, &mut world.rng) {
+                let entry = || Entry { record: record(), known: None };
+                match joining.receive(&message, entry, &mut world.rng) {
                     Progress::Send(message) => world.tell_server(&message),
                     Progress::Entered { welcome, nonce, slot, proof } => {
                         let key = std::mem::replace(key, fresh_key(&mut world.rng));
@@ -370,7 +370,9 @@ impl Room {
             Some(Need::Ping) => self.world.tell_server(&ToServer::Ping),
             Some(Need::Hang) => {
                 self.world.out.push_back(Output::Signal(SignalOut::Hang));
-                self.event(Event::Signaling { up: false });
+                if let Phase::Inside(stay) = &mut self.phase {
+                    stay.server_lost(&mut self.world);
+                }
             }
             None => {}
         }
@@ -390,7 +392,7 @@ impl Room {
             }
             Phase::Inside(stay) => {
                 stay.tick(&mut self.world, now);
-                let stranded = stay.is_stranded().then_some(Error::NoPath);
+                let stranded = stay.is_stranded(now).then_some(Error::NoPath);
                 if let Some(error) = self.world.over.or(stranded) {
                     self.fail(error);
                 }

@@ -1,6 +1,7 @@
 //! Inside a room: the roster of friends, the relays we are bound to, the codes that let others in.
 
 mod admission;
+mod again;
 mod carriage;
 mod entrance;
 mod hosting;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
+use self::again::{Again, Claim, acquaintance};
 use self::carriage::Carriage;
 use self::entrance::{Draft, first_entrance};
 use self::hosting::Hosting;
@@ -21,9 +23,10 @@ use self::punching::Punching;
 use self::removal::Dismissed;
 use super::World;
 use super::check;
-use super::code::{fresh_secret, fresh_words};
+use super::code::{fresh_secret, fresh_words, secret_of};
 use super::door::{Door, Lock, Verdict};
-use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey};
+use super::join::Joining;
+use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey, mac16, same};
 use crate::crypto::ticket::Ticket;
 use crate::error::Error;
 use crate::io::{
@@ -38,11 +41,11 @@ use crate::protocol::control::{Control, State};
 use crate::protocol::entrance::Entrance;
 use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{
-    Candidate, Codes, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
+    Candidate, Codes, Entry, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
 };
 use crate::protocol::packet::Packet;
 use crate::protocol::signal::{
-    Form, MAX_OFFERS, Mail, Nameplate, Offer, Party, Reclaim, ToClient, ToServer, Turned,
+    Form, MAX_OFFERS, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned,
 };
 use crate::protocol::text;
 
@@ -53,6 +56,12 @@ pub(crate) struct Stay {
     slot: Slot,
     proof: Reclaim,
     asked: Option<Asked>,
+    claim: Claim,
+    again: Again,
+    /// Slots whose owners the server is connected with.
+    here: u16,
+    /// The user was told that signaling is lost.
+    told_lost: bool,
     nonce: [u8; 16],
     creator: MemberId,
     entrance: Entrance,
@@ -83,12 +92,13 @@ pub(crate) struct Stay {
 }
 
 /// The one request that the server owes us an answer to. What it says unasked is not believed.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// Our place, after a new connection.
     Seat,
     /// A nameplate for a code.
     Plate(Form),
+    /// To be let in by the code.
+    Entry(Box<Joining>),
 }
 
 /// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
@@ -100,14 +110,14 @@ pub(crate) struct Seat {
 
 impl Stay {
     /// We made the room.
-    pub(crate) fn found(world: &mut World, key: StaticKey, seat: Seat, number: u32) -> Self {
+    pub(crate) fn found(world: &mut World, now: Time, key: StaticKey, seat: Seat, number: u32) -> Self {
         let mut room = [0; 16];
         world.rng.fill_bytes(&mut room);
         let secret = Secret::random(&mut world.rng);
         let codes = Codes { spoken: Some((number, fresh_words(&mut world.rng))), link: None };
         let me = MemberId::of(&room, &key.public());
         let keys = Keys::new(key, room, &secret);
-        let mut stay = Self::new(world, keys, secret, me, seat, first_entrance(me, codes.clone()));
+        let mut stay = Self::new(world, now, keys, secret, me, seat, first_entrance(me, codes.clone()));
         stay.draft = Some(Draft::of_founder(codes));
         stay
     }
@@ -116,17 +126,18 @@ impl Stay {
     pub(crate) fn enter(world: &mut World, now: Time, key: StaticKey, seat: Seat, welcome: Welcome) -> Self {
         let secret = Secret::new(welcome.secret);
         let keys = Keys::new(key, welcome.room, &secret);
-        let mut stay = Self::new(world, keys, secret, welcome.creator, seat, welcome.entrance);
+        let mut stay = Self::new(world, now, keys, secret, welcome.creator, seat, welcome.entrance);
         stay.told = world.surroundings.candidates();
         stay.gone = welcome.gone.into_iter().collect();
         for member in welcome.members {
-            stay.add(world, now, &member);
+            stay.add(world, now, None, &member);
         }
         stay
     }
 
     fn new(
         world: &mut World,
+        now: Time,
         keys: Keys,
         secret: Secret<32>,
         creator: MemberId,
@@ -140,6 +151,10 @@ impl Stay {
             slot: seat.slot,
             proof: seat.proof,
             asked: None,
+            claim: Claim::Proof,
+            again: Again::new(now),
+            here: 0,
+            told_lost: false,
             nonce: seat.nonce,
             creator,
             counted: entrance.codes.get().spoken.clone(),
@@ -182,20 +197,37 @@ impl Stay {
     }
 
     /// The server answers (again), and does not know us yet.
-    pub(crate) fn connected(&mut self, world: &mut World) {
-        self.asked = Some(Asked::Seat);
-        world.tell_server(&ToServer::Reclaim { proof: self.proof });
+    pub(crate) fn connected(&mut self, world: &mut World, now: Time) {
+        self.asked = None;
+        if matches!(self.claim, Claim::Code) {
+            self.ask_at_door(world, now);
+        }
+        if self.asked.is_none() {
+            self.claim = Claim::Proof;
+            self.asked = Some(Asked::Seat);
+            world.tell_server(&ToServer::Reclaim { proof: self.proof });
+        }
+    }
+
+    pub(crate) fn server_lost(&mut self, world: &mut World) {
+        self.here = 0;
+        if !std::mem::replace(&mut self.told_lost, true) {
+            self.tell_user(world, Event::Signaling { up: false });
+        }
     }
 
     /// The server knows us on this connection, as far as we know.
     pub(crate) fn is_seated(&self) -> bool {
-        self.asked != Some(Asked::Seat)
+        !matches!(self.asked, Some(Asked::Seat | Asked::Entry(_)))
     }
 
     /// The server knows us.
     pub(crate) fn seated(&mut self, world: &mut World) {
         world.link.settled();
         self.asked = None;
+        if std::mem::take(&mut self.told_lost) {
+            self.tell_user(world, Event::Signaling { up: true });
+        }
         self.ask_for_plate(world);
     }
 
@@ -204,8 +236,9 @@ impl Stay {
     }
 
     /// Let in, and nobody in the room could ever be reached.
-    pub(crate) fn is_stranded(&self) -> bool {
-        self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away)
+    pub(crate) fn is_stranded(&self, now: Time) -> bool {
+        let nobody = self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away);
+        nobody && !self.has_hope(now)
     }
 
     pub(crate) fn voice(&mut self, world: &mut World, now: Time, frame: &VoiceFrame) {
@@ -263,11 +296,13 @@ impl Stay {
 
     /// A message of the signaling server.
     pub(crate) fn signal(&mut self, world: &mut World, now: Time, message: ToClient) {
+        if let Some(Asked::Entry(joining)) = self.asked.take_if(|asked| matches!(asked, Asked::Entry(_))) {
+            return self.at_door(world, now, joining, message);
+        }
         match message {
             ToClient::Seat { slot, proof } => {
                 (self.slot, self.proof) = (slot, proof);
-                if self.asked == Some(Asked::Seat) {
-                    world.out.push_back(Output::Event(Event::Signaling { up: true }));
+                if matches!(self.asked, Some(Asked::Seat)) {
                     self.seated(world);
                 }
             }
@@ -283,13 +318,10 @@ impl Stay {
                 }
                 Some(_) | None => world.counters.out_of_turn += 1,
             },
-            ToClient::Refused(_) => match self.asked {
-                Some(Asked::Seat) => {
-                    self.asked = None;
-                    world.redial(now);
-                }
+            ToClient::Refused(why) => match self.asked {
+                Some(Asked::Seat) => self.unseated(world, now, why),
                 Some(Asked::Plate(form)) => self.plate(world, form, None),
-                None => world.counters.out_of_turn += 1,
+                Some(Asked::Entry(_)) | None => world.counters.out_of_turn += 1,
             },
             ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
                 (Party::Slot(slot), Ok(Mail::Packet(packet))) => {
@@ -298,11 +330,19 @@ impl Stay {
                 (Party::Visitor(visitor), Ok(letter)) => self.visitor(world, now, visitor, &letter),
                 _ => world.counters.malformed += 1,
             },
-            ToClient::Present { .. } | ToClient::Pong => {}
+            ToClient::Present { slots } => self.connected_now(now, slots),
+            ToClient::Pong => {}
             ToClient::Hello { .. } | ToClient::Created { .. } | ToClient::Joined { .. } => {
                 world.counters.out_of_turn += 1
             }
         }
+    }
+
+    /// Who has just found the server may be reached again.
+    fn connected_now(&mut self, now: Time, slots: u16) {
+        let came = slots & !std::mem::replace(&mut self.here, slots);
+        let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !peer.is_live());
+        lost.for_each(|peer| peer.restart(now));
     }
 
     pub(crate) fn tick(&mut self, world: &mut World, now: Time) {
@@ -324,6 +364,7 @@ impl Stay {
         self.peers.retain(|_, peer| !peer.is_forgotten(now));
         self.punch(world, now);
         self.dismiss(world, now);
+        self.reconsider(world, now);
         if !self.present().eq(&self.checked) {
             self.checked = self.present().copied().collect();
             self.tell_user(world, Event::CheckChanged);
@@ -336,13 +377,15 @@ impl Stay {
         let hosting = self.hosting_wake(world);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
         let punching = self.punch_wake().map(|at| (at, "punching"));
-        let soonest = peers.chain(carriage).chain(hosting).chain(dismissal).chain(punching).min();
+        let again = self.reconsider_wake(world, now).map(|at| (at, "readmission"));
+        let soonest =
+            peers.chain(carriage).chain(hosting).chain(dismissal).chain(punching).chain(again).min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
         match control {
-            Control::Add(seated) => self.add(world, now, &seated),
+            Control::Add(seated) => self.add(world, now, Some(from), &seated),
             Control::Leave => self.remove(world, now, from, Parting::Left),
             Control::Kick(id) if from == self.creator && id == self.me => {
                 self.with(world, now, from, |peer, scene| peer.acknowledge(scene));

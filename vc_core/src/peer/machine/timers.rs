@@ -79,8 +79,8 @@ impl Peer {
         let wanted = match &mut self.phase {
             Phase::Shaking { .. } | Phase::Lost { .. } => true,
             Phase::Live { .. } => self.sessions.stale(now) || !self.sessions.can_seal(),
-            Phase::Away { retry, .. } if *retry <= now => {
-                *retry = now + AWAY_RETRY;
+            Phase::Away { since, retry } if *retry <= now => {
+                *retry = now + ((now - *since) / 16).clamp(AWAY_RETRY, AWAY_RETRY_MAX);
                 true
             }
             Phase::Away { .. } => false,
@@ -189,7 +189,9 @@ const LOST_AFTER: Duration = Duration::from_secs(15);
 const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
 /// Then its keys are erased.
 const AWAY_AFTER: Duration = Duration::from_secs(60);
-const AWAY_RETRY: Duration = Duration::from_secs(15);
+/// A handshake attempt and a breath; less and less often as hours go by.
+const AWAY_RETRY: Duration = Duration::from_secs(7);
+const AWAY_RETRY_MAX: Duration = Duration::from_secs(30);
 /// All retries of four handshake attempts on every path.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.

@@ -8,15 +8,16 @@ impl Stay {
         let lock = Lock { codes: self.entrance.codes.get(), nonce: self.nonce };
         let candidates = world.surroundings.candidates();
         let relay_only = world.policy == PathPolicy::Relay;
-        let welcome = |record: &Record| {
-            let id = MemberId::of(&self.keys.room, &record.key);
-            if *self.entrance.locked.get() {
-                return Err(Turned::Closed);
-            }
-            if self.gone.contains(&id) || self.peers.contains_key(&id) || id == self.me {
+        let welcome = |entry: &Entry| {
+            let id = MemberId::of(&self.keys.room, &entry.record.key);
+            if self.gone.contains(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
-            if self.peers.values().filter(|peer| !peer.is_away()).count() + 1 >= MAX_MEMBERS {
+            if *self.entrance.locked.get() && !self.is_proven(id, entry) {
+                return Err(Turned::Closed);
+            }
+            let others = self.peers.values().filter(|peer| !peer.is_away() && peer.id() != id);
+            if others.count() + 1 >= MAX_MEMBERS {
                 return Err(Turned::Full);
             }
             Ok(self.welcome(relay_only, candidates))
@@ -45,15 +46,7 @@ impl Stay {
     }
 
     fn welcome(&self, relay_only: bool, candidates: Vec<Candidate>) -> Welcome {
-        let myself = Seated {
-            slot: self.slot,
-            record: Record {
-                key: self.keys.me.public(),
-                name: self.state.name.clone(),
-                relay_only,
-                candidates,
-            },
-        };
+        let myself = Seated { slot: self.slot, record: self.record(relay_only, candidates) };
         let others = self.peers.values().filter(|peer| !peer.is_away()).map(Peer::seated);
         Welcome {
             room: self.keys.room,
@@ -65,29 +58,56 @@ impl Stay {
         }
     }
 
-    /// We let a new member in: everybody else learns it from us.
-    pub(super) fn introduce(&mut self, world: &mut World, now: Time, seated: Seated) {
-        self.tell_all(&Control::Add(seated.clone()));
-        self.add(world, now, &seated);
+    pub(super) fn record(&self, relay_only: bool, candidates: Vec<Candidate>) -> Record {
+        Record { key: self.keys.me.public(), name: self.state.name.clone(), relay_only, candidates }
     }
 
-    pub(super) fn add(&mut self, world: &World, now: Time, seated: &Seated) {
+    /// A member that lost its seat, rather than one that has its key and the code: a locked room is open for it.
+    fn is_proven(&self, id: MemberId, entry: &Entry) -> bool {
+        let expected = acquaintance(&self.keys, &entry.record.key);
+        let shown = entry.known.zip(expected).is_some_and(|(shown, expected)| same(&shown, &expected));
+        shown && self.peers.contains_key(&id)
+    }
+
+    /// We let a member in: everybody else learns it from us.
+    pub(super) fn introduce(&mut self, world: &mut World, now: Time, seated: Seated) {
+        self.tell_all(&Control::Add(seated.clone()));
+        self.add(world, now, None, &seated);
+    }
+
+    /// By the word of `from`, or of the door that let us in or is ours.
+    pub(super) fn add(&mut self, world: &World, now: Time, from: Option<MemberId>, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
-        let known = id == self.me || self.peers.contains_key(&id) || self.gone.contains(&id);
-        if known || !self.makes_room() {
+        if id == self.me || self.gone.contains(&id) {
             return;
         }
-        let mut peer = Peer::new(now, self.me, id, seated);
+        if let Some(mut peer) = self.peers.remove(&id) {
+            // Others may be wrong about one that we hear ourselves.
+            if peer.slot() != seated.slot && (from == Some(id) || !peer.is_live()) {
+                peer.sits(seated.slot);
+                self.offer_seat(world, now, &mut peer);
+                peer.restart(now);
+            }
+            self.peers.insert(id, peer);
+        } else if self.makes_room() {
+            let mut peer = Peer::new(now, self.me, id, seated);
+            self.offer_seat(world, now, &mut peer);
+            offer_candidates(world, now, &mut peer);
+            self.peers.insert(id, peer);
+        }
+    }
+
+    /// The paths that lead to its place.
+    fn offer_seat(&self, world: &World, now: Time, peer: &mut Peer) {
+        let slot = peer.slot();
         for carrier in self.carriers() {
             if matches!(carrier, Carrier::Relay(_)) || !peer.is_relay_only() {
-                peer.offer(now, Path::Via { carrier, slot: seated.slot });
+                peer.offer(now, Path::Via { carrier, slot });
             }
         }
-        offer_candidates(world, now, &mut peer);
         if world.policy == PathPolicy::Auto {
-            peer.offer(now, Path::Mail(seated.slot));
+            peer.offer(now, Path::Mail(slot));
         }
-        self.peers.insert(id, peer);
     }
 
     /// There is a place for one more, if need be that of the member that has been away longest.

@@ -40,7 +40,7 @@ impl Stay {
     /// One request at a time, and only while the server knows us.
     pub(super) fn ask_for_plate(&mut self, world: &mut World) {
         let next = self.draft.as_ref().and_then(|draft| draft.wanted.first().copied());
-        if let (None, Some(form)) = (self.asked, next)
+        if let (None, Some(form)) = (&self.asked, next)
             && world.link.is_up()
         {
             self.asked = Some(Asked::Plate(form));

@@ -79,7 +79,7 @@ impl Stay {
         wakes.min()
     }
 
-    fn bury(&mut self, id: MemberId) {
+    pub(super) fn bury(&mut self, id: MemberId) {
         if self.gone.contains(&id) {
             return;
         }
