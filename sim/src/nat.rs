@@ -87,6 +87,11 @@ impl Nat {
         Self { kind, public, mappings: BTreeMap::new(), last, dice }
     }
 
+    /// It was switched off and on: all mappings are gone.
+    pub fn restart(&mut self) {
+        self.mappings.clear();
+    }
+
     pub fn hairpins(&self) -> bool {
         self.kind.hairpin
     }

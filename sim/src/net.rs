@@ -109,6 +109,13 @@ impl Net {
         self.hosts.remove(&socket);
     }
 
+    /// The router of a house forgets what it knew.
+    pub fn restart_router(&mut self, SiteId(site): SiteId) {
+        if let Some(nat) = self.sites.get_mut(site).and_then(|site| site.nat.as_mut()) {
+            nat.restart();
+        }
+    }
+
     /// What every line does from now on.
     pub fn heal(&mut self, profile: Profile) {
         self.profile = profile;

@@ -23,6 +23,8 @@ pub struct Outcome {
     pub seconds: u64,
     pub most_wakes: u32,
     pub most_sent: u32,
+    /// Seconds from the last fault until all had met.
+    pub converged: u64,
 }
 
 /// Someone at a keyboard, who tries again when it did not work.
@@ -52,6 +54,13 @@ enum Act {
     Leave(usize),
     Kill(usize),
     Sleep(usize, Duration),
+    /// The program dies, and its owner starts it again.
+    Crash(usize),
+    /// A router forgets its mappings.
+    Rebind(usize),
+    Lock(usize, bool),
+    Invite(usize),
+    Rename(usize),
 }
 
 /// Runs the session of this seed.
@@ -83,13 +92,18 @@ pub fn run(seed: u64) -> Outcome {
             play(&mut world, &mut people, server, act);
         }
     }
-    settle(&mut world, &mut dice, &mut people, server);
-    outcome(world, &people)
+    let converged = settle(&mut world, &mut dice, &mut people, server);
+    Outcome { converged, ..outcome(world, &people) }
 }
 
-/// Two mostly; up to five, since a room is made for many.
+/// Two mostly; sometimes as many as a room takes.
 fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
-    let count = if dice.chance(0.75) { 2 } else { dice.range(3, 6) as usize };
+    let count = match dice.range(0, 20) {
+        0..13 => 2,
+        13..18 => dice.range(3, 6),
+        18 => dice.range(6, 10),
+        _ => dice.range(10, 17),
+    } as usize;
     let manner = dice.range(0, 10);
     let mut people: Vec<Person> = Vec::new();
     for n in 0..count {
@@ -149,7 +163,7 @@ fn plan(dice: &mut Dice, count: usize, length: Duration) -> Vec<(Time, Act)> {
     for _ in 0..dice.range(0, 5) {
         let at = when(dice).max(Time::ZERO + peace);
         let span = dice.within(Duration::from_millis(500), LONGEST_CUT);
-        match dice.range(0, 7) {
+        match dice.range(0, 9) {
             0 => acts.push((at, Act::Cut(who(dice), Some(who(dice)), span))),
             1 => acts.push((at, Act::Cut(who(dice), None, span))),
             2 => acts.push((at, Act::Alone(who(dice), span))),
@@ -161,14 +175,28 @@ fn plan(dice: &mut Dice, count: usize, length: Duration) -> Vec<(Time, Act)> {
                 (at + span, Act::StartSignaling),
                 (at + span, Act::StartRelay),
             ]),
-            _ => acts.push((at, Act::Sleep(who(dice), span))),
+            6 => acts.push((at, Act::Sleep(who(dice), span))),
+            7 => acts.push((at, Act::Rebind(who(dice)))),
+            _ => acts.push((at, Act::Crash(who(dice)))),
         }
     }
-    if dice.chance(0.15) {
-        acts.push((when(dice), Act::Leave(who(dice))));
+    for _ in 0..count.div_ceil(4) {
+        if dice.chance(0.15) {
+            acts.push((when(dice), Act::Leave(who(dice))));
+        }
+        if dice.chance(0.1) {
+            acts.push((when(dice), Act::Kill(who(dice))));
+        }
     }
     if dice.chance(0.1) {
-        acts.push((when(dice), Act::Kill(who(dice))));
+        let (at, by) = (when(dice), who(dice));
+        acts.extend([(at, Act::Lock(by, true)), (at + LOCKED, Act::Lock(by, false))]);
+    }
+    if dice.chance(0.1) {
+        acts.push((when(dice), Act::Invite(who(dice))));
+    }
+    if dice.chance(0.1) {
+        acts.push((when(dice), Act::Rename(who(dice))));
     }
     acts
 }
@@ -193,6 +221,15 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
         Act::StopRelay => world.stop_relay(server),
         Act::StartRelay => world.start_relay(server),
         Act::Sleep(n, span) => client(n).into_iter().for_each(|client| world.suspend(client, span)),
+        Act::Rebind(n) => world.net.restart_router(site(n)),
+        Act::Lock(n, locked) => order(world, client(n), Command::Lock(locked)),
+        Act::Invite(n) => order(world, client(n), Command::Invite),
+        Act::Rename(n) => order(world, client(n), Command::Rename(format!("renamed {n}"))),
+        Act::Crash(n) if !people[n].gone => {
+            people[n].lost = true;
+            people[n].client.take().into_iter().for_each(|client| world.kill(client));
+        }
+        Act::Crash(_) => {}
         Act::Leave(n) => {
             (people[n].gone, people[n].lost) = (true, true);
             if let Some(client) = people[n].client {
@@ -203,6 +240,12 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
             (people[n].gone, people[n].lost) = (true, true);
             people[n].client.into_iter().for_each(|client| world.kill(client));
         }
+    }
+}
+
+fn order(world: &mut World, client: Option<usize>, command: Command) {
+    if let Some(client) = client.filter(|client| world.is_up(*client)) {
+        world.tell(client, Input::Command(command));
     }
 }
 
@@ -251,10 +294,17 @@ fn strangers(world: &World, present: &[usize]) -> Option<Unmet> {
 }
 
 /// All is well again; then nobody may miss anybody or anything.
-fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) {
+/// The seconds from the last fault until all who were there had met.
+fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) -> u64 {
     world.net.heal(Profile::clean(dice.range(5, 60)));
-    for _ in 0..SETTLE.as_secs() {
+    let open = world.present().into_iter().find(|client| world.is_up(*client));
+    order(world, open, Command::Lock(false));
+    let mut converged = None;
+    for second in 1..=SETTLE.as_secs() {
         world.run(Duration::from_secs(1));
+        if converged.is_none() && strangers(world, &world.present()).is_none() {
+            converged = Some(second);
+        }
         people.iter_mut().for_each(|person| person.attend(world, server));
     }
     // Somebody may have come a moment ago.
@@ -262,11 +312,9 @@ fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usi
     world.run(SETTLE);
     let present = world.present();
     if let Some(fault) = strangers(world, &present) {
-        // A member whose only friend died before it could tell of newcomers is alone; that is known and rare.
-        if people.iter().all(|person| !person.lost) || fault.mutual {
-            world.reference.fault(format!("{} never met {}", fault.a, fault.b));
-        }
-        return;
+        let both = if fault.mutual { "" } else { "; not both know" };
+        world.reference.fault(format!("{} never met {}{both}", fault.a, fault.b));
+        return SETTLE.as_secs();
     }
     let before: Vec<u32> = present.iter().map(|n| world.clients[*n].spoken()).collect();
     for client in &present {
@@ -283,6 +331,7 @@ fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usi
             }
         }
     }
+    converged.unwrap_or(SETTLE.as_secs())
 }
 
 fn outcome(mut world: World, people: &[Person]) -> Outcome {
@@ -324,6 +373,8 @@ const STEP: Duration = Duration::from_secs(1);
 const LONGEST_CUT: Duration = Duration::from_secs(30);
 /// A member that was given up is tried every 15 s.
 const SETTLE: Duration = Duration::from_secs(40);
+/// How long somebody locks the room.
+const LOCKED: Duration = Duration::from_secs(10);
 const TRIES: u32 = 8;
 const LAST_WORDS: u32 = 50;
 /// Timers of five friends, each probing its paths in alarm ten times a second.

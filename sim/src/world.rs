@@ -168,6 +168,11 @@ impl World {
         (0..self.clients.len()).filter(|n| self.clients[*n].is_in()).collect()
     }
 
+    /// Its machine runs, and it has not gone.
+    pub fn is_up(&self, client: usize) -> bool {
+        self.clients[client].is_in() && self.clients[client].asleep.is_none()
+    }
+
     pub fn tell(&mut self, client: usize, input: Input<'_>) {
         self.note(&[1, client as u64]);
         self.clients[client].room.handle(self.now, input);

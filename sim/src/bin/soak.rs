@@ -43,13 +43,14 @@ fn main() -> ExitCode {
     let Ok((sum, failed)) = total.into_inner() else { return ExitCode::FAILURE };
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
-         at most {} wakes and {} packets a second, {} MiB at most, {:.0} s",
+         at most {} wakes and {} packets a second, all met {} s after the last fault at most, {} MiB at most, {:.0} s",
         sum.seconds / 3_600,
         sum.members,
         sum.lines,
         sum.frames,
         sum.most_wakes,
         sum.most_sent,
+        sum.converged,
         peak_memory(),
         began.elapsed().as_secs_f32()
     );
@@ -64,6 +65,7 @@ fn add((sum, failed): &mut (Outcome, u64), one: &Outcome) {
     sum.seconds += one.seconds;
     sum.most_wakes = sum.most_wakes.max(one.most_wakes);
     sum.most_sent = sum.most_sent.max(one.most_sent);
+    sum.converged = sum.converged.max(one.converged);
 }
 
 fn option(name: &str, default: u64) -> Option<u64> {

@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use std::fmt;
+
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
 use super::entrance::Entrance;
 use super::mapping::{Mapping, Ports};
@@ -12,7 +14,7 @@ use super::member::{Candidate, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
 use crate::io::{FrameLen, VoiceFrame};
 
 /// One frame.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Frame<'a> {
     /// Is this path alive, and how far is it? Only the member that holds the session can answer.
     Challenge {
@@ -36,6 +38,22 @@ pub enum Frame<'a> {
     },
     Report(Report),
     Voice(VoiceFrame),
+}
+
+/// Which it is, and how much of it. What was said does not print.
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge { .. } => write!(f, "Challenge"),
+            Self::Response { .. } => write!(f, "Response"),
+            Self::Stream { channel, seq, data } => {
+                write!(f, "Stream({channel:?}, {seq}, {} bytes)", data.len())
+            }
+            Self::Ack { channel, upto, .. } => write!(f, "Ack({channel:?}, {upto})"),
+            Self::Report(report) => report.fmt(f),
+            Self::Voice(voice) => voice.fmt(f),
+        }
+    }
 }
 
 /// How the voice of the receiver of this came to the sender, since the last report.
@@ -247,7 +265,7 @@ pub enum Control {
 }
 
 /// What others need to know of me. The channel is ordered: the last one is true.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct State {
     pub muted: bool,
     pub deafened: bool,

@@ -400,7 +400,7 @@ impl Wire for ToClient {
 }
 
 /// What a mail's blob holds. The server sees only its length.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Mail<'a> {
     A1(&'a [u8]),
     B1(&'a [u8]),
@@ -537,9 +537,9 @@ mod tests {
     #[test]
     fn mail_kinds_round_trip() {
         for mail in [Mail::A1(&[1]), Mail::B1(&[]), Mail::A2(&[2]), Mail::B2(&[3]), Mail::Packet(&[4])] {
-            assert_eq!(Mail::parse(&mail.blob()), Ok(mail));
+            assert!(Mail::parse(&mail.blob()) == Ok(mail));
         }
-        assert_eq!(Mail::parse(&[5, 2]), Ok(Mail::Turned(Turned::Locked)));
+        assert!(Mail::parse(&[5, 2]) == Ok(Mail::Turned(Turned::Locked)));
         assert!(Mail::parse(&[5, 9]).is_err());
         assert!(Mail::parse(&[]).is_err());
     }
