@@ -341,7 +341,9 @@ impl Stay {
     /// Who has just found the server may be reached again.
     fn connected_now(&mut self, now: Time, slots: u16) {
         let came = slots & !std::mem::replace(&mut self.here, slots);
-        let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !peer.is_live());
+        // One that is being introduced is tried as it is.
+        let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
+        let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));
         lost.for_each(|peer| peer.restart(now));
     }
 
