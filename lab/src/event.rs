@@ -327,11 +327,14 @@ impl Stage {
 
 /// Everybody has the best rung to everybody and, if they talk, hears them.
 fn settled(friends: &[Friend], talking: bool) -> bool {
-    pairs(friends).all(|(a, b)| {
-        let other = &friends[b].name;
-        let best = expected(friends, a, b);
-        friends[a].rung(other) == Some(best) && (!talking || friends[a].hears(other))
-    })
+    let all_inside = friends.iter().all(|friend| friend.log.is_inside());
+    let mut pairs = pairs(friends);
+    all_inside
+        && pairs.all(|(a, b)| {
+            let other = &friends[b].name;
+            let best = expected(friends, a, b);
+            friends[a].rung(other) == Some(best) && (!talking || friends[a].hears(other))
+        })
 }
 
 /// What two cannot do alone, a third whom both reach does for them.
