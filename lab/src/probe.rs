@@ -68,6 +68,9 @@ fn measure(kind: Kind) -> Result<Option<Seen>> {
         _ => Dependence::Port,
     };
     let kept = ports[0] == inside;
+    if kind.access().opens_ports {
+        ensure!(opened(&world, &seat)?, "the router does not open a port that it was asked for");
+    }
     Ok(Some(Seen { mapping, filtering: filtering(&world, &seat)?, ports, kept }))
 }
 
@@ -108,6 +111,37 @@ fn filtering(world: &World, seat: &crate::world::Seat) -> Result<Dependence> {
     })
 }
 
+/// Asks the router by NAT-PMP (RFC 6886) for a port, and lets a stranger use it.
+fn opened(world: &World, seat: &crate::world::Seat) -> Result<bool> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let inside = seat.ns.thread(move || -> Result<bool> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let port = socket.local_addr()?.port().to_be_bytes();
+        // Map UDP for a minute, the same port outside if it is free.
+        let ask = [&[0, 1, 0, 0][..], &port, &port, &60u32.to_be_bytes()].concat();
+        let mut answer = [0; 16];
+        for _ in 0..PATIENCE_TRIES {
+            socket.send_to(&ask, (Ipv4Addr::new(192, 168, 1, 1), 5_351))?;
+            if let Ok((16, _)) = socket.recv_from(&mut answer) {
+                break;
+            }
+        }
+        ensure!(answer[1] == 129 && answer[2..4] == [0, 0], "NAT-PMP answers {answer:?}");
+        tell.send(u16::from_be_bytes([answer[10], answer[11]]))?;
+        Ok(socket.recv_from(&mut [0; 16]).is_ok())
+    })?;
+    if let Ok(port) = told.recv_timeout(PATIENCE * (PATIENCE_TRIES + 1)) {
+        let to = SocketAddr::new(crate::world::HOUSE.into(), port);
+        let stranger = world.servers.thread(move || -> Result<()> {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.send_to(b"!", to)?;
+            Ok(())
+        })?;
+        stranger.join().map_err(|_| anyhow::anyhow!("the stranger panicked"))??;
+    }
+    inside.join().map_err(|_| anyhow::anyhow!("the asker panicked"))?
+}
+
 /// Answers with the port that a question came from, a few seconds long.
 fn echo(world: &World, places: &[SocketAddr]) -> Result<Vec<std::thread::JoinHandle<()>>> {
     let mut threads = Vec::new();
@@ -139,3 +173,5 @@ fn ask(socket: &UdpSocket, to: SocketAddr) -> Option<u16> {
 
 /// An answer on this machine takes a millisecond.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// A daemon takes a moment to start.
+const PATIENCE_TRIES: u32 = 10;

@@ -379,6 +379,8 @@ fn attach(ns: &Ns, eth: &str, to: &Ns, port: &str, bridge: &str) -> Result<()> {
     ns.sh(&format!("ethtool -K {eth} tx off gro off gso off tso off >/dev/null 2>&1")).map(drop)
 }
 
+/// The first household's public address.
+pub(crate) const HOUSE: Ipv4Addr = Ipv4Addr::new(11, 0, 10, 1);
 /// The internet's own address, where IPv6 is routed.
 const GATEWAY: &str = "2a11::ffff";
 /// No router announces itself here: the addresses are the given ones only.
@@ -407,7 +409,6 @@ upnp_nat_table_name=miniupnpd
 upnp_forward_chain=forward
 upnp_nat_chain=prerouting
 upnp_nat_postrouting_chain=postrouting
-upnp_nftables_family_split=no
 allow 1024-65535 192.168.0.0/16 1024-65535
 deny 0-65535 0.0.0.0/0 0-65535
 ";
