@@ -330,10 +330,16 @@ impl Log {
 impl Peer {
     fn note(&mut self, ts: u64, stats: &Value) {
         let heard = stats["heard"].as_u64().unwrap_or_default();
+        if heard < self.heard {
+            // It came back as somebody new.
+            self.heard = 0;
+        }
         if heard > self.heard {
             self.first_heard.get_or_insert(ts);
             let since = self.last_heard.max(self.first_heard.unwrap_or(ts));
-            self.gap = self.gap.max(ts.saturating_sub(since));
+            // What came between two looks came at its pace, but for the one silence.
+            let flowing = FRAME_MS * (heard - self.heard - 1);
+            self.gap = self.gap.max(ts.saturating_sub(since).saturating_sub(flowing));
             self.last_heard = self.last_heard.max(ts);
         }
         self.heard = heard;
@@ -362,6 +368,8 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Of voice, in milliseconds.
+const FRAME_MS: u64 = 20;
 /// Starting a process on a busy machine.
 const LONG: Duration = Duration::from_secs(20);
 /// How often friends are asked for their numbers; all times are that exact.

@@ -308,8 +308,12 @@ impl Stage {
         let slept = self.wait(seconds);
         kill_process(pid, Signal::CONT)?;
         self.call.friends[0].stopped = false;
-        self.call.chatter = chatter;
         self.call.mark();
+        if seconds > AWAY {
+            // What is said before it is back is not said to it.
+            self.wait(3)?;
+        }
+        self.call.chatter = chatter;
         slept
     }
 
@@ -364,6 +368,8 @@ fn rungs(friends: &[Friend]) -> String {
     names.join("+")
 }
 
+/// Friends give up a silent one after a minute.
+const AWAY: u64 = 60;
 /// A friend's limit is five lines a second.
 const LINES: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(25);

@@ -305,7 +305,7 @@ impl Site {
         // Nothing may pass meanwhile: one packet of an old flow, and its mapping would be learned again.
         ns.nft(NOTHING_PASSES)?;
         if moved {
-            ns.sh(&format!("ip addr add {new}/16 dev out\nip addr del {old}/16 dev out\n{FORGET}"))?;
+            ns.sh(&format!("ip addr del {old}/16 dev out\nip addr add {new}/16 dev out\n{FORGET}"))?;
         } else {
             ns.sh(FORGET)?;
         }
