@@ -30,15 +30,16 @@ impl Servers {
         let mut command = world.servers.command(world.programs.path("voicechat-signaling"));
         command.args(["--listen", &format!("[::]:{PORT}"), "--also", "443"]);
         command.arg("--key-file").arg(work.join("signaling.key"));
-        // The host that signaling is reached at: the same relay for IPv4 and for IPv6.
-        let elsewhere = server(3, true);
+        // The host that signaling is reached at: the same relay for IPv4 and for IPv6. A friend who gets nowhere by these
+        // ports tries 443 by itself.
         let relays = [
             (0, format!("0.0.0.0:{FIRST}")),
-            (1, format!("{elsewhere}:{PORT}")),
-            (1, format!("{elsewhere}:443")),
+            (1, format!("{}:{PORT}", server(3, true))),
+            (1, format!("[{}]:{PORT}", server(3, false))),
         ];
         for (n, addr) in relays {
-            command.args(["--relay", &addr]).arg("--relay-key-file").arg(work.join(format!("relay{n}.key")));
+            let key = work.join(format!("relay{n}.key"));
+            command.args(["--relay", &addr, "--relay-key-file"]).arg(key);
         }
         let (program, line) = started(&mut command)?;
         self.signaling = Some(program);
