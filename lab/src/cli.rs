@@ -177,11 +177,13 @@ fn present() -> Vec<Kind> {
 }
 
 /// One of each way that friends reach each other.
-const SHORT: [Pair; 5] = [
+const SHORT: [Pair; 7] = [
     Pair::Apart(Kind::Open, Kind::Apdf),
     Pair::Apart(Kind::Apdf, Kind::Cgnat),
     Pair::Apart(Kind::Sym, Kind::Adf),
     Pair::Apart(Kind::Sym, Kind::Sym),
+    Pair::Apart(Kind::Apdf, Kind::Seq),
+    Pair::Apart(Kind::Noudp, Kind::Open),
     Pair::Apart(Kind::V6, Kind::Dual),
 ];
 /// Long enough for every path to be given up and every other to be tried.

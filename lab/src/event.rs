@@ -71,6 +71,11 @@ impl Event {
         }
     }
 
+    /// Seconds after which a path that is whole again is found at the latest.
+    fn returns(self) -> u64 {
+        if self == Self::Heal { REDISCOVERED } else { 0 }
+    }
+
     /// Long enough that friends are rightly told.
     fn stops_for_long(self) -> bool {
         matches!(self, Self::Nap | Self::Sleep)
@@ -145,7 +150,7 @@ fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> R
     stage.call.chatter = Some(LINES);
     stage.wait(1)?;
     event.act(stage)?;
-    stage.wait(watch)?;
+    stage.wait(watch.max(event.returns()))?;
     let friends = &stage.call.friends;
     outcome.silence =
         pairs(friends).map(|(a, b)| friends[a].of(&friends[b].name).map(|p| p.silence())).max().flatten();
@@ -226,6 +231,7 @@ impl Outcome {
     fn fits(&self, event: Event) -> bool {
         self.silence.is_some_and(|silence| silence <= event.limit())
             && self.trouble.is_none()
+            && (event.returns() == 0 || self.rungs[0] == self.rungs[1])
             && (self.noise.is_empty() || event.stops_for_long())
     }
 }
@@ -368,6 +374,8 @@ fn rungs(friends: &[Friend]) -> String {
     names.join("+")
 }
 
+/// A path that failed is asked every half minute.
+const REDISCOVERED: u64 = 35;
 /// Friends give up a silent one after a minute.
 const AWAY: u64 = 60;
 /// A friend's limit is five lines a second.

@@ -11,12 +11,12 @@ use crate::report::say;
 use crate::servers::Servers;
 use crate::world::{Programs, Seat, World};
 
-/// True if everybody heard everybody who talks, straight.
+/// True if everybody heard everybody who talks.
 pub(crate) fn table(programs: &Programs, sizes: &[usize], talkers: &[usize], span: Duration) -> Result<bool> {
     say(
-        "| friends | talking | all hear all, s | of a talker: processor | resident, MiB | packets/s out / in | of a listener: processor | resident, MiB | packets/s out / in |",
+        "| friends | talking | all hear all, s | pairs direct | of a talker: processor | resident, MiB | packets/s out / in | of a listener: processor | resident, MiB | packets/s out / in |",
     );
-    say("|---|---|---|---|---|---|---|---|---|");
+    say("|---|---|---|---|---|---|---|---|---|---|");
     for size in sizes {
         for talking in talkers.iter().filter(|talking| *talking <= size) {
             row(programs, *size, *talking, span).with_context(|| format!("{size} friends"))?;
@@ -45,7 +45,7 @@ fn row(programs: &Programs, size: usize, talking: usize, span: Duration) -> Resu
         friends.iter().all(|friend| {
             let others = friends.iter().enumerate().filter(|(_, other)| other.name != friend.name);
             others.into_iter().all(|(n, other)| {
-                friend.rung(&other.name) == Some("direct") && (n >= talking || friend.hears(&other.name))
+                friend.rung(&other.name).is_some() && (n >= talking || friend.hears(&other.name))
             })
         })
     };
@@ -58,10 +58,14 @@ fn row(programs: &Programs, size: usize, talking: usize, span: Duration) -> Resu
     call.watch(span, Duration::from_secs(600), |_| false)?;
     let after = costs(&call, &seats)?;
     let spent: Vec<Cost> = before.iter().zip(&after).map(|(a, b)| b.since(a, span)).collect();
+    let peers = call.friends.iter().flat_map(|friend| friend.log.peers.values());
+    let rungs: Vec<_> = peers.map(|peer| peer.rung.as_deref()).collect();
+    let direct = rungs.iter().filter(|rung| **rung == Some("direct")).count();
     let (talkers, listeners) = spent.split_at(talking);
     say(&format!(
-        "| {size} | {talking} | {:.1} | {} | {} |",
+        "| {size} | {talking} | {:.1} | {:.0} % | {} | {} |",
         took as f64 / 1_000.0,
+        100.0 * direct as f64 / rungs.len() as f64,
         mean(talkers),
         mean(listeners)
     ));
