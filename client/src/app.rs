@@ -345,6 +345,8 @@ impl<'a> App<'a> {
         self.plan.sound.set_alone(live().next().is_none());
         let worst = live().map(|peer| peer.loss_out).fold(0.0, f32::max);
         self.plan.sound.set_expected_loss((worst * 100.0).round() as u8);
+        let echoes = self.plan.sound.echoes();
+        self.tell(Input::Command(Command::Echoes(echoes)));
         if self.ui.is_followed() && self.room.me().is_some() {
             self.ui.beat(&Note::Stats(self.stats()));
         }
@@ -395,6 +397,7 @@ impl<'a> App<'a> {
             | Event::Said { .. }
             | Event::Undelivered { .. }
             | Event::Muted { .. }
+            | Event::Echoes { .. }
             | Event::Door { .. }
             | Event::NewCode { .. }
             | Event::CheckChanged

@@ -70,6 +70,11 @@ pub(crate) enum Note {
         why: &'static str,
         message: &'static str,
     },
+    /// Where an echo comes from.
+    Echoes {
+        id: Id,
+        name: String,
+    },
     Reconnecting {
         id: Id,
         name: String,
@@ -342,6 +347,7 @@ pub(crate) mod tests {
             Note::NewCode { by: id(), name: name() },
             Note::CheckChanged,
             denied(Denial::NotCreator),
+            Note::Echoes { id: id(), name: name() },
             Note::Reconnecting { id: id(), name: name() },
             Note::Back { id: id(), name: name() },
             Note::Unreachable { id: id(), name: name() },
@@ -380,6 +386,7 @@ pub(crate) mod tests {
             | Note::NewCode { .. }
             | Note::CheckChanged
             | Note::Denied { .. }
+            | Note::Echoes { .. }
             | Note::Reconnecting { .. }
             | Note::Back { .. }
             | Note::Unreachable { .. }

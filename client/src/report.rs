@@ -89,6 +89,7 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &BTreeMap<MemberId, String
         Event::Undelivered { to, text } => {
             Note::Undelivered { to: (*to).into(), name: name(to), text: text.clone() }
         }
+        Event::Echoes { id } => Note::Echoes { id: (*id).into(), name: name(id) },
         Event::Muted { id, muted } => Note::Muted { id: (*id).into(), name: name(id), muted: *muted },
         Event::Renamed { id, name } => Note::Renamed { id: (*id).into(), name: name.clone() },
         Event::Door { open, by } => Note::Door { open: *open, by: (*by).into(), name: name(by) },

@@ -226,6 +226,11 @@ impl Sound {
         }
     }
 
+    /// Whether our microphone hears our loudspeaker, so that the others hear themselves.
+    pub(crate) fn echoes(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.captured().echoes)
+    }
+
     pub(crate) fn stats(&self) -> Vec<(u64, FriendStats)> {
         self.engine.as_ref().map(Engine::stats).unwrap_or_default()
     }

@@ -81,6 +81,9 @@ impl Words {
             Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
             Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
             Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
+            Note::Echoes { name, .. } => {
+                format!("You may hear yourself through {name}: headphones there end the echo.")
+            }
             Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
             Note::Back { name, .. } => format!("{name} is back."),
             Note::Unreachable { name, .. } => {

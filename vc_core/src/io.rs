@@ -112,6 +112,8 @@ pub enum Command {
     Say(String),
     Mute(bool),
     Deafen(bool),
+    /// Our microphone hears our loudspeaker, or does not any more.
+    Echoes(bool),
     /// From now on I am called that.
     Rename(String),
     /// Remove this member for good, and renew the code. Only whoever made the room may.
@@ -267,6 +269,10 @@ pub enum Event {
     CheckChanged,
     /// A command of ours came to nothing.
     Denied(Denial),
+    /// The echo that others hear of themselves comes from this friend.
+    Echoes {
+        id: MemberId,
+    },
     /// No path to this member works (so far; we keep trying).
     Unreachable {
         id: MemberId,
@@ -304,6 +310,7 @@ impl fmt::Debug for Event {
             Self::NewCode { by } => write!(f, "NewCode({by:?})"),
             Self::CheckChanged => write!(f, "CheckChanged"),
             Self::Denied(why) => write!(f, "Denied({why:?})"),
+            Self::Echoes { id } => write!(f, "Echoes({id:?})"),
             Self::Unreachable { id, .. } => write!(f, "Unreachable({id:?})"),
             Self::WrongCode { tries } => write!(f, "WrongCode({tries})"),
             Self::Locked => write!(f, "Locked"),

@@ -103,7 +103,14 @@ fn frames() -> Seeds {
 }
 
 fn controls() -> Vec<Control> {
-    let state = State { muted: true, deafened: false, forwards: true, direct: 5, name: "Ann".to_owned() };
+    let state = State {
+        muted: true,
+        deafened: false,
+        echoes: false,
+        forwards: true,
+        direct: 5,
+        name: "Ann".to_owned(),
+    };
     vec![
         Control::Add(seated()),
         Control::Leave,

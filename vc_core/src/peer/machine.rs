@@ -471,6 +471,9 @@ impl Peer {
         if state.muted != self.state.muted {
             scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));
         }
+        if state.echoes && !self.state.echoes {
+            scene.acts.push(Act::Event(Event::Echoes { id: self.id }));
+        }
         let name = text::name(&state.name);
         let renamed = name != self.state.name;
         self.state = State { name: name.clone(), ..state };

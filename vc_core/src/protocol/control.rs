@@ -269,6 +269,8 @@ pub enum Control {
 pub struct State {
     pub muted: bool,
     pub deafened: bool,
+    /// My microphone hears my loudspeaker: who hears an echo knows where it comes from.
+    pub echoes: bool,
     /// Willing to forward for friends who cannot meet.
     pub forwards: bool,
     /// Slots that I reach directly.
@@ -285,12 +287,13 @@ impl Wire for Control {
             4 => Self::Candidates(r.list(MAX_CANDIDATES)?),
             5 => {
                 let flags = r.u8()?;
-                if flags & !(MUTED | DEAFENED | FORWARDS) != 0 {
+                if flags & !(MUTED | DEAFENED | FORWARDS | ECHOES) != 0 {
                     return Err(Malformed);
                 }
                 Self::State(State {
                     muted: flags & MUTED != 0,
                     deafened: flags & DEAFENED != 0,
+                    echoes: flags & ECHOES != 0,
                     forwards: flags & FORWARDS != 0,
                     direct: r.u16()?,
                     name: r.short_text(MAX_NAME)?.to_owned(),
@@ -323,7 +326,12 @@ impl Wire for Control {
             }
             Self::State(state) => {
                 w.push(5);
-                let flags = [(state.muted, MUTED), (state.deafened, DEAFENED), (state.forwards, FORWARDS)];
+                let flags = [
+                    (state.muted, MUTED),
+                    (state.deafened, DEAFENED),
+                    (state.forwards, FORWARDS),
+                    (state.echoes, ECHOES),
+                ];
                 w.push(flags.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
                 w.extend_from_slice(&state.direct.to_be_bytes());
                 write_short_text(w, &state.name);
@@ -382,6 +390,7 @@ const VOICE: u8 = 9;
 const MUTED: u8 = 1;
 const DEAFENED: u8 = 2;
 const FORWARDS: u8 = 4;
+const ECHOES: u8 = 8;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

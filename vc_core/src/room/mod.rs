@@ -329,6 +329,7 @@ impl Room {
         match (&mut self.phase, command) {
             (Phase::Inside(stay), Command::Say(text)) => stay.say(&mut self.world, &text),
             (Phase::Inside(stay), Command::Mute(muted)) => stay.set_state(|state| state.muted = muted),
+            (Phase::Inside(stay), Command::Echoes(echoes)) => stay.set_state(|state| state.echoes = echoes),
             (Phase::Inside(stay), Command::Deafen(deafened)) => {
                 stay.set_state(|state| state.deafened = deafened)
             }
