@@ -21,6 +21,7 @@ pub(crate) struct Host {
     pub(crate) reach: Reach,
     pub(crate) key: PublicKey,
     tasks: [JoinHandle<()>; 2],
+    echo: Option<JoinHandle<()>>,
 }
 
 /// One port number, both protocols.
@@ -29,6 +30,8 @@ pub(crate) struct Door {
     udp: UdpSocket,
     /// More ports for TCP.
     also: Vec<TcpListener>,
+    /// A second port to be seen from; the servers do without if the machine has none.
+    echo: Option<UdpSocket>,
 }
 
 impl Host {
@@ -49,11 +52,13 @@ impl Host {
             SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, listen.port()).into(),
             SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, listen.port()).into(),
         };
+        let echo_port = door.echo.as_ref().and_then(|echo| Some(echo.local_addr().ok()?.port()));
+        let second = echo_port.map(|port| SocketAddr::new(same_host.ip(), port));
         let own = signaling::RelayInfo { addr: same_host, id: relay_id, key: relay_key.clone() };
         let public = key.public();
         let config = signaling::Config {
             key,
-            probes: [same_host].into_iter().chain(relays.iter().map(|relay| relay.addr)).collect(),
+            probes: [same_host].into_iter().chain(second).chain(relays.iter().map(|relay| relay.addr)).collect(),
             relays: [own].into_iter().chain(relays).collect(),
             limits: signaling::Limits::default(),
             seed: seed()?,
@@ -74,12 +79,15 @@ impl Host {
                 tracing::error!(%error, "relay stopped");
             }
         });
+        let echo_seed = seed()?;
+        let echo = door.echo.map(|echo| tokio::spawn(relay::echo::serve(echo, echo_seed)));
         let ip = advertised(listen.ip());
         Ok(Self {
             address: SocketAddr::new(ip, listen.port()),
             reach: reach(ip),
             key: public,
             tasks: [signaling, relay],
+            echo,
         })
     }
 
@@ -95,7 +103,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in self.tasks.iter().chain(&self.echo) {
             task.abort();
         }
     }
@@ -135,7 +143,10 @@ impl Door {
         loop {
             let tcp = TcpListener::bind(listen).await?;
             match UdpSocket::bind(tcp.local_addr()?).await {
-                Ok(udp) => return Ok(Self { tcp, udp, also: Vec::new() }),
+                Ok(udp) => {
+                    let echo = relay::echo::bind(tcp.local_addr()?).await.ok();
+                    return Ok(Self { tcp, udp, also: Vec::new(), echo });
+                }
                 // A port that was free for TCP need not be for UDP; when any will do, take another.
                 Err(_) if listen.port() == 0 && tries < PORT_TRIES => tries += 1,
                 Err(error) => return Err(error),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod doors;
+pub mod echo;
 pub mod key_file;
 pub mod program;
 pub mod server;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use relay::program;
 use signaling::{Config, Doors, Limits, RelayInfo};
@@ -16,7 +16,7 @@ use vc_core::room::code::base32;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Address and TCP port to listen on
+    /// Address and TCP port to listen on; UDP one port above tells clients how their routers map
     #[arg(long, default_value = "0.0.0.0:47700")]
     listen: SocketAddr,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
@@ -54,11 +54,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let key = program::key(file)?;
         relays.push(RelayInfo { addr: *addr, id: relay::key_file::relay_id(&key), key: RelayKey::new(key) });
     }
-    let probes = args.relay.into_iter().chain(args.probe).collect();
     let seed = program::seed()?;
     let tcp = program::listen(args.listen, &args.also, "choose another with --listen").await?;
+    let first = tcp.first().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let echo = relay::echo::bind(first.unwrap_or(args.listen)).await.context("No UDP port can be opened")?;
+    // One relay, a port of ours, and others elsewhere: together they tell most about a client's router.
+    let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr()?.port()));
+    let (one, more) = args.relay.split_at(args.relay.len().min(1));
+    let probes = one.iter().copied().chain([ours]).chain(args.probe).chain(more.iter().copied()).collect();
+    tokio::spawn(relay::echo::serve(echo, program::seed()?));
     let key_text = base32(&key.public().0);
-    if let Some(addr) = tcp.first().map(tokio::net::TcpListener::local_addr).transpose()? {
+    if let Some(addr) = first {
         match addr.ip().is_unspecified() {
             // Only the operator knows under which name the machine is reached.
             true => println!("Friends reach this server at HOST:{}#{key_text}", addr.port()),

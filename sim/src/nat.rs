@@ -45,6 +45,25 @@ impl Kind {
     /// A mapping for each destination: what one server sees tells another friend nothing.
     pub const SYMMETRIC: Self = Self::new(Dependence::AddressAndPort, Dependence::AddressAndPort);
 
+    /// What friends live behind; `None` is a public address.
+    pub const ALL: [(&str, Option<Self>); 12] = {
+        use Dependence::{Address, AddressAndPort, Endpoint};
+        [
+            ("public", None),
+            ("full cone", Some(Self::new(Endpoint, Endpoint))),
+            ("address-restricted", Some(Self::new(Endpoint, Address))),
+            ("port-restricted", Some(Self::PORT_RESTRICTED)),
+            ("port-restricted, port kept", Some(Self::PORT_RESTRICTED.keeping_ports())),
+            ("by address, open filter", Some(Self::new(Address, Endpoint))),
+            ("by address, address filter", Some(Self::new(Address, Address))),
+            ("by address", Some(Self::new(Address, AddressAndPort))),
+            ("symmetric, open filter", Some(Self::new(AddressAndPort, Endpoint))),
+            ("symmetric, address filter", Some(Self::new(AddressAndPort, Address))),
+            ("symmetric", Some(Self::SYMMETRIC)),
+            ("symmetric, sequential", Some(Self::SYMMETRIC.sequential(1))),
+        ]
+    };
+
     /// Random ports, no hairpin, a minute.
     pub const fn new(mapping: Dependence, filtering: Dependence) -> Self {
         Self { mapping, filtering, ports: Ports::Random, hairpin: false, expiry: Duration::from_secs(60) }

@@ -6,29 +6,13 @@ mod scene;
 use std::net::SocketAddr;
 
 use scene::{ADA, BOB, SERVER, all_is_well, config, ms, secs};
-use sim::nat::Dependence::{Address, AddressAndPort, Endpoint};
+use sim::nat::Dependence::{Address, Endpoint};
 use sim::nat::Kind;
 use sim::net::SiteId;
 use sim::reach::{Way, in_a_row, way};
 use sim::world::Wired;
 use sim::{Profile, World};
 use vc_core::io::{PathPolicy, Rung};
-
-/// The kinds of docs/CONNECTIVITY.md.
-const KINDS: [(&str, Option<Kind>); 12] = [
-    ("public", None),
-    ("full cone", Some(Kind::new(Endpoint, Endpoint))),
-    ("address-restricted", Some(Kind::new(Endpoint, Address))),
-    ("port-restricted", Some(Kind::PORT_RESTRICTED)),
-    ("port-restricted, port kept", Some(Kind::PORT_RESTRICTED.keeping_ports())),
-    ("by address, open filter", Some(Kind::new(Address, Endpoint))),
-    ("by address, address filter", Some(Kind::new(Address, Address))),
-    ("by address", Some(Kind::new(Address, AddressAndPort))),
-    ("symmetric, open filter", Some(Kind::new(AddressAndPort, Endpoint))),
-    ("symmetric, address filter", Some(Kind::new(AddressAndPort, Address))),
-    ("symmetric", Some(Kind::SYMMETRIC)),
-    ("symmetric, sequential", Some(Kind::SYMMETRIC.sequential(1))),
-];
 
 /// Ada and Bob at these places, talking for so long.
 fn talk(mut world: World, places: [(SiteId, SocketAddr); 2], seconds: u64) -> World {
@@ -60,8 +44,8 @@ fn is_direct(world: &World) -> bool {
 
 #[test]
 fn every_pair_of_nats_reaches_what_the_model_says_and_talks_all_the_while() {
-    for (n, (name_a, a)) in KINDS.iter().enumerate() {
-        for (name_b, b) in &KINDS[n..] {
+    for (n, (name_a, a)) in Kind::ALL.iter().enumerate() {
+        for (name_b, b) in &Kind::ALL[n..] {
             let mut world = pair(n as u64, *a, *b);
             let expected = way(*a, *b);
             assert_eq!(is_direct(&world), expected != Way::Never, "{name_a} and {name_b}: {expected:?}");

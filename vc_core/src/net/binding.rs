@@ -391,7 +391,7 @@ fn doubt(rtt: Duration) -> Duration {
 }
 
 /// UDP may be lost; the first seconds decide how soon friends hear each other.
-const RETRY_MS: [u64; 6] = [250, 250, 500, 1_000, 2_000, 4_000];
+const RETRY_MS: [u64; 7] = [100, 150, 250, 500, 1_000, 2_000, 4_000];
 const RETRY_SLOW: Duration = Duration::from_secs(10);
 /// UDP is that much faster to answer than it is lost; a network that swallows it is found out by then.
 const TCP_AFTER: Duration = Duration::from_secs(1);

@@ -74,7 +74,8 @@ impl Initiator {
     /// There is a new path: the packet should go by it at once.
     pub fn hurry(&mut self, now: Time) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.due = now;
+            // What was sent before went where nobody was: the close repeats begin anew.
+            (attempt.since, attempt.tries, attempt.due) = (now, 0, now);
         }
     }
 
@@ -177,6 +178,6 @@ impl Responder {
 
 /// One attempt is the same packet at these times, on every path; each path may be the first that works. Close at first:
 /// the peer may be binding itself to its relay at this very moment.
-const RETRY_MS: [u64; 7] = [0, 100, 250, 500, 1_000, 2_000, 3_500];
+const RETRY_MS: [u64; 11] = [0, 100, 200, 300, 450, 650, 900, 1_200, 1_700, 2_500, 3_500];
 /// Then the attempt is over; a fresh one may fare better on paths that changed.
 const ROUND_MS: u64 = 5_000;

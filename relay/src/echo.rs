@@ -1,0 +1,75 @@
+//! A second port that tells clients how their packets look from outside: only by comparing two does a client learn
+//! whether its router shows everyone the same port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_core::SeedableRng;
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+use vc_core::crypto::keys::Rng;
+use vc_core::io::Time;
+use vc_core::net::forward::rate::{Net, Rate, Sources};
+use vc_core::protocol::packet::{MAX_UDP, Packet, probed};
+
+/// A socket one port above `beside`, or at any port of that machine if it is taken.
+pub async fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
+    match UdpSocket::bind((beside.ip(), beside.port().saturating_add(1))).await {
+        Ok(socket) => Ok(socket),
+        Err(_) => UdpSocket::bind((beside.ip(), 0)).await,
+    }
+}
+
+/// Answers for ever.
+pub async fn serve(socket: UdpSocket, seed: [u8; 32]) {
+    let mut sources = Sources::new(PROBES, &mut Rng::from_seed(seed));
+    let start = Instant::now();
+    let mut buffer = [0; MAX_UDP + 1];
+    loop {
+        // Errors are ICMP answers to something sent earlier, and say nothing of this socket.
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let now = Time::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if let Ok(Packet::Probe { nonce }) = Packet::parse(buffer.get(..len).unwrap_or_default())
+            && sources.take(now, Net::neighbourhood(from.ip()), 1)
+        {
+            // A socket for both families sees IPv4 addresses in their IPv6 form.
+            let seen = SocketAddr::new(from.ip().to_canonical(), from.port());
+            let _ = socket.try_send_to(&probed(nonce, seen), from);
+        }
+    }
+}
+
+/// Two rooms of friends behind one router, and their repeats.
+const PROBES: Rate = Rate::per_second(20, 100);
+
+/// A socket that is broken must not spin.
+const PAUSE: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use vc_core::protocol::packet::probe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_learns_where_it_came_from_and_nothing_else_is_answered() {
+        let beside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = bind(beside.local_addr().unwrap()).await.unwrap();
+        let there = socket.local_addr().unwrap();
+        assert_ne!(there.port(), beside.local_addr().unwrap().port());
+        let task = tokio::spawn(serve(socket, [1; 32]));
+        let asking = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        asking.send_to(b"who am I?", there).await.unwrap();
+        asking.send_to(&probe([7; 8]), there).await.unwrap();
+        let mut buffer = [0; 64];
+        let (len, _) = asking.recv_from(&mut buffer).await.unwrap();
+        let seen = asking.local_addr().unwrap();
+        assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Probed { nonce: [7; 8], seen }));
+        task.abort();
+    }
+}
