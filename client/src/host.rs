@@ -58,7 +58,11 @@ impl Host {
         let public = key.public();
         let config = signaling::Config {
             key,
-            probes: [same_host].into_iter().chain(second).chain(relays.iter().map(|relay| relay.addr)).collect(),
+            probes: [same_host]
+                .into_iter()
+                .chain(second)
+                .chain(relays.iter().map(|relay| relay.addr))
+                .collect(),
             relays: [own].into_iter().chain(relays).collect(),
             limits: signaling::Limits::default(),
             seed: seed()?,
