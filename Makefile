@@ -64,6 +64,10 @@ cost: build ## processor time and memory of a call, and the size of the program
 screen-cost: build ## processor time of the call screen, and the time to its prompt
 	scripts/screen_cost.py $(ARGS)
 
+.PHONY: sound
+sound: tools ## quality against loss, delay, drift (docs/SOUND.md); fetches PESQ into target/
+	scripts/sound.sh $(ARGS)
+
 .PHONY: join-time
 join-time: tools ## from the code to the first voice, in the simulator
 	$(CARGO) run --release -p sim --bin join_time

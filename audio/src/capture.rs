@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 
+use crate::adaptation::Quality;
 use crate::chain::{BLOCK, Chain, Stages};
 use crate::error::Error;
 use crate::gate::{Gate, Verdict, dbfs};
-use crate::opus::Encoder;
+use crate::opus::Protection;
+use crate::packets::Packets;
 use crate::spec::FrameLen;
 
 /// A frame of speech from the microphone, ready to be sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// Frame intervals since the start, sent or not: sequence number and timestamp in one.
+    /// Intervals of `len` since the start, sent or not: sequence number and timestamp in one.
     pub time: u32,
+    pub len: FrameLen,
     pub opus: Vec<u8>,
     /// Nothing follows until the next talk spurt.
     pub last_of_talk: bool,
@@ -30,7 +33,7 @@ pub struct Level {
 pub struct CaptureStats {
     /// Frames that passed while neither muted nor alone.
     pub heard: u64,
-    /// Frames that the gate let through and the encoder made; all of them went to the sink.
+    /// Packets that the encoder made of what the gate let through; all of them went to the sink.
     pub sent: u64,
     /// Noise suppression works at this moment.
     pub noise: bool,
@@ -43,16 +46,13 @@ pub struct CaptureStats {
 /// The capture side of one call.
 pub struct Capture {
     frame: FrameLen,
-    bitrate: u32,
-    loss: u8,
     chain: Chain,
     gate: Gate,
     /// Everything is meant, see [`Capture::hold`].
     held: bool,
     /// The frame while the chain works on it.
     work: Vec<f32>,
-    /// A call starts listening; the encoder's memory is only taken by who talks.
-    encoder: Option<Encoder>,
+    packets: Packets,
     before: VecDeque<Vec<f32>>,
     time: u32,
     stats: CaptureStats,
@@ -61,17 +61,13 @@ pub struct Capture {
 impl Capture {
     /// `bitrate` in bits per second.
     pub fn new(frame: FrameLen, bitrate: u32) -> Result<Capture, Error> {
-        // Made once to find a wrong bitrate now and not at the first word.
-        Encoder::new(frame, bitrate)?;
         Ok(Capture {
             frame,
-            bitrate,
-            loss: 0,
             chain: Chain::new(),
             gate: Gate::new(),
             held: false,
             work: Vec::with_capacity(frame.samples()),
-            encoder: None,
+            packets: Packets::new(Quality { frame, bitrate, protection: Protection::default() })?,
             before: VecDeque::new(),
             time: 0,
             stats: CaptureStats::default(),
@@ -132,14 +128,9 @@ impl Capture {
         self.time = self.time.wrapping_add(frames);
     }
 
-    /// The share of frames that the friends lose, in percent; 0 switches in-band FEC off.
-    pub fn expect_loss(&mut self, percent: u8) {
-        self.loss = percent.min(100);
-        if let Some(encoder) = &mut self.encoder
-            && let Err(error) = encoder.expect_loss(self.loss)
-        {
-            tracing::warn!(%error, "expected loss not set");
-        }
+    /// How it is sent from now on; packets shorter than the frames of the microphone are not made.
+    pub fn set_quality(&mut self, quality: Quality) {
+        self.packets.set(Quality { frame: quality.frame.max(self.frame), ..quality });
     }
 
     pub fn stats(&self) -> CaptureStats {
@@ -185,13 +176,10 @@ impl Capture {
     }
 
     fn send(&mut self, time: u32, pcm: &[f32], last_of_talk: bool, voice: &mut dyn FnMut(Captured)) {
-        if self.encoder.is_none() {
-            self.encoder = Encoder::new(self.frame, self.bitrate).ok();
-            self.expect_loss(self.loss);
-        }
-        if let Some(Ok(opus)) = self.encoder.as_mut().map(|encoder| encoder.encode(pcm)) {
+        let at = u64::from(time) * u64::from(self.frame.as_millis());
+        if let Some(captured) = self.packets.push(at, pcm, last_of_talk) {
             self.stats.sent += 1;
-            voice(Captured { time, opus, last_of_talk });
+            voice(captured);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! How long to hold frames back: just longer than nearly all of them are late.
 //!
 //! Lateness is measured against the quickest frame of the last two seconds, so neither the clocks nor the length of
-//! the path need be known. The target is a high percentile of it; it rises at once and sinks slowly.
+//! the path need be known. The target is a high percentile of it; it rises at once and sinks within seconds. Where
+//! lost frames can be brought back by later packets, the wait for these is added.
 
 use crate::spec::FrameLen;
 
@@ -9,11 +10,14 @@ use crate::spec::FrameLen;
 pub(crate) struct Delay {
     quickest: [i64; PIECES],
     piece: usize,
-    in_piece: u32,
+    /// Stream time that the newest piece covers.
+    in_piece: i64,
     last_arrival: i64,
-    seen: u32,
+    /// Frames learned from, up to what is remembered.
+    seen: f32,
     lateness: [f32; BUCKETS],
-    loss: f32,
+    /// Of all frames: those lost so many ticks of 10 ms before the packet that can bring them back.
+    lost: [f32; WAIT + 1],
     target: i64,
     /// What the target sinks to.
     wanted: i64,
@@ -27,50 +31,57 @@ impl Delay {
             piece: 0,
             in_piece: 0,
             last_arrival: i64::MIN,
-            seen: 0,
+            seen: 0.0,
             lateness: [0.0; BUCKETS],
-            loss: 0.0,
-            target: START_FRAMES * frame.micros(),
-            wanted: frame.micros(),
+            lost: [0.0; WAIT + 1],
+            target: START,
+            wanted: LEAST,
             frame: frame.micros(),
         }
     }
 
-    /// A frame that was recorded at `media` (its own clock) came in. `spurt_start` frames are late because the
-    /// sender's gate held them back, which says nothing about the path.
-    pub(crate) fn arrived(&mut self, now: i64, media: i64, spurt_start: bool) {
+    /// A frame that was recorded at `media` (its own clock) came in. `spurt_start` frames are
+    /// late because the sender's gate held them back, which says nothing about the path.
+    pub(crate) fn arrived(&mut self, now: i64, media: i64, frame: FrameLen, spurt_start: bool) {
         if now.saturating_sub(self.last_arrival) > STALE {
             self.quickest = [i64::MAX; PIECES];
         }
+        self.frame = frame.micros();
+        let together = now.saturating_sub(self.last_arrival) < self.frame / 4;
         self.last_arrival = now;
         let transit = now - media;
         self.quickest[self.piece] = self.quickest[self.piece].min(transit);
-        self.in_piece += 1;
-        if self.in_piece >= (WINDOW / PIECES as i64 / self.frame) as u32 {
+        self.in_piece += self.frame;
+        if self.in_piece >= WINDOW / PIECES as i64 {
             self.in_piece = 0;
             self.piece = (self.piece + 1) % PIECES;
             self.quickest[self.piece] = i64::MAX;
         }
-        if !spurt_start {
-            self.learn(transit - self.base());
+        if spurt_start {
+            return;
         }
+        let late = transit - self.base();
+        // What was held up together was held up once.
+        self.learn(late, if together { TOGETHER } else { 1.0 });
+        let sink = ((self.target - self.wanted) * self.frame / SINK).max(SINK_LEAST * self.frame / 1_000_000);
+        self.target = self.wanted.max(self.target - sink);
     }
 
-    /// `count` frames of the running spurt were missing when the next one came.
-    pub(crate) fn missed(&mut self, count: i64) {
-        for _ in 0..count.min(MISSED_AT_ONCE) {
-            self.loss += (1.0 - self.loss) * LOSS_WEIGHT;
+    /// The packet that came last can bring `frames` back that are missing before it.
+    pub(crate) fn can_bring_back(&mut self, frames: u32) {
+        let ticks = self.frame / 10_000;
+        let weight = self.frame as f32 / LOST_MEMORY;
+        for i in 1..=i64::from(frames) {
+            // For what is farther back nobody would wait.
+            if let Some(share) = self.lost.get_mut((i * ticks) as usize) {
+                *share += weight;
+            }
         }
-    }
-
-    /// One that seemed to be missing came after the next.
-    pub(crate) fn came_after_all(&mut self) {
-        self.loss = (self.loss - LOSS_WEIGHT).max(0.0);
     }
 
     /// Nobody talks at this moment: a part of the way down costs no splice.
     pub(crate) fn settle(&mut self) {
-        if self.seen == MEMORY {
+        if self.seen * self.frame as f32 >= MEMORY {
             self.target = self.wanted.max(self.target - SETTLE);
         }
     }
@@ -85,59 +96,75 @@ impl Delay {
         self.target
     }
 
-    fn learn(&mut self, late: i64) {
-        self.loss -= self.loss * LOSS_WEIGHT;
+    /// Long enough for nearly all that can be brought back.
+    fn wait(&self) -> i64 {
+        let mut above = 0.0;
+        for (ticks, share) in self.lost.iter().enumerate().rev() {
+            above += share;
+            if above > GIVEN_UP {
+                return ticks as i64 * 10_000 + LEAST;
+            }
+        }
+        0
+    }
+
+    fn learn(&mut self, late: i64, count: f32) {
         // The first frames count as an average, later ones with a fixed weight.
-        self.seen = (self.seen + 1).min(MEMORY);
-        let weight = 1.0 / self.seen as f32;
+        self.seen = (self.seen + 1.0).min(MEMORY / self.frame as f32);
+        let weight = (count / self.seen).min(1.0);
         for bucket in &mut self.lateness {
             *bucket *= 1.0 - weight;
         }
         let bucket = (late.max(0) / BUCKET) as usize;
         self.lateness[bucket.min(BUCKETS - 1)] += weight;
-
-        // A lost frame is recovered from the one after it, so that one must have come.
-        let for_recovery = if self.loss > RECOVERY_LOSS { self.frame } else { 0 };
-        self.wanted = (self.percentile() + for_recovery).clamp(self.frame, MAX_TARGET);
-        let sink = SINK * self.frame / 1_000_000;
-        self.target = self.wanted.max(self.target - sink);
+        for share in &mut self.lost {
+            *share -= *share * self.frame as f32 / LOST_MEMORY;
+        }
+        self.wanted = (self.percentile() + self.wait()).clamp(LEAST, MAX_TARGET);
     }
 
     fn percentile(&self) -> i64 {
-        let mut sum = 0.0;
-        for (i, share) in self.lateness.iter().enumerate() {
-            sum += share;
-            if sum >= PERCENTILE {
+        let mut above = 0.0;
+        for (i, share) in self.lateness.iter().enumerate().rev() {
+            above += share;
+            if above > 1.0 - PERCENTILE {
                 return (i as i64 + 1) * BUCKET;
             }
         }
-        MAX_TARGET
+        0
     }
 }
 
-/// Half of NetEQ's width: finer than one mixing step of 10 ms, coarser than timer noise.
-const BUCKET: i64 = 5_000;
-const BUCKETS: usize = 100;
+/// Finer than one mixing step of 10 ms, coarser than timer noise.
+const BUCKET: i64 = 2_500;
+const BUCKETS: usize = 200;
 /// Three frames in a hundred may come too late; they are concealed.
 const PERCENTILE: f32 = 0.97;
-/// Frames that the percentile remembers: 2 s of 20 ms frames.
-const MEMORY: u32 = 100;
+/// What the percentile remembers of the stream, in microseconds.
+const MEMORY: f32 = 1_200_000.0;
 /// The window of the quickest frame, in stream time. Drift of 200 ppm moves 0.4 ms in it.
 const WINDOW: i64 = 2_000_000;
 const PIECES: usize = 4;
 /// After a longer pause the clocks may have drifted by more than 2 ms, and the path may be another one.
 const STALE: i64 = 10_000_000;
+/// The mixer asks every 10 ms, so a frame may wait that long anyway.
+const LEAST: i64 = 10_000;
 /// Enough for most Wi-Fi; a quiet path is down to its own figure after some seconds of speech.
-const START_FRAMES: i64 = 3;
+const START: i64 = 60_000;
 /// Leaves room below the hard maximum for what is late beyond the percentile.
 const MAX_TARGET: i64 = 400_000;
-/// The target sinks by 10 ms per second of speech: one short splice, inaudible.
-const SINK: i64 = 10_000;
+/// Microseconds of speech in which the target comes down by two thirds of the way.
+const SINK: i64 = 1_000_000;
+/// In a second of speech: one short splice, inaudible.
+const SINK_LEAST: i64 = 10_000;
 /// In one pause; more would be undone by the next rough second.
 const SETTLE: i64 = 20_000;
-/// One frame in a hundred: below it a frame more delay costs more than recovery gives.
-const RECOVERY_LOSS: f32 = 0.01;
-/// Remembers about 200 frames.
-const LOSS_WEIGHT: f32 = 0.005;
-/// A long hole is one event, not a loss rate.
-const MISSED_AT_ONCE: i64 = 5;
+/// Of a frame that came in one burst with the one before.
+const TOGETHER: f32 = 0.25;
+/// In ticks: a longer wait for the packet that brings a lost frame back costs more in conversation than the frame is
+/// worth.
+const WAIT: usize = 14;
+/// One frame in a hundred may stay lost although a longer wait would bring them back.
+const GIVEN_UP: f32 = 0.01;
+/// Losses are rarer than frames, so they are remembered longer, in microseconds.
+const LOST_MEMORY: f32 = 8_000_000.0;

@@ -1,11 +1,12 @@
 //! The handle: what the rest of the program may ask of the sound.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::adaptation::Quality;
 use crate::capture::{CaptureStats, Captured};
 use crate::chain::{Stages, Switch};
 use crate::cue::Cue;
@@ -43,7 +44,6 @@ pub(crate) struct Shared {
     wishes: Mutex<Wishes>,
     published: Mutex<Published>,
     stopped: AtomicBool,
-    loss: AtomicU8,
     dropped: AtomicU64,
     /// The worker waits for more than the next 10 ms, so new frames must wake it.
     asleep: AtomicBool,
@@ -69,6 +69,8 @@ pub(crate) struct Wishes {
     pub(crate) deafened: bool,
     pub(crate) talk: Talk,
     pub(crate) stages: Stages,
+    /// As configured at the start, if nothing else was wished.
+    pub(crate) quality: Option<Quality>,
 }
 
 #[derive(Default)]
@@ -88,7 +90,6 @@ impl Engine {
             wishes: Mutex::default(),
             published: Mutex::default(),
             stopped: AtomicBool::new(false),
-            loss: AtomicU8::new(0),
             dropped: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
         });
@@ -209,9 +210,9 @@ impl Engine {
         self.wish(|wishes| wishes.alone = alone);
     }
 
-    /// The share of frames that the friends report lost, in percent. Above 0 each frame carries a copy of the last.
-    pub fn set_expected_loss(&self, percent: u8) {
-        self.shared.loss.store(percent, Ordering::SeqCst);
+    /// How the voice is sent from now on, see [`crate::Adaptation`].
+    pub fn set_quality(&self, quality: Quality) {
+        self.wish(|wishes| wishes.quality = Some(quality));
     }
 
     /// How each friend is heard, at most 100 ms old.
@@ -280,10 +281,6 @@ impl Shared {
 
     pub(crate) fn wishes(&self) -> Wishes {
         *lock(&self.wishes)
-    }
-
-    pub(crate) fn loss(&self) -> u8 {
-        self.loss.load(Ordering::SeqCst)
     }
 
     pub(crate) fn next_order(&self) -> Option<Order> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::adaptation::Quality;
 use crate::backend::Change;
 use crate::backend::Device;
 use crate::backend::native::Mic;
@@ -89,8 +90,8 @@ impl Input {
         Ok(())
     }
 
-    pub(crate) fn expect_loss(&mut self, percent: u8) {
-        self.capture.expect_loss(percent);
+    pub(crate) fn set_quality(&mut self, quality: Quality) {
+        self.capture.set_quality(quality);
     }
 
     pub(crate) fn set_stages(&mut self, stages: Stages) {

@@ -2,8 +2,9 @@
 //!
 //! Pure: the caller says what time it is. A frame is due when the quickest frame of late would have come, plus the
 //! target of [`Delay`]. Everything else follows from comparing that instant with now: what is not due waits, a hole
-//! whose successor is here is recovered from it, an empty buffer is concealed without giving up the place (the frame
-//! may only be late), and a standing error is worked off by splices. Nothing is allocated after the first frame.
+//! behind which a packet is here is filled from it, an empty buffer is concealed without giving up the place (the frame
+//! may only be late), and a standing error is worked off by splices. Positions are counted in ticks of 10 ms on the
+//! sender's clock, so frames of different lengths may follow each other. Nothing is allocated after the first frame.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub struct Heard {
     pub last_of_talk: bool,
 }
 
-/// What to play for the next `len`.
+/// What to play next. Samples are at 48 kHz.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     Voice {
@@ -28,14 +29,17 @@ pub enum Frame<'a> {
         len: FrameLen,
         fit: Fit,
     },
-    /// The frame is lost, the one after it is `next`.
+    /// A hole of `samples`, which begins `back` samples before the voice in the packet `next`.
     Recover {
         next: &'a [u8],
-        len: FrameLen,
+        back: usize,
+        samples: usize,
+        /// How long before it the last real frame ended.
+        since: Duration,
     },
-    /// The frame is not here; it has been so for `since` already.
+    /// Nothing is here; it has been so for `since` already.
     Conceal {
-        len: FrameLen,
+        samples: usize,
         since: Duration,
     },
     /// Nobody talks.
@@ -72,35 +76,46 @@ pub struct Jitter {
 }
 
 struct Slot {
-    time: i64,
+    tick: i64,
+    arrived: i64,
+    len: FrameLen,
     opus: Vec<u8>,
     last_of_talk: bool,
 }
 
 struct Run {
-    len: FrameLen,
     delay: Delay,
     phase: Phase,
-    /// The first time that may still be played.
+    /// The first tick that may still be played.
     next: i64,
-    newest: i64,
-    /// Bit i: `newest - i` came in.
+    newest: Newest,
+    /// Bit i: a frame that begins at `newest.tick - i` came in.
     seen: u128,
-    /// The time after a last-of-talk frame; what is missing up to the next spurt is not lost.
+    /// The tick after a last-of-talk frame; what is missing up to the next spurt is not lost.
     spurt_end: i64,
-    /// First time of the newest spurt.
+    /// First tick of the newest spurt.
     spurt: i64,
     old_in_row: u32,
     /// How far behind the quickest frame the last one was played, in microseconds.
     playing_at: i64,
 }
 
+/// The frame that is farthest on the sender's clock.
+#[derive(Clone, Copy)]
+struct Newest {
+    tick: i64,
+    time: u32,
+    len: FrameLen,
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Quiet,
     Talking {
-        /// Microseconds concealed since the last real frame.
-        missing: i64,
+        /// Ticks concealed in the place of what may still come.
+        filled: i64,
+        /// Ticks since the last real frame.
+        since: i64,
     },
 }
 
@@ -114,44 +129,57 @@ impl Jitter {
         }
     }
 
-    /// Takes a frame that arrived at `now`.
-    pub fn push(&mut self, now: Duration, heard: Heard) {
+    /// Takes a frame that arrived at `now`. Returns how many frames are missing right before it.
+    pub fn push(&mut self, now: Duration, heard: Heard) -> u32 {
         let now = micros(now);
-        let time = match &mut self.run {
-            Some(run) if run.len == heard.len => {
-                let time = run.newest + i64::from(heard.time.wrapping_sub(run.newest as u32) as i32);
-                if run.is_another_clock(now, time) {
+        let tick = match &mut self.run {
+            Some(run) => {
+                let tick = run.newest.unwrap(&heard);
+                if run.is_another_clock(now, tick) {
                     self.counts.resets += 1;
                     self.restart(&heard)
-                } else if run.already(time) {
+                } else if run.already(tick) {
                     self.counts.duplicates += 1;
-                    return;
+                    return 0;
                 } else {
-                    time
+                    tick
                 }
-            }
-            Some(_) => {
-                self.counts.resets += 1;
-                self.restart(&heard)
             }
             None => self.restart(&heard),
         };
-        let Some(run) = &mut self.run else { return };
-        run.note(now, time, heard.last_of_talk);
-        if time < run.next {
+        let Some(run) = &mut self.run else { return 0 };
+        let missing = run.note(now, tick, &heard);
+        if tick < run.next {
             self.counts.late += 1;
-            return;
+            return 0;
         }
-        let oldest = time - SLOTS as i64 + 1;
+        let oldest = tick - SLOTS as i64 + 1;
         if run.next < oldest {
             run.next = oldest;
-            for slot in self.slots.iter_mut().filter(|slot| matches!(slot, Some(slot) if slot.time < oldest))
+            for slot in self.slots.iter_mut().filter(|slot| matches!(slot, Some(slot) if slot.tick < oldest))
             {
                 *slot = None;
                 self.counts.skipped += 1;
             }
         }
-        self.slots[place(time)] = Some(Slot { time, opus: heard.opus, last_of_talk: heard.last_of_talk });
+        let Heard { len, opus, last_of_talk, .. } = heard;
+        self.slots[place(tick)] = Some(Slot { tick, arrived: now, len, opus, last_of_talk });
+        missing
+    }
+
+    /// The frame that is farthest on the sender's clock, unless it has been played.
+    pub(crate) fn newest(&self) -> Option<(&[u8], FrameLen)> {
+        let tick = self.run.as_ref()?.newest.tick;
+        let slot = self.slots[place(tick)].as_ref().filter(|slot| slot.tick == tick)?;
+        Some((&slot.opus, slot.len))
+    }
+
+    /// The packet that was pushed last could bring so many of the frames back that are missing before it. So it pays to
+    /// wait for packets like it.
+    pub fn could_bring_back(&mut self, frames: u32) {
+        if let Some(run) = &mut self.run {
+            run.delay.can_bring_back(frames);
+        }
     }
 
     /// What to play from `now` on.
@@ -159,27 +187,31 @@ impl Jitter {
         let now = micros(now);
         self.catch_up(now);
         let Some(run) = &mut self.run else { return Frame::Silence };
-        let len = run.len;
         let first = first(&self.slots[..], run);
         match (run.phase, first) {
             (Phase::Quiet, Some(first)) if run.early(now, first) <= START_SLACK => self.play(now, first),
             (Phase::Quiet, _) => Frame::Silence,
-            (Phase::Talking { missing }, None) => run.conceal(missing),
+            (Phase::Talking { filled, since }, None) => run.conceal(filled, since),
             (Phase::Talking { .. }, Some(first)) if first == run.next => self.play(now, first),
-            (Phase::Talking { missing }, Some(first)) => {
-                let early = run.early(now, first);
-                // What was concealed while waiting has filled that much of the hole.
-                let open = first - run.next - missing / len.micros();
-                if open >= 2 && early >= len.micros() / 2 {
-                    return run.conceal(missing);
-                }
-                if open < 1 && early < len.micros() / 2 {
-                    return self.play(now, first);
-                }
-                run.next = first;
-                run.phase = Phase::Talking { missing: 0 };
+            (Phase::Talking { filled, since }, Some(first)) => {
+                let hole = first - run.next;
+                let len = ticks(run.newest.len);
+                let from = match hole - filled {
+                    open if open > 0 => run.next + filled,
+                    _ if run.early(now, first) < run.newest.len.micros() / 2 => return self.play(now, first),
+                    // The hole is filled and there is still time: what was lost is worth it.
+                    _ => run.next.max(first - len),
+                };
+                let to = first.min(from + len);
+                run.next = to;
+                run.phase = Phase::Talking { filled: 0, since: since + to - from };
                 match &self.slots[place(first)] {
-                    Some(slot) => Frame::Recover { next: &slot.opus, len },
+                    Some(slot) => Frame::Recover {
+                        next: &slot.opus,
+                        back: samples(first - from),
+                        samples: samples(to - from),
+                        since: duration(since * TICK),
+                    },
                     None => Frame::Silence,
                 }
             }
@@ -206,22 +238,22 @@ impl Jitter {
         }
     }
 
-    fn play(&mut self, now: i64, time: i64) -> Frame<'_> {
-        let (Some(run), Some(slot)) = (&mut self.run, self.slots[place(time)].take()) else {
+    fn play(&mut self, now: i64, tick: i64) -> Frame<'_> {
+        let (Some(run), Some(slot)) = (&mut self.run, self.slots[place(tick)].take()) else {
             return Frame::Silence;
         };
-        let early = run.early(now, time);
+        let early = run.early(now, tick);
         let fit = match early {
-            _ if early > TOLERANCE => Fit::Stretch,
+            _ if early > EARLY => Fit::Stretch,
             // Hurrying towards an empty buffer gains nothing.
-            _ if early < -TOLERANCE && run.newest > time => Fit::Shrink,
+            _ if early < -LATE && (run.newest.tick > tick || now - slot.arrived > LATE) => Fit::Shrink,
             _ => Fit::Keep,
         };
         run.playing_at = run.delay.target() - early;
-        run.next = time + 1;
-        run.phase = if slot.last_of_talk { Phase::Quiet } else { Phase::Talking { missing: 0 } };
+        run.next = tick + ticks(slot.len);
+        run.phase = if slot.last_of_talk { Phase::Quiet } else { Phase::Talking { filled: 0, since: 0 } };
         self.playing = slot.opus;
-        Frame::Voice { opus: &self.playing, len: run.len, fit }
+        Frame::Voice { opus: &self.playing, len: slot.len, fit }
     }
 
     /// Throws the oldest frames away while the delay is above what is bearable in a conversation.
@@ -231,33 +263,40 @@ impl Jitter {
         if run.delay.target() - run.early(now, oldest) <= MAX_DELAY {
             return;
         }
-        while let Some(time) = first(&self.slots[..], run) {
-            if time >= run.newest || run.early(now, time) >= 0 {
+        while let Some(tick) = first(&self.slots[..], run) {
+            if tick >= run.newest.tick || run.early(now, tick) >= 0 {
                 break;
             }
-            self.slots[place(time)] = None;
-            run.next = time + 1;
+            self.slots[place(tick)] = None;
+            run.next = tick + 1;
+            run.phase = match run.phase {
+                Phase::Talking { since, .. } => Phase::Talking { filled: 0, since },
+                Phase::Quiet => Phase::Quiet,
+            };
             self.counts.skipped += 1;
+        }
+        if let Some(tick) = first(&self.slots[..], run) {
+            run.next = tick;
         }
     }
 
     fn restart(&mut self, heard: &Heard) -> i64 {
         self.slots.fill_with(|| None);
-        let time = i64::from(heard.time);
+        let len = ticks(heard.len);
+        let tick = i64::from(heard.time) * len;
         self.run = Some(Run {
-            len: heard.len,
             delay: Delay::new(heard.len),
             phase: Phase::Quiet,
             // Frames that overtook each other at the very start are welcome.
-            next: time - REORDER,
-            newest: time - 1,
+            next: tick - REORDER * len,
+            newest: Newest { tick: tick - len, time: heard.time.wrapping_sub(1), len: heard.len },
             seen: 0,
-            spurt_end: time,
-            spurt: time,
+            spurt_end: tick,
+            spurt: tick,
             old_in_row: 0,
             playing_at: 0,
         });
-        time
+        tick
     }
 }
 
@@ -267,63 +306,91 @@ impl Default for Jitter {
     }
 }
 
+impl Newest {
+    /// The tick of a frame; the numbers wrap as long as the length stays.
+    fn unwrap(&self, heard: &Heard) -> i64 {
+        if heard.len == self.len {
+            self.tick + i64::from(heard.time.wrapping_sub(self.time) as i32) * ticks(self.len)
+        } else {
+            self.tick + i64::from(heard.time) * ticks(heard.len) - i64::from(self.time) * ticks(self.len)
+        }
+    }
+
+    fn end(&self) -> i64 {
+        self.tick + ticks(self.len)
+    }
+}
+
 impl Run {
-    fn already(&self, time: i64) -> bool {
-        let back = self.newest - time;
+    fn already(&self, tick: i64) -> bool {
+        let back = self.newest.tick - tick;
         (0..128).contains(&back) && self.seen >> back & 1 == 1
     }
 
     /// Time goes on with the clock, so a frame that is seconds away from it comes from a sender that began anew; so
     /// do several in a row that are old by more than any path could hold them back.
-    fn is_another_clock(&mut self, now: i64, time: i64) -> bool {
-        let late = now - time * self.len.micros() - self.delay.base();
-        self.old_in_row = if time < self.next && late > OLD { self.old_in_row + 1 } else { 0 };
+    fn is_another_clock(&mut self, now: i64, tick: i64) -> bool {
+        let late = now - tick * TICK - self.delay.base();
+        self.old_in_row = if tick < self.next && late > OLD { self.old_in_row + 1 } else { 0 };
         late.abs() > ANOTHER_CLOCK || self.old_in_row >= OLD_IN_ROW
     }
 
-    fn note(&mut self, now: i64, time: i64, last_of_talk: bool) {
-        let ahead = time - self.newest;
+    /// Learns from an arrival; returns how many frames are missing right before it.
+    fn note(&mut self, now: i64, tick: i64, heard: &Heard) -> u32 {
+        let ahead = tick - self.newest.tick;
+        let mut missing = 0;
         if ahead > 0 {
-            if self.newest + 1 == self.spurt_end || ahead > SPURT_GAP {
-                self.spurt = time;
+            let hole = tick - self.newest.end();
+            if self.newest.end() == self.spurt_end || hole > SPURT_GAP {
+                self.spurt = tick;
                 self.delay.settle();
             } else {
-                self.delay.missed(ahead - 1);
+                missing = (hole.max(0) / ticks(heard.len)) as u32;
             }
             self.seen = if ahead < 128 { self.seen << ahead } else { 0 } | 1;
-            self.newest = time;
+            self.newest = Newest { tick, time: heard.time, len: heard.len };
         } else if ahead > -128 {
             self.seen |= 1 << -ahead;
-            self.delay.came_after_all();
         }
-        if last_of_talk {
-            self.spurt_end = self.spurt_end.max(time + 1);
+        if heard.last_of_talk {
+            self.spurt_end = self.spurt_end.max(tick + ticks(heard.len));
         }
-        let held_back = time - self.spurt < HELD_BACK / self.len.micros();
-        self.delay.arrived(now, time * self.len.micros(), held_back);
+        let held_back = (tick - self.spurt) * TICK < HELD_BACK.max(2 * heard.len.micros());
+        self.delay.arrived(now, tick * TICK, heard.len, held_back);
+        missing
     }
 
-    /// Microseconds until `time` is due; negative when it is overdue.
-    fn early(&self, now: i64, time: i64) -> i64 {
-        self.delay.base() + time * self.len.micros() + self.delay.target() - now
+    /// Microseconds until `tick` is due; negative when it is overdue.
+    fn early(&self, now: i64, tick: i64) -> i64 {
+        self.delay.base() + tick * TICK + self.delay.target() - now
     }
 
-    fn conceal<'a>(&mut self, missing: i64) -> Frame<'a> {
-        if missing >= FADED {
+    fn conceal<'a>(&mut self, filled: i64, since: i64) -> Frame<'a> {
+        if since * TICK >= FADED {
             self.phase = Phase::Quiet;
             return Frame::Silence;
         }
-        self.phase = Phase::Talking { missing: missing + self.len.micros() };
-        Frame::Conceal { len: self.len, since: duration(missing) }
+        // In short pieces, so that what comes meanwhile is played at once.
+        let len = ticks(self.newest.len).min(CONCEALED_AT_ONCE);
+        self.phase = Phase::Talking { filled: filled + len, since: since + len };
+        Frame::Conceal { samples: samples(len), since: duration(since * TICK) }
     }
 }
 
 fn first(slots: &[Option<Slot>], run: &Run) -> Option<i64> {
-    (run.next..=run.newest).find(|&time| matches!(&slots[place(time)], Some(slot) if slot.time == time))
+    (run.next..=run.newest.tick).find(|&tick| matches!(&slots[place(tick)], Some(slot) if slot.tick == tick))
 }
 
-fn place(time: i64) -> usize {
-    time.rem_euclid(SLOTS as i64) as usize
+fn place(tick: i64) -> usize {
+    tick.rem_euclid(SLOTS as i64) as usize
+}
+
+fn ticks(len: FrameLen) -> i64 {
+    i64::from(len.as_millis()) / 10
+}
+
+fn samples(ticks: i64) -> usize {
+    ticks.max(0) as usize * 480
 }
 
 fn micros(time: Duration) -> i64 {
@@ -334,14 +401,18 @@ fn duration(micros: i64) -> Duration {
     Duration::from_micros(micros.max(0) as u64)
 }
 
-/// After this much concealment the voice has faded out, here and in [`crate::playback`].
+/// After this much concealment the voice has faded out, here and in [`crate::receiver`].
 pub(crate) const FADED: i64 = 120_000;
-/// More than the hard maximum of the delay in the shortest frames.
-const SLOTS: usize = 64;
+/// Microseconds.
+const TICK: i64 = 10_000;
+/// More than twice the hard maximum of the delay.
+const SLOTS: usize = 128;
 /// Beyond half a second people talk over each other; then rather lose something.
 const MAX_DELAY: i64 = 500_000;
-/// A mixing step; the longest splice brings less than twice of it back.
-const TOLERANCE: i64 = 10_000;
+/// What is waited for comes in the last moment, so little of the wait may be missing.
+const EARLY: i64 = 4_000;
+/// A mixing step; with the above more than the longest splice, so that one does not call for the next.
+const LATE: i64 = 10_000;
 /// A spurt may start this much before it is due, as the mixer asks only every 10 ms.
 const START_SLACK: i64 = 5_000;
 /// No network holds a packet back longer and then delivers it in a live call.
@@ -352,7 +423,9 @@ const OLD_IN_ROW: u32 = 5;
 const OLD: i64 = MAX_DELAY;
 /// Frames by which the first one to arrive may have overtaken others.
 const REORDER: i64 = 3;
-/// A longer hole is a pause whose last-of-talk frame was lost.
-const SPURT_GAP: i64 = 15;
+/// Ticks. A longer hole is a pause whose last-of-talk frame was lost.
+const SPURT_GAP: i64 = 30;
 /// A sender's gate holds back up to this much of the start of a spurt.
 const HELD_BACK: i64 = 60_000;
+/// Ticks.
+const CONCEALED_AT_ONCE: i64 = 2;

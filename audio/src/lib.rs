@@ -4,15 +4,18 @@
 //! time: [`Capture`] turns samples into frames (through a [`Chain`]), [`Playback`] turns the friends' frames into samples, [`Jitter`] is
 //! the buffer of one friend.
 
+mod adaptation;
 mod backend;
 mod canceller;
 mod capture;
 mod chain;
+mod comfort;
 mod cue;
 mod decimator;
 mod delay;
 mod detector;
 mod device;
+mod dred;
 mod echo;
 mod engine;
 mod error;
@@ -29,7 +32,9 @@ mod mixer;
 mod noise;
 mod opus;
 mod output;
+mod packets;
 mod playback;
+mod receiver;
 mod resample;
 #[cfg(test)]
 mod sound;
@@ -39,15 +44,17 @@ mod talk;
 mod watch;
 mod worker;
 
+pub use adaptation::{Adaptation, Quality, Reception};
 pub use capture::{Capture, CaptureStats, Captured, Level};
 pub use chain::{Chain, Found, Stages, Switch};
 pub use cue::Cue;
 pub use device::{Device, Devices, devices};
+pub use dred::Dred;
 pub use engine::{Engine, FromEngine};
 pub use error::{Direction, Error, Existing, Trouble};
 pub use jitter::{Counts, Fit, Frame, Heard, Jitter};
 pub use mixer::Limiter;
-pub use opus::{Decoder, Encoder, Refused};
+pub use opus::{Decoder, Encoder, Protection, Refused, has_fec};
 pub use playback::{FriendStats, Playback, STEP};
 pub use resample::Resampler;
 pub use spec::{Config, FrameLen, InputSpec, OutputSpec, RATE};

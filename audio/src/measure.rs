@@ -478,7 +478,7 @@ pub(crate) mod tests {
     }
 
     /// Whole frames of 20 ms, so that the codec returns as much as it was given.
-    fn at_48k(name: &str) -> Vec<f32> {
+    pub(crate) fn at_48k(name: &str) -> Vec<f32> {
         let (pcm, rate) = load(name);
         let times = 48_000 / rate as usize;
         let between = |pair: &[f32], i: usize| pair[0] + (pair[1] - pair[0]) * i as f32 / times as f32;

@@ -24,6 +24,17 @@ pub struct Decoder {
     raw: NonNull<sys::OpusDecoder>,
 }
 
+/// What a stream carries against losses. Everything of it is taken from the bits of the voice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// The share of packets that is expected to get lost, in percent; how many bits go into the rest depends on it.
+    pub loss: u8,
+    /// Each packet carries a coarse copy of the frame before it.
+    pub fec: bool,
+    /// Each packet carries a coarser copy of so many milliseconds of the past (DRED), at most 1040; 0 for none.
+    pub dred_ms: u16,
+}
+
 /// The codec refused the frame; the hole is to be concealed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused;
@@ -37,19 +48,15 @@ unsafe impl Send for Decoder {}
 impl Encoder {
     /// `bitrate` in bits per second.
     pub fn new(frame: FrameLen, bitrate: u32) -> Result<Encoder, Error> {
-        if !BITRATES.contains(&bitrate) {
-            return Err(Error::Bitrate(bitrate));
-        }
         let mut status = sys::OPUS_OK;
         // SAFETY: the rate, channel count and application are among the documented ones and `status` outlives the call.
         let raw = unsafe {
             sys::opus_encoder_create(RATE as i32, MONO, sys::OPUS_APPLICATION_VOIP, &raw mut status)
         };
         let raw = NonNull::new(raw).ok_or(Error::Codec("no encoder"))?;
-        let bytes = (bitrate * frame.as_millis() / 8000) as usize;
-        let mut encoder = Encoder { raw, frame, bytes };
+        let mut encoder = Encoder { raw, frame, bytes: 0 };
         encoder.set(sys::OPUS_SET_VBR_REQUEST, 0)?;
-        encoder.set(sys::OPUS_SET_BITRATE_REQUEST, (bytes as u32 * 8000 / frame.as_millis()) as c_int)?;
+        encoder.tune(frame, bitrate)?;
         encoder.set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE)?;
         encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, ENCODER_COMPLEXITY)?;
         Ok(encoder)
@@ -60,15 +67,32 @@ impl Encoder {
         self.bytes
     }
 
-    /// The share of frames that receivers lose, in percent; anything above 0 turns in-band FEC on.
+    /// Another length and rate from the next frame on, without a break.
+    pub fn tune(&mut self, frame: FrameLen, bitrate: u32) -> Result<(), Error> {
+        if !BITRATES.contains(&bitrate) {
+            return Err(Error::Bitrate(bitrate));
+        }
+        let bytes = (bitrate * frame.as_millis() / 8000) as usize;
+        self.set(sys::OPUS_SET_BITRATE_REQUEST, (bytes as u32 * 8000 / frame.as_millis()) as c_int)?;
+        (self.frame, self.bytes) = (frame, bytes);
+        Ok(())
+    }
+
+    /// What the frames carry against losses from the next one on.
+    pub fn protect(&mut self, protection: Protection) -> Result<(), Error> {
+        let Protection { loss, fec, dred_ms } = protection;
+        self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(fec))?;
+        self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(loss.min(100)))?;
+        self.set(sys::OPUS_SET_DRED_DURATION_REQUEST, c_int::from((dred_ms / 10).min(DRED_FRAMES)))
+    }
+
+    /// FEC for the share of frames that receivers lose, in percent; 0 turns it off.
     pub fn expect_loss(&mut self, percent: u8) -> Result<(), Error> {
         let percent = match self.frame {
             FrameLen::Ms20 if percent >= WORTH_FEC => percent.max(LEAST_FOR_FEC),
-            FrameLen::Ms20 | FrameLen::Ms10 => percent,
+            _ => percent,
         };
-        let percent = c_int::from(percent.min(100));
-        self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(percent > 0))?;
-        self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, percent)
+        self.protect(Protection { loss: percent, fec: percent > 0, dred_ms: 0 })
     }
 
     /// Encodes exactly one frame of samples in -1..1.
@@ -99,15 +123,23 @@ impl Encoder {
 
 impl Decoder {
     pub fn new() -> Result<Decoder, Error> {
+        Decoder::with(DECODER_COMPLEXITY)
+    }
+
+    /// Without deep concealment, to compare with.
+    pub fn plain() -> Result<Decoder, Error> {
+        Decoder::with(0)
+    }
+
+    fn with(complexity: c_int) -> Result<Decoder, Error> {
         let mut status = sys::OPUS_OK;
         // SAFETY: the rate and channel count are among the documented ones and `status` outlives the call.
         let raw = unsafe { sys::opus_decoder_create(RATE as i32, MONO, &raw mut status) };
         let raw = NonNull::new(raw).ok_or(Error::Codec("no decoder"))?;
         let decoder = Decoder { raw };
         // SAFETY: the request takes one `opus_int32` by value.
-        let status = unsafe {
-            sys::opus_decoder_ctl(raw.as_ptr(), sys::OPUS_SET_COMPLEXITY_REQUEST, DECODER_COMPLEXITY)
-        };
+        let status =
+            unsafe { sys::opus_decoder_ctl(raw.as_ptr(), sys::OPUS_SET_COMPLEXITY_REQUEST, complexity) };
         if status == sys::OPUS_OK { Ok(decoder) } else { Err(Error::Codec("no deep concealment")) }
     }
 
@@ -130,6 +162,10 @@ impl Decoder {
     /// Invents what was probably said for `out.len()` samples.
     pub fn conceal(&mut self, out: &mut [f32]) -> Result<(), Refused> {
         self.run(None, out, false)
+    }
+
+    pub(crate) fn as_ptr(&mut self) -> *mut sys::OpusDecoder {
+        self.raw.as_ptr()
     }
 
     fn run(&mut self, opus: Option<&[u8]>, out: &mut [f32], fec: bool) -> Result<(), Refused> {
@@ -172,13 +208,15 @@ pub(crate) fn lasts(opus: &[u8], frame: FrameLen) -> bool {
 }
 
 /// Whether `opus` carries a copy of the frame before it.
-pub(crate) fn has_fec(opus: &[u8]) -> bool {
+pub fn has_fec(opus: &[u8]) -> bool {
     let Ok(len) = i32::try_from(opus.len()) else { return false };
     // SAFETY: `opus` points to `len` readable bytes; a length of 0 is refused before the first read.
     len > 0 && unsafe { sys::opus_packet_has_lbrr(opus.as_ptr(), len) } == 1
 }
 
 const MONO: c_int = 1;
+/// Of 10 ms, the most that libopus takes.
+const DRED_FRAMES: u16 = 104;
 /// 10 costs 0.3 % of a core more than 5 and sounds better.
 const ENCODER_COMPLEXITY: c_int = 10;
 /// From 5 on libopus conceals by its neural vocoder; 6 and 7 only cost more.

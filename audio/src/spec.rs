@@ -42,10 +42,12 @@ pub enum OutputSpec {
 }
 
 /// How much sound one Opus frame holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrameLen {
     Ms10,
     Ms20,
+    Ms40,
+    Ms60,
 }
 
 impl FrameLen {
@@ -53,6 +55,8 @@ impl FrameLen {
         match self {
             FrameLen::Ms10 => 10,
             FrameLen::Ms20 => 20,
+            FrameLen::Ms40 => 40,
+            FrameLen::Ms60 => 60,
         }
     }
 

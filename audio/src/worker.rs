@@ -20,7 +20,6 @@ pub(crate) struct Worker {
     output: Output,
     playback: Playback,
     key: Key,
-    loss: u8,
     published: Duration,
 }
 
@@ -31,7 +30,7 @@ impl Worker {
         let output = Output::open(output, frame)?;
         let playback = Playback::new();
         let key = Key::default();
-        Ok(Worker { shared, sink, input, output, playback, key, loss: 0, published: Duration::ZERO })
+        Ok(Worker { shared, sink, input, output, playback, key, published: Duration::ZERO })
     }
 
     pub(crate) fn run(mut self) -> Result<(), Error> {
@@ -58,12 +57,10 @@ impl Worker {
                 Order::Output { spec, done } => done(self.output.switch(spec, now, &mut self.playback)),
             }
         }
-        let loss = self.shared.loss();
-        if loss != self.loss {
-            self.loss = loss;
-            self.input.expect_loss(loss);
-        }
         let wishes = self.shared.wishes();
+        if let Some(quality) = wishes.quality {
+            self.input.set_quality(quality);
+        }
         let listening = self.key.listening(now, wishes.alone, wishes.muted, wishes.talk);
         self.input.set_stages(wishes.stages);
         self.input.listen(now, listening, &mut self.sink);

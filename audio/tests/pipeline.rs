@@ -29,7 +29,8 @@ fn losses_are_recovered_from_the_next_frame_when_they_are_expected() {
     let spoken = sound::speech(12.0);
     let lossy = |i: usize| i % 7 != 3;
     let mut forewarned = Call::new(FrameLen::Ms20);
-    forewarned.capture.expect_loss(14);
+    let protection = audio::Protection { loss: 14, fec: true, dred_ms: 0 };
+    forewarned.capture.set_quality(audio::Quality { protection, ..Default::default() });
     let forewarned = forewarned.hear(&spoken, lossy);
     let unaware = Call::new(FrameLen::Ms20).hear(&spoken, lossy);
     assert!(forewarned.stats().fec > 50 && forewarned.stats().concealed < 20, "{:?}", forewarned.stats());

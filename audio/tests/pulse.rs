@@ -362,7 +362,7 @@ fn start(input: InputSpec, output: OutputSpec, frame: FrameLen) -> (Arc<Engine>,
 /// Everything this engine records is played by `ear`.
 fn looped(input: InputSpec, output: OutputSpec, frame: FrameLen, ear: Arc<Engine>) -> Engine {
     Engine::start(config(input, output, frame), move |event| {
-        if let FromEngine::Voice(Captured { time, opus, last_of_talk }) = event {
+        if let FromEngine::Voice(Captured { time, opus, last_of_talk, .. }) = event {
             ear.hear(1, Heard { time, len: frame, opus, last_of_talk });
         }
     })

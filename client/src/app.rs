@@ -5,6 +5,7 @@ pub(crate) mod obey;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use audio::Reception;
 use rand_core::{RngCore, SeedableRng};
 use relay::stream;
 use tokio::task::JoinSet;
@@ -343,8 +344,13 @@ impl<'a> App<'a> {
         let peers = self.room.peers();
         let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
         self.plan.sound.set_alone(live().next().is_none());
-        let worst = live().map(|peer| peer.loss_out).fold(0.0, f32::max);
-        self.plan.sound.set_expected_loss((worst * 100.0).round() as u8);
+        let reception = live().fold(Reception::default(), |worst, peer| Reception {
+            loss: worst.loss.max(peer.loss_out),
+            burst: if peer.loss_out > worst.loss { peer.burst_out } else { worst.burst },
+            queue: worst.queue.max(peer.queue_out),
+            listeners: worst.listeners + 1,
+        });
+        self.plan.sound.told(reception);
         let echoes = self.plan.sound.echoes();
         self.tell(Input::Command(Command::Echoes(echoes)));
         if self.ui.is_followed() && self.room.me().is_some() {

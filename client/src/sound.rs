@@ -4,7 +4,10 @@ use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use audio::{Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
+use audio::{
+    Adaptation, Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec,
+    Protection, Quality, Reception, Trouble,
+};
 use tokio::sync::{mpsc, oneshot};
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
@@ -15,13 +18,13 @@ use crate::words;
 
 pub(crate) struct Sound {
     engine: Option<Engine>,
-    frame: FrameLen,
     voice: mpsc::Receiver<FromEngine>,
     /// Rare, and never to be lost to a full queue.
     news: mpsc::UnboundedReceiver<FromEngine>,
     dropped: Arc<AtomicU64>,
     alone: bool,
-    loss: u8,
+    adaptation: Adaptation,
+    quality: Quality,
     chosen: Arc<Mutex<Chosen>>,
 }
 
@@ -68,18 +71,21 @@ impl Sound {
         if let Some(engine) = &engine {
             engine.set_alone(true);
         }
+        let quality =
+            Quality { frame: config.frame, bitrate: config.bitrate, protection: Protection::default() };
+        let adaptation = Adaptation::new(quality);
         let chosen = Chosen {
             input: (config.input != InputSpec::Default).then(|| config.input.to_string()),
             output: (config.output != OutputSpec::Default).then(|| config.output.to_string()),
         };
         Ok(Self {
             engine,
-            frame: config.frame,
             voice,
             news,
             dropped,
             alone: true,
-            loss: 0,
+            adaptation,
+            quality,
             chosen: Arc::new(Mutex::new(chosen)),
         })
     }
@@ -93,9 +99,11 @@ impl Sound {
         match from {
             FromEngine::Voice(captured) => FromSound::Voice(VoiceFrame {
                 time: captured.time,
-                len: match self.frame {
+                len: match captured.len {
                     FrameLen::Ms10 => io::FrameLen::Ms10,
                     FrameLen::Ms20 => io::FrameLen::Ms20,
+                    FrameLen::Ms40 => io::FrameLen::Ms40,
+                    FrameLen::Ms60 => io::FrameLen::Ms60,
                 },
                 last_of_talk: captured.last_of_talk,
                 opus: captured.opus,
@@ -110,8 +118,8 @@ impl Sound {
         let len = match frame.len {
             io::FrameLen::Ms10 => FrameLen::Ms10,
             io::FrameLen::Ms20 => FrameLen::Ms20,
-            // Known to the protocol, sent by nobody yet.
-            io::FrameLen::Ms40 | io::FrameLen::Ms60 => return,
+            io::FrameLen::Ms40 => FrameLen::Ms40,
+            io::FrameLen::Ms60 => FrameLen::Ms60,
         };
         if let Some(engine) = &self.engine {
             let heard = Heard { time: frame.time, len, opus: frame.opus, last_of_talk: frame.last_of_talk };
@@ -216,12 +224,14 @@ impl Sound {
         }
     }
 
-    /// In percent.
-    pub(crate) fn set_expected_loss(&mut self, loss: u8) {
-        if loss != self.loss {
-            self.loss = loss;
+    /// What those who hear us report; once a second.
+    pub(crate) fn told(&mut self, reception: Reception) {
+        let quality = self.adaptation.told(reception);
+        if quality != self.quality {
+            tracing::debug!(?quality, ?reception);
+            self.quality = quality;
             if let Some(engine) = &self.engine {
-                engine.set_expected_loss(loss);
+                engine.set_quality(quality);
             }
         }
     }
@@ -246,7 +256,7 @@ impl Sound {
     }
 
     pub(crate) fn frame_ms(&self) -> f32 {
-        self.frame.as_millis() as f32
+        self.quality.frame.as_millis() as f32
     }
 
     /// Completes a recording.

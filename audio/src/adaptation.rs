@@ -1,0 +1,310 @@
+//! How to send, from what those who hear us report: bit rate, length of a packet, protection against losses. Pure.
+//!
+//! A clean path pays for nothing. Losses that come one by one are met by FEC, losses in runs by DRED, and both may take
+//! more bits. A queue that grows on the way is congestion: then the rate goes down, and only what it allows protects.
+
+use std::time::Duration;
+
+use crate::opus::Protection;
+use crate::spec::FrameLen;
+
+/// How the voice is sent; every packet of one setting has one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    pub frame: FrameLen,
+    /// Opus bits per second.
+    pub bitrate: u32,
+    pub protection: Protection,
+}
+
+impl Default for Quality {
+    fn default() -> Quality {
+        Quality { frame: FrameLen::Ms20, bitrate: 32_000, protection: Protection::default() }
+    }
+}
+
+/// What the listeners reported of the last second or so; of each figure the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reception {
+    /// Lost packets, 0.0 to 1.0.
+    pub loss: f32,
+    /// Packets lost in a row, on average.
+    pub burst: f32,
+    /// By how much the quickest packets come later than they could.
+    pub queue: Duration,
+    pub listeners: usize,
+}
+
+pub struct Adaptation {
+    /// What the user asked for.
+    base: Quality,
+    /// Steps down from it.
+    step: usize,
+    /// Seconds that the last step down is still given to work.
+    pause: u32,
+    /// Seconds without congestion that are still needed for a step up, and how many the next time.
+    until_up: u32,
+    patience: u32,
+    losses: Losses,
+    /// Seconds for which the current kind of losses is at least believed in.
+    held: u32,
+    /// Seconds for which more bits against losses are out of question: they made it worse.
+    no_more: u32,
+    raised: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Losses {
+    Few,
+    Single,
+    Runs,
+}
+
+impl Adaptation {
+    pub fn new(base: Quality) -> Adaptation {
+        Adaptation {
+            base,
+            step: 0,
+            pause: 0,
+            until_up: 0,
+            patience: FIRST_PATIENCE,
+            losses: Losses::Few,
+            held: 0,
+            no_more: 0,
+            raised: false,
+        }
+    }
+
+    /// Called once a second.
+    pub fn told(&mut self, reception: Reception) -> Quality {
+        let congested =
+            reception.queue >= QUEUE || reception.queue >= QUEUE_WITH_LOSS && reception.loss >= NOTABLE_LOSS;
+        self.pace(congested);
+        self.judge_losses(&reception);
+        let room = self.room(reception.listeners);
+        let may_raise = self.step == 0
+            && self.no_more == 0
+            && reception.queue < QUEUE_WITH_LOSS
+            && reception.listeners <= FEW_LISTENERS;
+        let heavy = reception.loss >= HEAVY_LOSS;
+        let factor = match (self.losses, may_raise) {
+            (Losses::Single, true) if heavy => 1.5,
+            (Losses::Runs, true) => 2.0,
+            _ => 1.0,
+        };
+        self.raised = factor > 1.0;
+        let bitrate = (room.bitrate as f32 * factor).min(MOST_BITS.max(room.bitrate as f32)) as u32;
+        let protection = self.protection(reception.loss, bitrate, room.frame);
+        Quality { frame: room.frame, bitrate, protection }
+    }
+
+    /// Down at once, up with patience, and with more of it each time that it was too early.
+    fn pace(&mut self, congested: bool) {
+        self.no_more = self.no_more.saturating_sub(1);
+        self.pause = self.pause.saturating_sub(1);
+        if congested && self.raised {
+            // The bits against losses were too many.
+            self.no_more = NO_MORE;
+            self.raised = false;
+            return;
+        }
+        if congested {
+            if self.pause == 0 && self.step < STEPS.len() {
+                self.step += 1;
+                self.pause = PAUSE;
+                self.patience = (self.patience * 2).min(MOST_PATIENCE);
+            }
+            self.until_up = self.patience;
+        } else if self.step > 0 {
+            self.until_up = self.until_up.saturating_sub(1);
+            if self.until_up == 0 {
+                self.step -= 1;
+                self.until_up = self.patience;
+            }
+        } else {
+            self.until_up = self.until_up.saturating_sub(1);
+            if self.until_up == 0 {
+                self.patience = FIRST_PATIENCE;
+            }
+        }
+    }
+
+    fn judge_losses(&mut self, reception: &Reception) {
+        self.held = self.held.saturating_sub(1);
+        let seen = match self.losses {
+            _ if reception.loss < CLEAN => Losses::Few,
+            Losses::Few if reception.loss < NOTABLE_LOSS => Losses::Few,
+            Losses::Runs if reception.burst >= RUNS_END => Losses::Runs,
+            _ if reception.burst >= RUNS => Losses::Runs,
+            _ => Losses::Single,
+        };
+        let worse = seen == Losses::Runs || self.losses == Losses::Few;
+        if seen != self.losses && (worse || self.held == 0) {
+            self.losses = seen;
+            self.held = HELD;
+        }
+    }
+
+    /// What the uplink carries: many listeners are sent to one by one.
+    fn room(&self, listeners: usize) -> Quality {
+        let for_listeners = STEPS.iter().filter(|step| listeners >= step.listeners).count();
+        match self.step.max(for_listeners).checked_sub(1).and_then(|step| STEPS.get(step)) {
+            Some(step) => Quality {
+                frame: step.frame.max(self.base.frame),
+                bitrate: step.bitrate.min(self.base.bitrate),
+                protection: Protection::default(),
+            },
+            None => self.base,
+        }
+    }
+
+    fn protection(&self, loss: f32, bitrate: u32, frame: FrameLen) -> Protection {
+        let percent = (loss * 100.0).round() as u8;
+        match self.losses {
+            Losses::Few => Protection::default(),
+            // Below it DRED leaves the voice too few bits, and takes none where FEC does.
+            Losses::Single | Losses::Runs if bitrate < ENOUGH_FOR_DRED => {
+                Protection { loss: percent.clamp(LEAST_FOR_FEC, 10), fec: true, dred_ms: 0 }
+            }
+            Losses::Single | Losses::Runs => {
+                let dred_ms = DRED_MS.max(4 * frame.as_millis() as u16);
+                Protection { loss: percent.clamp(15, 20), fec: true, dred_ms }
+            }
+        }
+    }
+}
+
+struct Step {
+    /// From so many on, congestion or not.
+    listeners: usize,
+    frame: FrameLen,
+    bitrate: u32,
+}
+
+/// Ways down; longer packets spare headers, of which each has 52 bytes (docs/PERFORMANCE.md).
+const STEPS: &[Step] = &[
+    Step { listeners: 8, frame: FrameLen::Ms40, bitrate: 24_000 },
+    Step { listeners: 12, frame: FrameLen::Ms60, bitrate: 16_000 },
+];
+/// A standing queue of this length is no jitter: the quickest packets of a second wait in it.
+const QUEUE: Duration = Duration::from_millis(80);
+/// With losses at the same time, half of that says enough: the queue overflows.
+const QUEUE_WITH_LOSS: Duration = Duration::from_millis(40);
+/// FEC gains intelligibility from about here on.
+const NOTABLE_LOSS: f32 = 0.03;
+/// Below it protection is given up again.
+const CLEAN: f32 = 0.015;
+/// From here on FEC alone, within the usual bits, no longer holds the quality.
+const HEAVY_LOSS: f32 = 0.08;
+/// Packets in a row: single losses of 30 % would give 1.4, FEC brings back the last one of a run only.
+const RUNS: f32 = 1.8;
+const RUNS_END: f32 = 1.5;
+/// Seconds; a kind of losses that was seen once is seen again.
+const HELD: u32 = 10;
+/// Bits per second at which DRED beside FEC beats FEC alone (docs/SOUND.md).
+const ENOUGH_FOR_DRED: u32 = 44_000;
+/// A voice gains nothing above it.
+const MOST_BITS: f32 = 64_000.0;
+/// Longer copies of the past would be coarser: the bits are the limit.
+const DRED_MS: u16 = 200;
+/// Up to 5 % libopus often leaves no bits for FEC.
+const LEAST_FOR_FEC: u8 = 6;
+/// More bits for each of more listeners are a burden for an uplink at home.
+const FEW_LISTENERS: usize = 4;
+/// Seconds after more bits filled a queue.
+const NO_MORE: u32 = 60;
+/// Seconds: reports are smoothed over about as many.
+const PAUSE: u32 = 3;
+const FIRST_PATIENCE: u32 = 8;
+const MOST_PATIENCE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adaptation() -> Adaptation {
+        Adaptation::new(Quality::default())
+    }
+
+    fn reception(loss: f32, burst: f32, queue: u64) -> Reception {
+        Reception { loss, burst, queue: Duration::from_millis(queue), listeners: 2 }
+    }
+
+    fn after(adaptation: &mut Adaptation, seconds: usize, reception: Reception) -> Quality {
+        (0..seconds).map(|_| adaptation.told(reception)).last().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_clean_path_pays_for_nothing() {
+        let mut adaptation = adaptation();
+        for loss in [0.0, 0.01, 0.02] {
+            assert_eq!(after(&mut adaptation, 20, reception(loss, 1.0, 10)), Quality::default());
+        }
+    }
+
+    #[test]
+    fn single_losses_are_met_by_fec_and_runs_by_dred() {
+        let few = after(&mut adaptation(), 5, reception(0.05, 1.1, 0));
+        assert_eq!((few.bitrate, few.protection.fec, few.protection.dred_ms), (32_000, true, 0));
+        let many = after(&mut adaptation(), 5, reception(0.2, 1.2, 0));
+        assert!(many.bitrate == 48_000 && many.protection.fec && many.protection.dred_ms > 0);
+        let runs = after(&mut adaptation(), 5, reception(0.1, 3.0, 0));
+        assert!(runs.bitrate == 64_000 && runs.protection.dred_ms >= 100);
+    }
+
+    #[test]
+    fn congestion_lowers_the_rate_and_raises_no_redundancy() {
+        let mut adaptation = adaptation();
+        let first = after(&mut adaptation, 1, reception(0.1, 3.0, 120));
+        assert!(first.bitrate < 32_000 && first.frame == FrameLen::Ms40, "{first:?}");
+        let later = after(&mut adaptation, 10, reception(0.1, 3.0, 120));
+        assert_eq!((later.bitrate, later.frame, later.protection.dred_ms), (16_000, FrameLen::Ms60, 0));
+    }
+
+    #[test]
+    fn bits_against_losses_that_fill_a_queue_are_taken_back_first() {
+        let mut adaptation = adaptation();
+        assert_eq!(after(&mut adaptation, 3, reception(0.2, 1.2, 0)).bitrate, 48_000);
+        assert_eq!(after(&mut adaptation, 1, reception(0.2, 1.2, 60)).bitrate, 32_000);
+        assert_eq!(after(&mut adaptation, 20, reception(0.2, 1.2, 0)).bitrate, 32_000);
+        assert_eq!(after(&mut adaptation, 60, reception(0.2, 1.2, 0)).bitrate, 48_000);
+    }
+
+    #[test]
+    fn after_congestion_it_goes_up_step_by_step_and_more_slowly_each_time() {
+        let mut adaptation = adaptation();
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            after(&mut adaptation, 2, reception(0.0, 0.0, 200));
+            let seconds = (1..200).find(|_| adaptation.told(reception(0.0, 0.0, 0)).bitrate == 32_000);
+            waits.push(seconds.unwrap_or(200));
+        }
+        assert!(waits.windows(2).all(|w| w[1] > w[0]) && waits[2] < 200, "{waits:?}");
+    }
+
+    #[test]
+    fn figures_at_the_edge_do_not_make_it_flap() {
+        let mut adaptation = adaptation();
+        let mut changes = 0;
+        let mut last = Quality::default();
+        for second in 0..300 {
+            let told = match second % 3 {
+                0 => reception(0.035, 1.7, 10),
+                1 => reception(0.025, 1.9, 30),
+                _ => reception(0.045, 1.6, 35),
+            };
+            let quality = adaptation.told(told);
+            changes += u32::from(quality.protection.dred_ms != last.protection.dred_ms);
+            last = quality;
+        }
+        assert!(changes <= 2, "{changes}");
+    }
+
+    #[test]
+    fn many_listeners_get_longer_packets_and_a_lower_rate() {
+        let quality = |listeners| adaptation().told(Reception { listeners, ..Reception::default() });
+        assert_eq!((quality(7).frame, quality(7).bitrate), (FrameLen::Ms20, 32_000));
+        assert_eq!((quality(8).frame, quality(8).bitrate), (FrameLen::Ms40, 24_000));
+        assert_eq!((quality(15).frame, quality(15).bitrate), (FrameLen::Ms60, 16_000));
+    }
+}
