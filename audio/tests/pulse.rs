@@ -225,7 +225,7 @@ fn device_threads_allocate_nothing_while_sound_flows() {
         let (told, events) = mpsc::channel();
         let input = device_in("mic.monitor");
         let _both = Engine::start(config(input, device_out("spk"), FrameLen::Ms10), move |event| {
-            if let FromEngine::Voice(Captured { time, opus, last_of_talk }) = event {
+            if let FromEngine::Voice(Captured { time, opus, last_of_talk, .. }) = event {
                 on_spk.hear(1, Heard { time, len: FrameLen::Ms10, opus, last_of_talk });
                 let _ = told.send(());
             }

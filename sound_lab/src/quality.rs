@@ -28,7 +28,7 @@ pub(crate) fn run(dir: &Path, seeds: u64) -> Result<()> {
             let (heard, figures) = cell.play(&twice, seed)?;
             let pieces = pieces(once, &heard).with_context(|| name.clone())?;
             let mut intelligible = 0.0;
-            for (k, (_, heard, estoi)) in pieces.iter().enumerate() {
+            for (k, (heard, estoi)) in pieces.iter().enumerate() {
                 write(&dir.join(format!("{name}-{k}.wav")), heard)?;
                 intelligible += estoi / PIECES as f64;
             }
@@ -148,8 +148,8 @@ impl Cell {
     }
 }
 
-/// What was heard of the second time, piece by piece: what was said, that as it was heard, how intelligible it is.
-fn pieces<'a>(once: &'a [f32], heard: &[f32]) -> Result<Vec<(&'a [f32], Vec<f32>, f64)>> {
+/// What was heard of the second time, piece by piece, and how intelligible it is.
+fn pieces(once: &[f32], heard: &[f32]) -> Result<Vec<(Vec<f32>, f64)>> {
     let len = once.len() / PIECES;
     once.chunks_exact(len)
         .enumerate()
@@ -161,7 +161,7 @@ fn pieces<'a>(once: &'a [f32], heard: &[f32]) -> Result<Vec<(&'a [f32], Vec<f32>
             let start = from + (verdict.delay_ms.max(0.0) * 48.0) as usize;
             let mut piece = heard.get(start..).unwrap_or(&[]).to_vec();
             piece.resize(len, 0.0);
-            Ok((said, piece, verdict.estoi))
+            Ok((piece, verdict.estoi))
         })
         .collect()
 }
