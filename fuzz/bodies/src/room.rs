@@ -518,8 +518,8 @@ mod tests {
             name: "guest".to_owned(),
             relay_only: false,
             candidates: Vec::new(),
-        }
-        .encode();
+        };
+        let record = Entry { record, known: None }.encode();
         let act = [&[11, 0, 0, 0, 0, record.len() as u8][..], &record, &[3]].concat();
         stage.step(&mut Script::new(&act));
         assert_eq!(stage.room.peers().len(), 1);
