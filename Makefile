@@ -64,6 +64,16 @@ cost: build ## processor time and memory of a call, and the size of the program
 screen-cost: build ## processor time of the call screen, and the time to its prompt
 	scripts/screen_cost.py $(ARGS)
 
+.PHONY: mouth
+mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); four minutes
+	$(CARGO) build --release -p voicechat -p sound_lab
+	target/release/sound_lab mouth target/release/voicechat client/assets/alice.wav
+
+.PHONY: sound-soak
+sound-soak: test-tools ## an hour's call in real time, with drift and stalls (needs faketime): nothing may grow
+	$(CARGO) build --release -p voicechat -p sound_lab
+	target/release/sound_lab soak target/release/voicechat client/assets/alice.wav $(or $(ARGS),60)
+
 .PHONY: sound
 sound: tools ## quality against loss, delay, drift (docs/SOUND.md); fetches PESQ into target/
 	scripts/sound.sh $(ARGS)
