@@ -23,7 +23,7 @@ pub struct Outcome {
     pub seconds: u64,
     pub most_wakes: u32,
     pub most_sent: u32,
-    /// Seconds from the last fault until all had met.
+    /// Seconds from the last fault until all heard each other.
     pub converged: u64,
 }
 
@@ -294,7 +294,7 @@ fn strangers(world: &World, present: &[usize]) -> Option<Unmet> {
 }
 
 /// All is well again; then nobody may miss anybody or anything.
-/// The seconds from the last fault until all who were there had met.
+/// The seconds from the last fault until all who were there heard each other.
 fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) -> u64 {
     world.net.heal(Profile::clean(dice.range(5, 60)));
     let open = world.present().into_iter().find(|client| world.is_up(*client));
@@ -302,7 +302,7 @@ fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usi
     let mut converged = None;
     for second in 1..=SETTLE.as_secs() {
         world.run(Duration::from_secs(1));
-        if converged.is_none() && strangers(world, &world.present()).is_none() {
+        if converged.is_none() && world.all_live() {
             converged = Some(second);
         }
         people.iter_mut().for_each(|person| person.attend(world, server));
@@ -349,7 +349,7 @@ fn outcome(mut world: World, people: &[Person]) -> Outcome {
         if client.load.most_wakes > MOST_WAKES {
             world.reference.fault(format!("{n} woke {} times in a second", client.load.most_wakes));
         }
-        if client.load.most_sent > MOST_SENT * members as u32 {
+        if client.load.most_sent > MOST_SENT * members as u32 + SPRAY {
             world.reference.fault(format!("{n} sent {} packets in a second", client.load.most_sent));
         }
     }
@@ -381,3 +381,5 @@ const LAST_WORDS: u32 = 50;
 const MOST_WAKES: u32 = 300;
 /// For each friend: voice twice, probes of all paths in alarm, acknowledgements.
 const MOST_SENT: u32 = 400;
+/// What a search for an open port adds, to one friend at a time.
+const SPRAY: u32 = 900;

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use signaling::ConnId;
-use vc_core::io::{Command, Config, Event, FrameLen, Hop, Input, Output, Socket, Time, VoiceFrame};
+use vc_core::io::{
+    Command, Config, Event, FrameLen, Hop, Input, Output, PeerState, Socket, Time, VoiceFrame,
+};
 use vc_core::net::forward::Verdict;
 use vc_core::protocol::packet::{self, Packet};
 use vc_core::room::Room;
@@ -166,6 +168,16 @@ impl World {
     /// The clients that are in their room.
     pub fn present(&self) -> Vec<usize> {
         (0..self.clients.len()).filter(|n| self.clients[*n].is_in()).collect()
+    }
+
+    /// Everybody who is in hears everybody else.
+    pub fn all_live(&self) -> bool {
+        let present = self.present();
+        present.iter().all(|n| {
+            let peers = self.clients[*n].room.peers();
+            let live = |id| peers.iter().any(|peer| Some(peer.id) == id && peer.state == PeerState::Live);
+            present.iter().all(|other| other == n || live(self.clients[*other].me))
+        })
     }
 
     /// Its machine runs, and it has not gone.

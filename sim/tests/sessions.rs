@@ -19,7 +19,7 @@ fn hundreds_of_evenings_lose_no_line_and_double_no_frame() {
     let outcomes = play_all(&seeds);
     let sum = |part: fn(&Outcome) -> u64| outcomes.iter().map(|(_, o)| part(o)).sum::<u64>();
     println!(
-        "{} sessions, {} virtual hours, {} lines, {} frames, at most {} wakes and {} packets a second, all met after {} s at \
+        "{} sessions, {} virtual hours, {} lines, {} frames, at most {} wakes and {} packets a second, all heard each other after {} s at \
          most (later than 10 s in {}); {:.1} s",
         outcomes.len(),
         sum(|o| o.seconds) / 3_600,

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let Ok((sum, failed)) = total.into_inner() else { return ExitCode::FAILURE };
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
-         at most {} wakes and {} packets a second, all met {} s after the last fault at most, {} MiB at most, {:.0} s",
+         at most {} wakes and {} packets a second, all heard each other {} s after the last fault at most, {} MiB at most, {:.0} s",
         sum.seconds / 3_600,
         sum.members,
         sum.lines,
