@@ -13,7 +13,7 @@ if ! "$venv/bin/python" -c 'import pesq' 2>/dev/null; then
 fi
 "$lab" quality target/sound/heard "$seeds" >/dev/null
 echo "### Quality against loss"
-"$venv/bin/python" scripts/pesq.py target/sound/heard
+"$venv/bin/python" scripts/score.py target/sound/heard
 echo "### Delay"
 "$lab" delay
 echo "### Drift, four hours"
