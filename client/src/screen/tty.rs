@@ -57,7 +57,7 @@ pub(super) fn size() -> (usize, usize) {
     }
 }
 
-/// https://no-color.org
+/// <https://no-color.org>
 pub(super) fn colours() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
