@@ -42,7 +42,7 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Single pairs: CREATOR-JOINER, or roof[-isolated][-hairpin] for two behind one router
+    /// Single pairs: CREATOR-JOINER, or `roof[-isolated][-hairpin]` for two behind one router
     Pairs {
         #[arg(required = true)]
         pairs: Vec<Pair>,
