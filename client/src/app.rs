@@ -3,6 +3,7 @@
 pub(crate) mod obey;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use audio::Reception;
@@ -12,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
 use vc_core::io::{
-    Command, Denial, Ended, Event, Hop, Input, Output, PeerState, SignalIn, SignalOut, Socket, Time,
+    Command, Denial, Ended, Event, Hop, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Socket,
+    Time,
 };
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
@@ -27,6 +29,7 @@ use crate::network::Network;
 use crate::note::{self, Note};
 use crate::order::{Answer, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
+use crate::portmap::PortMap;
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::{Sockets, interface_addresses};
@@ -51,6 +54,8 @@ struct App<'a> {
     ui: &'a mut Ui,
     room: Room,
     sockets: Sockets,
+    /// Not where none of our addresses may reach others, and not while everything is on this machine.
+    port_map: Option<PortMap>,
     streams: Streams,
     network: Network,
     link: Link,
@@ -108,6 +113,7 @@ impl<'a> App<'a> {
             plan,
             ui,
             room,
+            port_map: None,
             sockets,
             streams: Streams::default(),
             network: Network::watch(),
@@ -142,6 +148,9 @@ impl<'a> App<'a> {
         loop {
             if let Stage::Over(result) = self.stage {
                 self.link.parted().await;
+                if let Some(port_map) = self.port_map.take() {
+                    port_map.release().await;
+                }
                 return result.and(self.plan.sound.finish());
             }
             self.next(stop, &mut second, stay).await;
@@ -172,6 +181,7 @@ impl<'a> App<'a> {
                 }
             }
             asked = ordered(&mut self.outside) => self.obey(asked.order, asked.reply),
+            outside = mapped(&mut self.port_map) => self.tell(Input::Mapped(outside.as_slice())),
             _ = second.tick() => self.second().await,
             () = at(glance) => self.glance(),
             () = stop.asked() => self.leave(),
@@ -266,6 +276,7 @@ impl<'a> App<'a> {
                     self.server_is_here = server.ip().is_loopback();
                     self.tell_addresses();
                 }
+                self.map_port();
                 self.tell(Input::Signal(SignalIn::Up { server }));
             }
             News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
@@ -456,6 +467,13 @@ impl<'a> App<'a> {
         }
     }
 
+    fn map_port(&mut self) {
+        let wanted = self.plan.room.paths != PathPolicy::Relay && !self.server_is_here;
+        if wanted && self.port_map.is_none() {
+            self.port_map = self.sockets.port().map(PortMap::start);
+        }
+    }
+
     fn tell_addresses(&mut self) {
         let addresses = self.sockets.addresses(self.server_is_here);
         self.tell(Input::LocalAddrs(&addresses));
@@ -494,6 +512,13 @@ fn event_by_me(event: &Event, me: Option<MemberId>) -> bool {
         Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == me,
         Event::Denied(denial) => *denial != Denial::NoServer,
         _ => false,
+    }
+}
+
+async fn mapped(port_map: &mut Option<PortMap>) -> Option<SocketAddr> {
+    match port_map {
+        Some(port_map) => port_map.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -23,6 +23,7 @@ mod order;
 mod pins;
 mod place;
 mod plan;
+mod portmap;
 mod printer;
 mod prompt;
 mod report;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
@@ -52,6 +53,11 @@ impl Sockets {
         if !matches!(sent, Some(Ok(_))) {
             self.unsent += 1;
         }
+    }
+
+    /// Of the main socket for IPv4, which routers map.
+    pub(crate) fn port(&self) -> Option<NonZeroU16> {
+        NonZeroU16::new(self.v4.as_ref()?.port)
     }
 
     pub(crate) fn close_spare(&mut self, spare: u16) {

@@ -1,0 +1,217 @@
+//! Asks the router for a port outside that leads to our main socket: PCP (RFC 6887), NAT-PMP (RFC 6886), UPnP-IGD.
+//! In a task of its own, so that no slow router delays the call; renewed while the call lasts, given back after it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
+use igd_next::aio::Gateway;
+use igd_next::aio::tokio::{Tokio, search_gateway};
+use igd_next::{PortMappingProtocol, SearchOptions};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::host::reach;
+use crate::note::Reach;
+use crate::sockets::outward;
+
+pub(crate) struct PortMap {
+    outside: watch::Receiver<Option<SocketAddr>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl PortMap {
+    /// For this UDP port of ours.
+    pub(crate) fn start(port: NonZeroU16) -> Self {
+        let (told, outside) = watch::channel(None);
+        let (stop, stopped) = oneshot::channel();
+        Self { outside, stop, task: tokio::spawn(keep(port, told, stopped)) }
+    }
+
+    /// The address outside, once it is known, and every change of it.
+    pub(crate) async fn changed(&mut self) -> Option<SocketAddr> {
+        if self.outside.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        *self.outside.borrow_and_update()
+    }
+
+    /// Gives the port back, if the router answers soon.
+    pub(crate) async fn release(self) {
+        let _ = self.stop.send(());
+        let _ = timeout(FAREWELL, self.task).await;
+    }
+}
+
+/// A port that a router maps to us.
+enum Held {
+    Port(PortMapping),
+    Igd { gateway: Gateway<Tokio>, local: SocketAddr, port: u16 },
+}
+
+async fn keep(port: NonZeroU16, told: watch::Sender<Option<SocketAddr>>, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        let local = local();
+        let mut held = tokio::select! {
+            _ = &mut stopped => return,
+            held = ask(local, port) => held,
+        };
+        told.send_replace(held.as_ref().map(|(_, outside)| *outside));
+        let mut due = Instant::now() + if held.is_some() { LEASE / 2 } else { AGAIN };
+        loop {
+            tokio::select! {
+                _ = &mut stopped => {
+                    if let Some((held, _)) = held {
+                        held.release().await;
+                    }
+                    return;
+                }
+                () = sleep_until(due.min(Instant::now() + LOOK)) => {}
+            }
+            if self::local() != local {
+                break;
+            }
+            if Instant::now() >= due {
+                let Some((held, _)) = &mut held else { break };
+                if !held.renew().await {
+                    break;
+                }
+                due = Instant::now() + LEASE / 2;
+            }
+        }
+        told.send_replace(None);
+    }
+}
+
+/// The private address by which we go out; a public one needs no mapping.
+fn local() -> Option<Ipv4Addr> {
+    match outward()? {
+        IpAddr::V4(ip) if reach(ip.into()) == Reach::Lan => Some(ip),
+        _ => None,
+    }
+}
+
+async fn ask(local: Option<Ipv4Addr>, port: NonZeroU16) -> Option<(Held, SocketAddr)> {
+    let local = local?;
+    if let Some(gateway) = gateway(local)
+        && let Some(held) = by_pcp(gateway, local, port).await
+    {
+        return Some(held);
+    }
+    by_upnp(SocketAddr::from((local, port.get()))).await
+}
+
+/// PCP, or NAT-PMP where the router knows only that.
+async fn by_pcp(gateway: Ipv4Addr, local: Ipv4Addr, port: NonZeroU16) -> Option<(Held, SocketAddr)> {
+    let options = PortMappingOptions {
+        external_port: Some(port),
+        lifetime_seconds: u32::try_from(LEASE.as_secs()).ok(),
+        timeout_config: Some(PATIENCE),
+    };
+    let mapping =
+        PortMapping::new(gateway.into(), local.into(), InternetProtocol::Udp, port, options).await.ok()?;
+    let ip = match mapping.mapping_type() {
+        PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
+        PortMappingType::NatPmp => {
+            natpmp::external_address(gateway.into(), Some(PATIENCE)).await.ok()?.into()
+        }
+    };
+    let outside = SocketAddr::new(ip, mapping.external_port().get());
+    Some((Held::Port(mapping), outside))
+}
+
+async fn by_upnp(local: SocketAddr) -> Option<(Held, SocketAddr)> {
+    let mut options = SearchOptions::default();
+    options.bind_addr = SocketAddr::new(local.ip(), 0);
+    options.timeout = Some(SEARCH);
+    let gateway = search_gateway(options).await.ok()?;
+    let ip = gateway.get_external_ip().await.ok()?;
+    let lease = LEASE.as_secs() as u32;
+    // The same port outside if it is free: some routers know no other way.
+    let same = gateway.add_port(PortMappingProtocol::UDP, local.port(), local, lease, NAME).await;
+    let port = match same {
+        Ok(()) => local.port(),
+        Err(_) => gateway.add_any_port(PortMappingProtocol::UDP, local, lease, NAME).await.ok()?,
+    };
+    Some((Held::Igd { gateway, local, port }, SocketAddr::new(ip, port)))
+}
+
+impl Held {
+    async fn renew(&mut self) -> bool {
+        match self {
+            Self::Port(mapping) => mapping.renew().await.is_ok(),
+            Self::Igd { gateway, local, port } => {
+                let lease = LEASE.as_secs() as u32;
+                gateway.add_port(PortMappingProtocol::UDP, *port, *local, lease, NAME).await.is_ok()
+            }
+        }
+    }
+
+    async fn release(self) {
+        match self {
+            Self::Port(mapping) => drop(mapping.try_drop().await),
+            Self::Igd { gateway, port, .. } => {
+                drop(gateway.remove_port(PortMappingProtocol::UDP, port).await);
+            }
+        }
+    }
+}
+
+/// The router that leads out: from the routing table where it can be read, else the first address of our network,
+/// which most routers have.
+fn gateway(local: Ipv4Addr) -> Option<Ipv4Addr> {
+    match std::fs::read_to_string("/proc/net/route") {
+        Ok(table) => default_route(&table),
+        Err(_) => {
+            let [a, b, c, _] = local.octets();
+            Some(Ipv4Addr::new(a, b, c, 1))
+        }
+    }
+}
+
+/// Columns: interface, destination, gateway, ...; addresses as the machine's own words in hexadecimal.
+fn default_route(table: &str) -> Option<Ipv4Addr> {
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        let (destination, gateway) = (columns.next()?, columns.next()?);
+        let gateway = u32::from_str_radix(gateway, 16).ok()?;
+        (destination == "00000000" && gateway != 0).then(|| Ipv4Addr::from(gateway.to_ne_bytes()))
+    })
+}
+
+const NAME: &str = "voicechat";
+/// A port that was not given back is free again after an hour.
+const LEASE: Duration = Duration::from_secs(3_600);
+/// A router that knows none of the three may be another one later.
+const AGAIN: Duration = Duration::from_secs(600);
+/// How soon another network is noticed.
+const LOOK: Duration = Duration::from_secs(10);
+/// A router is one hop away.
+const PATIENCE: TimeoutConfig = TimeoutConfig {
+    initial_timeout: Duration::from_millis(250),
+    max_retries: 2,
+    max_retry_timeout: Some(Duration::from_secs(1)),
+};
+const SEARCH: Duration = Duration::from_secs(4);
+/// Nobody waits for a router when the call is over.
+const FAREWELL: Duration = Duration::from_millis(700);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_route_is_found_among_others() {
+        let table = "Iface\tDestination\tGateway \tFlags\n\
+                     eth0\t0001A8C0\t00000000\t0001\n\
+                     eth0\t00000000\t0101A8C0\t0003\n";
+        if cfg!(target_endian = "little") {
+            assert_eq!(default_route(table), Some(Ipv4Addr::new(192, 168, 1, 1)));
+        }
+        assert_eq!(default_route("Iface\tDestination\tGateway\n"), None);
+    }
+}
