@@ -87,7 +87,9 @@ impl Stay {
     }
 
     fn direct_mask(&self) -> u16 {
-        self.peers.values().filter(|peer| peer.direct().is_some()).map(|peer| peer.slot().bit()).sum()
+        // The server may give two members one slot.
+        let direct = self.peers.values().filter(|peer| peer.direct().is_some());
+        direct.fold(0, |mask, peer| mask | peer.slot().bit())
     }
 
     fn standings(&self) -> Vec<Standing> {
