@@ -379,3 +379,13 @@ fn a_seat_that_is_refused_is_asked_for_again_and_signaling_is_not_called_back_be
     victim.tell(ToClient::Seat { slot: slot(0), proof: [1; 51] });
     assert!(matches!(victim.events[..], [Event::Signaling { up: true }]));
 }
+
+#[test]
+fn tickets_are_taken_after_a_seat_and_not_unasked() {
+    let mut victim = Victim::creator(1);
+    let before = victim.room.counters().out_of_turn;
+    for unasked in 0..3 {
+        victim.tell(ToClient::Tickets { offers: Vec::new() });
+        assert_eq!(victim.room.counters().out_of_turn - before, unasked);
+    }
+}

@@ -44,6 +44,10 @@ pub struct Peer {
     control: Bucket,
     /// Addresses that it has named for us to ask.
     named: Bucket,
+    /// Its questions by way of the server.
+    mailed: Bucket,
+    /// The server's news that it is there.
+    appeared: Bucket,
 }
 
 enum Phase {
@@ -115,6 +119,8 @@ impl Peer {
             chat: Bucket::default(),
             control: Bucket::default(),
             named: Bucket::default(),
+            mailed: Bucket::default(),
+            appeared: Bucket::default(),
         }
     }
 
@@ -249,6 +255,13 @@ impl Peer {
         }
     }
 
+    /// The server says that it has just come: as good as a changed network, if it does not say so all the time.
+    pub fn appear(&mut self, now: Time) {
+        if self.appeared.take(now, APPEARED_RATE, 1) {
+            self.restart(now);
+        }
+    }
+
     /// Message 1 of a peer that the room found in its roster by `knocked.remote()`.
     pub fn knock(&mut self, scene: &mut Scene, path: Path, knocked: Knocked) {
         let Role::Responder(responder) = &mut self.role else {
@@ -308,8 +321,13 @@ impl Peer {
             Err(Drop::Forged | Drop::Short) => return scene.counters.forged += 1,
         };
         self.heard(scene, path);
+        let mut challenged = false;
         for frame in Frames::of(plaintext) {
             match frame {
+                // One packet in, one out: a friend's probes carry one each.
+                Ok(Frame::Challenge { .. }) if std::mem::replace(&mut challenged, true) => {
+                    scene.counters.too_many += 1;
+                }
                 Ok(frame) => self.frame(scene, path, frame),
                 Err(_) => scene.counters.malformed += 1,
             }
@@ -412,6 +430,10 @@ impl Peer {
     fn frame(&mut self, scene: &mut Scene, path: Path, frame: Frame<'_>) {
         match frame {
             Frame::Challenge { token } => {
+                let mailed = matches!(path, Path::Mail(_));
+                if mailed && !self.mailed.take(scene.now, MAILED_RATE, 1) {
+                    return scene.counters.too_many += 1;
+                }
                 self.send_probe(scene, path, &Frame::Response { token });
             }
             Frame::Response { token } => {
@@ -546,5 +568,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
 const CONTROL_RATE: Rate = Rate::per_second(10, 80);
 /// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.
 const NAMED_RATE: Rate = Rate::per_second(1, 16);
+/// A path through signaling is asked a few times while it is new, and seldom after.
+const MAILED_RATE: Rate = Rate::per_second(3, 10);
+/// Once in five seconds: a restart asks every path several times.
+const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
 /// Faster than anybody types; a paste of twenty lines passes at once.
 const CHAT_RATE: Rate = Rate::per_second(5, 20);

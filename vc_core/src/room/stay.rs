@@ -166,7 +166,7 @@ impl Stay {
             kicked: VecDeque::new(),
             dismissed: BTreeMap::new(),
             checked: Vec::new(),
-            carriage: Carriage::default(),
+            carriage: Carriage::new(),
             hosting: Hosting::default(),
             told: Vec::new(),
             told_mapping: Mapping::Unknown,
@@ -225,6 +225,7 @@ impl Stay {
     pub(crate) fn seated(&mut self, world: &mut World) {
         world.link.settled();
         self.asked = None;
+        self.await_tickets();
         if std::mem::take(&mut self.told_lost) {
             self.tell_user(world, Event::Signaling { up: true });
         }
@@ -344,7 +345,7 @@ impl Stay {
         // One that is being introduced is tried as it is.
         let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
         let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));
-        lost.for_each(|peer| peer.restart(now));
+        lost.for_each(|peer| peer.appear(now));
     }
 
     pub(crate) fn tick(&mut self, world: &mut World, now: Time) {

@@ -3,10 +3,11 @@
 use super::*;
 use crate::net::binding::{Binding, Errand, News};
 
-#[derive(Default)]
 pub(super) struct Carriage {
     bonds: Vec<Bond>,
     tickets_at: Time,
+    /// They follow a seat and our request. Unasked, the server could have us knock at new doors without end.
+    awaited: bool,
 }
 
 struct Bond {
@@ -23,6 +24,13 @@ enum With {
     /// As its tickets name it.
     Relay([u8; 4]),
     Host(MemberId),
+}
+
+impl Carriage {
+    /// We were given a seat.
+    pub(super) fn new() -> Self {
+        Self { bonds: Vec::new(), tickets_at: Time::ZERO, awaited: true }
+    }
 }
 
 impl Bond {
@@ -107,7 +115,14 @@ impl Stay {
         self.carriage.bonds.iter_mut().for_each(|bond| bond.binding.restart(now, &mut world.rng));
     }
 
+    pub(super) fn await_tickets(&mut self) {
+        self.carriage.awaited = true;
+    }
+
     pub(super) fn tickets(&mut self, world: &mut World, now: Time, offers: Vec<Offer>) {
+        if !std::mem::take(&mut self.carriage.awaited) {
+            return world.counters.out_of_turn += 1;
+        }
         self.carriage.tickets_at = now + TICKET_RENEWAL;
         if world.policy == PathPolicy::Direct {
             return;
@@ -191,6 +206,7 @@ impl Stay {
         if relays && self.carriage.tickets_at <= now && world.link.is_up() && self.is_seated() {
             // The request or its answer may be lost with the connection.
             self.carriage.tickets_at = now + TICKET_RETRY;
+            self.await_tickets();
             world.tell_server(&ToServer::Tickets);
         }
     }
