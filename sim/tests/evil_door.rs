@@ -14,7 +14,7 @@ use vc_core::io::{Event, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::member::{MemberId, Record, Seated};
 use victim::Victim;
-use victim::insider::Insider;
+use victim::insider::{Insider, knock};
 
 /// Ada as a liar lets her see the room: the liar, and a Bob whose key is this one.
 fn shown_a_bob(seed: u8) -> Victim {
@@ -92,4 +92,13 @@ fn a_stranger_who_floods_the_port_is_never_answered_and_the_call_does_not_notice
     let counters = world.clients[ADA].room.counters();
     assert!(counters.gate >= 5_000 && counters.forged == 0, "{counters:?}");
     all_is_well(&mut world);
+}
+
+#[test]
+fn who_knows_the_code_and_a_members_key_but_not_its_secret_is_not_let_in_as_that_member() {
+    let mut ada = Victim::creator(1);
+    let member = Insider::admitted(&mut ada, 100);
+    assert!(knock(&mut ada, 1_000, &member.key.public()).is_none());
+    let another = StaticKey::generate(&mut Rng::from_seed([9; 32])).public();
+    assert!(knock(&mut ada, 1_001, &another).is_some());
 }

@@ -13,7 +13,9 @@ impl Stay {
             if self.gone.contains(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
-            if *self.entrance.locked.get() && !self.is_proven(id, entry) {
+            // Whoever shows a member's key could else read the welcome without anybody's seeing a newcomer.
+            let returns = self.peers.contains_key(&id);
+            if (returns || *self.entrance.locked.get()) && !(returns && self.is_proven(entry)) {
                 return Err(Turned::Closed);
             }
             let others = self.peers.values().filter(|peer| !peer.is_away() && peer.id() != id);
@@ -62,11 +64,10 @@ impl Stay {
         Record { key: self.keys.me.public(), name: self.state.name.clone(), relay_only, candidates }
     }
 
-    /// A member that lost its seat, rather than one that has its key and the code: a locked room is open for it.
-    fn is_proven(&self, id: MemberId, entry: &Entry) -> bool {
+    /// The owner of its key, rather than one that has only seen it.
+    fn is_proven(&self, entry: &Entry) -> bool {
         let expected = acquaintance(&self.keys, &entry.record.key);
-        let shown = entry.known.zip(expected).is_some_and(|(shown, expected)| same(&shown, &expected));
-        shown && self.peers.contains_key(&id)
+        entry.known.zip(expected).is_some_and(|(shown, expected)| same(&shown, &expected))
     }
 
     /// We let a member in: everybody else learns it from us.
