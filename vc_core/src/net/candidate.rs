@@ -51,6 +51,17 @@ pub fn gathered(known: &Known, loopback: bool) -> Vec<Candidate> {
     list
 }
 
+/// Of a house or of a provider's inside (RFC 1918, 6598, 4193).
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            ip.is_private() || (first == 100 && second & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    }
+}
+
 fn routable_v4(ip: Ipv4Addr) -> bool {
     let [first, ..] = ip.octets();
     !(ip.is_unspecified()
@@ -71,7 +82,9 @@ fn routable_v6(ip: Ipv6Addr) -> bool {
 }
 
 /// Nobody's call runs on a well-known port; services do.
-const FIRST_PORT: u16 = 1_024;
+pub const FIRST_PORT: u16 = 1_024;
+/// Networks that let nothing else out let this out, over TCP.
+pub const HTTPS: u16 = 443;
 /// Leaves room for the rest; few machines have more addresses that matter.
 const MAX_HOSTS: usize = 4;
 /// One per family, or one each of two routers in a row.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::crypto::keys::Rng;
 use crate::io::{Hop, PathPolicy, Socket, Time};
-use crate::net::candidate::{Known, gathered, permitted};
+use crate::net::candidate::{FIRST_PORT, HTTPS, Known, gathered, is_private, permitted};
 use crate::net::echo::Echo;
 use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{Candidate, Kind};
@@ -58,7 +58,9 @@ impl Surroundings {
 
     /// Ask these how they see us.
     pub(crate) fn ask(&mut self, now: Time, probes: &[SocketAddr], rng: &mut Rng) {
-        let probes: Vec<SocketAddr> = probes.iter().filter_map(|addr| self.resolve(*addr)).collect();
+        let resolved = probes.iter().filter_map(|addr| self.resolve(*addr));
+        // Probes are datagrams.
+        let probes: Vec<SocketAddr> = resolved.filter(|addr| addr.port() != HTTPS).collect();
         self.echoes.retain(|echo| probes.contains(&echo.server()));
         for server in probes {
             match self.echoes.iter_mut().find(|echo| echo.server() == server) {
@@ -74,8 +76,17 @@ impl Surroundings {
         match self.server {
             Some(server) if addr.ip().is_unspecified() => Some(SocketAddr::new(server.ip(), addr.port())),
             Some(server) if addr.ip() == server.ip() => Some(addr),
-            _ => permitted(&addr, self.is_loopback()).then_some(addr),
+            _ => self.is_somebody(addr).then_some(addr),
         }
+    }
+
+    /// Whether another host than the server may be asked at its word: a public server knows nobody in our house, and of
+    /// the services' ports only the one that relays share with the web is of use.
+    fn is_somebody(&self, addr: SocketAddr) -> bool {
+        let loopback = self.is_loopback();
+        let at_home = self.server.is_some_and(|server| loopback || is_private(server.ip()));
+        let port = if addr.port() == HTTPS { FIRST_PORT } else { addr.port() };
+        permitted(&SocketAddr::new(addr.ip(), port), loopback) && (at_home || !is_private(addr.ip()))
     }
 
     /// True if it answers a question of ours.
@@ -141,3 +152,31 @@ impl Surroundings {
 
 /// Three relays see at most as many addresses.
 const MAX_SEEN: usize = 3;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_server_names_no_address_of_our_house_and_of_low_ports_only_that_of_the_web() {
+        let mut surroundings = Surroundings::new(PathPolicy::Auto);
+        let mut touched = |server: &str, addr: &str| {
+            surroundings.set_server(server.parse().unwrap());
+            surroundings.resolve(addr.parse().unwrap()).is_some()
+        };
+        let public = "203.0.113.9:47700";
+        for addr in ["10.0.0.1:5000", "192.168.1.1:443", "100.64.0.1:5000", "[fd00::1]:5000", "192.0.2.1:80"]
+        {
+            assert!(!touched(public, addr), "{addr}");
+        }
+        for addr in ["192.0.2.1:5000", "192.0.2.1:443", "[2001:db8::1]:443", "203.0.113.9:80", "0.0.0.0:5000"]
+        {
+            assert!(touched(public, addr), "{addr}");
+        }
+        assert!(
+            touched("192.168.1.9:47700", "192.168.1.10:5000")
+                && !touched("192.168.1.9:47700", "127.0.0.1:5000")
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::net::binding::{Binding, Errand, News};
+use crate::net::candidate::HTTPS;
 
 pub(super) struct Carriage {
     bonds: Vec<Bond>,
@@ -284,8 +285,6 @@ fn relay_of(body: &[u8; 32]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Networks that let nothing else out let this out.
-const HTTPS: u16 = 443;
 /// Half of a ticket's hour.
 const TICKET_RENEWAL: Duration = Duration::from_secs(1_800);
 /// By then it is void, whatever became of its renewal.
