@@ -57,6 +57,10 @@ impl Stay {
         bond.carrier()
     }
 
+    pub(super) fn is_relay(&self, hop: Hop) -> bool {
+        self.carriage.bonds.iter().any(|bond| bond.is_relay() && bond.binding.is_at(hop))
+    }
+
     /// Everybody to whom packets may be given for others.
     pub(super) fn carriers(&self) -> Vec<Carrier> {
         let lasting = self.carriage.bonds.iter().filter(|bond| bond.ends.is_none());

@@ -13,6 +13,12 @@ impl Stay {
             return;
         };
         match packet {
+            // A relay wraps what it brings: bare, it would pass for a friend that is reached directly.
+            Packet::HsInit { .. } | Packet::HsResp { .. } | Packet::Transport { .. }
+                if from.socket == Socket::Tcp || self.is_relay(from) =>
+            {
+                world.counters.out_of_turn += 1;
+            }
             Packet::HsInit { .. } | Packet::HsResp { .. } | Packet::Transport { .. } => {
                 self.packet(world, now, Path::Direct(from), bytes);
             }
