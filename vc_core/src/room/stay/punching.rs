@@ -28,6 +28,7 @@ struct Friend {
     tries: u32,
     not_before: Time,
     budget: Bucket,
+    /// One after the other.
     knocking: Vec<Knocking>,
 }
 
@@ -241,7 +242,7 @@ impl Stay {
                 friend.knocking.clear();
             }
             let mut paths = Vec::new();
-            for knocking in &mut friend.knocking {
+            if let Some(knocking) = friend.knocking.first_mut() {
                 let burst = knocking.volley.tick(now);
                 paths.extend(knocking.guesses.by_ref().take(burst).map(|addr| Path::Direct(addr.into())));
             }
@@ -264,7 +265,7 @@ impl Stay {
     }
 
     fn next_punch(&self, world: &World) -> Option<Time> {
-        let knocks = self.punching.friends.values().flat_map(|friend| &friend.knocking);
+        let knocks = self.punching.friends.values().filter_map(|friend| friend.knocking.first());
         let knocks = knocks.filter_map(|knocking| knocking.volley.wake());
         let own = match &self.punching.opening {
             Some(Opening { step: Step::Spray(volley), until, met: false, .. }) => {
