@@ -79,6 +79,20 @@ impl Insider {
         peer: &mut Peer,
         act: impl FnOnce(&mut Peer, &mut Scene<'_>),
     ) -> Vec<Vec<u8>> {
+        let sent = |act| match act {
+            Act::Send { bytes, .. } => Some(bytes),
+            Act::Voice(_) | Act::Control(_) | Act::Event(_) => None,
+        };
+        self.acts(victim, peer, act).into_iter().filter_map(sent).collect()
+    }
+
+    /// Runs its side; all that comes of it.
+    pub(crate) fn acts(
+        &mut self,
+        victim: &Victim,
+        peer: &mut Peer,
+        act: impl FnOnce(&mut Peer, &mut Scene<'_>),
+    ) -> Vec<Act> {
         let (keys, mut counters, mut acts) = (self.keys(), Counters::default(), Vec::new());
         let mut scene = Scene {
             now: victim.now,
@@ -89,11 +103,7 @@ impl Insider {
         };
         act(peer, &mut scene);
         peer.tick(&mut scene);
-        let sent = |act| match act {
-            Act::Send { bytes, .. } => Some(bytes),
-            Act::Voice(_) | Act::Control(_) | Act::Event(_) => None,
-        };
-        acts.into_iter().filter_map(sent).collect()
+        acts
     }
 
     /// Hands packets to the victim, and what it answers back to the peer, until nobody has anything to say.

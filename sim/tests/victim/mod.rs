@@ -1,6 +1,7 @@
 //! One member alone with the test, which is its signaling server and its network.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod friends;
 pub(crate) mod insider;
 
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@ use rand_core::RngCore;
 use super::handshake::{Initiator, Keys, Knocked, Responder};
 use super::hearing::Hearing;
 use super::loss::Losses;
+use super::news::News;
 use super::session::Sessions;
 use super::stream::Stream;
 use crate::crypto::keys::{PublicKey, Rng};
@@ -33,6 +34,8 @@ pub struct Peer {
     sessions: Sessions,
     ladder: Ladder,
     streams: [Stream; 2],
+    /// For the control stream.
+    news: News,
     state: State,
     /// The rung that the user was last told.
     told: Option<Rung>,
@@ -48,6 +51,8 @@ pub struct Peer {
     mailed: Bucket,
     /// The server's news that it is there.
     appeared: Bucket,
+    /// What we tell others at its word.
+    spread: Bucket,
 }
 
 enum Phase {
@@ -111,6 +116,7 @@ impl Peer {
             sessions: Sessions::default(),
             ladder: Ladder::default(),
             streams: Default::default(),
+            news: News::default(),
             state,
             told: None,
             losses: Losses::default(),
@@ -121,6 +127,7 @@ impl Peer {
             named: Bucket::default(),
             mailed: Bucket::default(),
             appeared: Bucket::default(),
+            spread: Bucket::default(),
         }
     }
 
@@ -262,6 +269,11 @@ impl Peer {
         }
     }
 
+    /// Whether what it says now may go on to all others.
+    pub fn may_spread(&mut self, now: Time) -> bool {
+        self.spread.take(now, SPREAD_RATE, 1)
+    }
+
     /// Message 1 of a peer that the room found in its roster by `knocked.remote()`.
     pub fn knock(&mut self, scene: &mut Scene, path: Path, knocked: Knocked) {
         let Role::Responder(responder) = &mut self.role else {
@@ -354,8 +366,12 @@ impl Peer {
     }
 
     pub fn tell(&mut self, control: &Control) {
-        // A full control queue means hundreds of unacknowledged changes: that peer is lost, and hears all on return.
-        let _ = self.streams[Channel::Control.index()].push(control.encode());
+        self.news.push(control.clone());
+    }
+
+    /// It was not told something, for there was too much: it is to be told all. True once.
+    pub fn missed_news(&mut self) -> bool {
+        self.news.missed()
     }
 
     /// A line of chat. False if too many wait for this peer already.
@@ -365,7 +381,7 @@ impl Peer {
 
     /// All that we told it has arrived.
     pub fn is_settled(&self) -> bool {
-        !self.is_live() || self.streams.iter().all(Stream::is_idle)
+        !self.is_live() || (self.news.is_empty() && self.streams.iter().all(Stream::is_idle))
     }
 
     /// All lines of ours have arrived.
@@ -393,7 +409,7 @@ impl Peer {
 
     pub fn linger_wake(&self, now: Time) -> Option<Time> {
         let can_send = self.sessions.can_seal() && self.ladder.carrying().is_some();
-        self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).min().filter(|_| can_send)
+        self.unsent(now).filter(|_| can_send)
     }
 
     /// The end: what it never got is reported.
@@ -572,5 +588,8 @@ const NAMED_RATE: Rate = Rate::per_second(1, 16);
 const MAILED_RATE: Rate = Rate::per_second(3, 10);
 /// Once in five seconds: a restart asks every path several times.
 const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
+/// Locks and codes change a few times an evening. Twelve who change them without end leave a friend half of what it may
+/// be told in a second.
+const SPREAD_RATE: Rate = Rate { per_minute: 25, burst: 16 };
 /// Faster than anybody types; a paste of twenty lines passes at once.
 const CHAT_RATE: Rate = Rate::per_second(5, 20);

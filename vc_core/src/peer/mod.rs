@@ -4,5 +4,6 @@ pub mod handshake;
 pub mod hearing;
 pub mod loss;
 pub mod machine;
+pub mod news;
 pub mod session;
 pub mod stream;

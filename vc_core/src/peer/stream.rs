@@ -120,6 +120,11 @@ impl Stream {
         }
     }
 
+    /// Messages of ours that are not acknowledged.
+    pub fn under_way(&self) -> usize {
+        self.outgoing.len()
+    }
+
     /// Nothing of ours waits for an acknowledgement.
     pub fn is_idle(&self) -> bool {
         self.outgoing.is_empty()

@@ -21,6 +21,13 @@ pub struct Latest<T> {
     value: T,
 }
 
+impl Entrance {
+    /// Something of `other` would replace something here.
+    pub fn is_behind(&self, other: &Self) -> bool {
+        self.locked.is_behind(&other.locked) || self.codes.is_behind(&other.codes)
+    }
+}
+
 impl<T: Wire + Clone> Latest<T> {
     pub fn first(by: MemberId, value: T) -> Self {
         Self { turn: 0, by, value }
@@ -41,12 +48,16 @@ impl<T: Wire + Clone> Latest<T> {
 
     /// True if `other` took the place of what was here.
     pub fn merge(&mut self, other: Self) -> bool {
-        let near = other.turn.saturating_sub(self.turn) <= FARTHEST_AHEAD;
-        let later = near && other.rank() > self.rank();
+        let later = self.is_behind(&other);
         if later {
             *self = other;
         }
         later
+    }
+
+    fn is_behind(&self, other: &Self) -> bool {
+        let near = other.turn.saturating_sub(self.turn) <= FARTHEST_AHEAD;
+        near && other.rank() > self.rank()
     }
 
     fn rank(&self) -> (u32, MemberId, Vec<u8>) {

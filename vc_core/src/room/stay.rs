@@ -17,7 +17,7 @@ use rand_core::RngCore;
 
 use self::again::{Again, Claim, acquaintance};
 use self::carriage::Carriage;
-use self::entrance::{Draft, first_entrance};
+use self::entrance::{Draft, PutOff, first_entrance};
 use self::hosting::Hosting;
 use self::punching::Punching;
 use self::removal::Dismissed;
@@ -66,6 +66,7 @@ pub(crate) struct Stay {
     creator: MemberId,
     entrance: Entrance,
     draft: Option<Draft>,
+    put_off: PutOff,
     /// The words that the door counts tries of.
     counted: Option<(u32, String)>,
     door: Door,
@@ -160,6 +161,7 @@ impl Stay {
             counted: entrance.codes.get().spoken.clone(),
             entrance,
             draft: None,
+            put_off: PutOff::default(),
             door: Door::default(),
             peers: BTreeMap::new(),
             gone: VecDeque::new(),
@@ -362,11 +364,15 @@ impl Stay {
         }
         for id in self.ids() {
             self.with(world, now, id, |peer, scene| peer.tick(scene));
+            if self.peers.get_mut(&id).is_some_and(Peer::missed_news) {
+                self.brief(id);
+            }
         }
         self.tick_hosting(world, now);
         self.peers.retain(|_, peer| !peer.is_forgotten(now));
         self.punch(world, now);
         self.dismiss(world, now);
+        self.hear_put_off(world, now);
         self.reconsider(world, now);
         if !self.present().eq(&self.checked) {
             self.checked = self.present().copied().collect();
@@ -380,9 +386,16 @@ impl Stay {
         let hosting = self.hosting_wake(world);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
         let punching = self.punch_wake().map(|at| (at, "punching"));
+        let put_off = self.put_off.wake().map(|at| (at, "news put off"));
         let again = self.reconsider_wake(world, now).map(|at| (at, "readmission"));
-        let soonest =
-            peers.chain(carriage).chain(hosting).chain(dismissal).chain(punching).chain(again).min();
+        let soonest = peers
+            .chain(carriage)
+            .chain(hosting)
+            .chain(dismissal)
+            .chain(punching)
+            .chain(put_off)
+            .chain(again)
+            .min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })
     }
 
@@ -407,7 +420,7 @@ impl Stay {
                     world.out.push_back(Output::Event(Event::Locked));
                 }
             }
-            Control::Entrance(entrance) => self.learn(world, Some(from), entrance),
+            Control::Entrance(entrance) => self.told_entrance(world, now, from, entrance),
             Control::Mapping(mapping) => self.told_mapping(from, mapping),
             Control::Meet { at, ports } => self.meet(world, now, from, at, ports),
             // The peer keeps its own state.
@@ -460,13 +473,17 @@ impl Stay {
     /// What a friend that is reached (again) may not know yet, and what others may not know of it: who came while it was
     /// away was not told. Rosters merge by union, so nobody has to be asked.
     fn greet(&mut self, id: MemberId) {
-        let mut others = Vec::new();
         let Some(friend) = self.peers.get(&id).map(Peer::seated) else { return };
-        for peer in self.peers.values_mut().filter(|peer| peer.id() != id && !peer.is_away()) {
-            others.push(peer.seated());
-            peer.tell(&Control::Add(friend.clone()));
-        }
+        let others = self.peers.values_mut().filter(|peer| peer.id() != id && !peer.is_away());
+        others.for_each(|peer| peer.tell(&Control::Add(friend.clone())));
+        self.brief(id);
+    }
+
+    /// All that a friend should know.
+    fn brief(&mut self, id: MemberId) {
         let (told, mapping) = (self.told.clone(), self.told_mapping);
+        let others = self.peers.values().filter(|peer| peer.id() != id && !peer.is_away());
+        let others: Vec<Seated> = others.map(Peer::seated).collect();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.tell(&Control::State(self.state.clone()));
         peer.tell(&Control::Candidates(told));

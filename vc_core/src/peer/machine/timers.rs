@@ -7,6 +7,7 @@ use rand_core::RngCore;
 use super::{Act, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
 use crate::peer::session::Sessions;
+use crate::protocol::codec::Wire;
 use crate::protocol::control::{CHAT_CLASS, CONTROL_CLASS, Channel, Frame, MAX_PLAINTEXT};
 
 impl Peer {
@@ -36,13 +37,12 @@ impl Peer {
         };
         let usable = self.sessions.can_seal();
         let send = |at: Option<Time>| at.filter(|_| usable && self.ladder.carrying().is_some());
-        let resend = self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).min();
         [
             (Some(age), "peer silent"),
             (shake, "handshake"),
             (self.ladder.wake(now).filter(|_| usable), "path probe"),
             (self.sessions.wake(), "session expiry"),
-            (send(resend), "message or ack"),
+            (send(self.unsent(now)), "message or ack"),
             (self.losses.measure_at, "loss report"),
         ]
         .into_iter()
@@ -121,6 +121,7 @@ impl Peer {
         if !self.sessions.can_seal() || self.ladder.carrying().is_none() {
             return;
         }
+        self.feed();
         let rto = self.rto();
         for channel in Channel::ALL {
             let class = if channel == Channel::Chat { CHAT_CLASS } else { CONTROL_CLASS };
@@ -136,6 +137,24 @@ impl Peer {
         self.write_acks(scene.now, false, &mut acks);
         if !acks.is_empty() {
             self.send_sealed(scene, CONTROL_CLASS, acks);
+        }
+    }
+
+    /// When something of the streams' is due.
+    pub(super) fn unsent(&self, now: Time) -> Option<Time> {
+        let room = self.streams[Channel::Control.index()].under_way() < NEWS_UNDER_WAY;
+        let news = (room && !self.news.is_empty()).then_some(now);
+        self.streams.iter().filter_map(|stream| stream.wake(now, self.rto())).chain(news).min()
+    }
+
+    /// A word that is under way cannot be taken back for a later one: most wait here.
+    fn feed(&mut self) {
+        let stream = &mut self.streams[Channel::Control.index()];
+        while stream.under_way() < NEWS_UNDER_WAY
+            && let Some(control) = self.news.pop()
+        {
+            // Fewer than it holds.
+            let _ = stream.push(control.encode());
         }
     }
 
@@ -197,5 +216,7 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.
 const MAIL_AFTER: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// A greeting in a full room goes out at once.
+const NEWS_UNDER_WAY: usize = 32;
 /// Two ACK frames.
 const ACKS_ROOM: usize = 32;

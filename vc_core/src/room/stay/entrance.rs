@@ -17,6 +17,19 @@ impl Draft {
     }
 }
 
+/// What friends tell faster than we pass it on: of each the latest word, for a little later.
+#[derive(Default)]
+pub(super) struct PutOff {
+    words: BTreeMap<MemberId, Entrance>,
+    until: Time,
+}
+
+impl PutOff {
+    pub(super) fn wake(&self) -> Option<Time> {
+        (!self.words.is_empty()).then_some(self.until)
+    }
+}
+
 impl Stay {
     pub(crate) fn lock(&mut self, world: &mut World, locked: bool) {
         if *self.entrance.locked.get() != locked {
@@ -82,6 +95,31 @@ impl Stay {
         self.tell_user(world, Event::Invite(codes));
     }
 
+    /// A friend's word, which all others hear from us if it is news. One friend could fill the time that others have for
+    /// each other.
+    pub(super) fn told_entrance(&mut self, world: &mut World, now: Time, from: MemberId, told: Entrance) {
+        let may = |stay: &mut Self| stay.peers.get_mut(&from).is_some_and(|peer| peer.may_spread(now));
+        if !self.entrance.is_behind(&told) || may(self) {
+            self.put_off.words.remove(&from);
+            return self.learn(world, Some(from), told);
+        }
+        world.counters.too_many += 1;
+        if self.put_off.words.is_empty() {
+            self.put_off.until = now + PUT_OFF;
+        }
+        self.put_off.words.insert(from, told);
+    }
+
+    pub(super) fn hear_put_off(&mut self, world: &mut World, now: Time) {
+        if self.put_off.until > now {
+            return;
+        }
+        self.put_off.words.retain(|id, _| self.peers.contains_key(id));
+        for (from, told) in std::mem::take(&mut self.put_off.words) {
+            self.told_entrance(world, now, from, told);
+        }
+    }
+
     /// What `from` knows of the entrance. Who learns something new tells the others: some may not reach `from`.
     pub(super) fn learn(&mut self, world: &mut World, from: Option<MemberId>, told: Entrance) {
         let (was_locked, before) = (*self.entrance.locked.get(), self.entrance.codes.get().clone());
@@ -125,3 +163,6 @@ impl Stay {
 pub(super) fn first_entrance(by: MemberId, codes: Codes) -> Entrance {
     Entrance { locked: Latest::first(by, false), codes: Latest::first(by, codes) }
 }
+
+/// About as long as one of the words that were put off needs.
+const PUT_OFF: Duration = Duration::from_secs(2);
