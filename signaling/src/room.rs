@@ -18,7 +18,7 @@ use crate::config::{Config, Limits, RelayInfo};
 use crate::plates::Plates;
 use crate::proof::Claim;
 use crate::protocol::{Place, Request, Standing};
-use crate::seats::{MAX_VISITORS, Nonce, Room, VISITOR_BYTES, Visitor};
+use crate::seats::{Answer, Nonce, Room};
 
 pub struct Rooms {
     relays: Vec<RelayInfo>,
@@ -225,33 +225,6 @@ impl Rooms {
         Ok(())
     }
 
-    fn knock(&mut self, now: Time, conn: ConnId, plate: Nameplate) -> Outcome {
-        let net = self.conns.get(&conn).and_then(|c| c.net);
-        if !within(&mut self.joins, now, net) {
-            return Err(No::Refused(Refusal::TooFast));
-        }
-        let nonce = self.plates.find(plate).ok_or(No::Refused(Refusal::NoSuchRoom))?;
-        let room = self.rooms.get_mut(&nonce).ok_or(No::Refused(Refusal::NoSuchRoom))?;
-        let (door, door_conn) = room.door().ok_or(No::Refused(Refusal::NobodyHome))?;
-        if room.is_full() {
-            return Err(No::Refused(Refusal::Full));
-        }
-        if room.visitors.len() >= MAX_VISITORS {
-            return Err(No::Refused(Refusal::TooFast));
-        }
-        let id = loop {
-            let id = self.rng.next_u32();
-            if !room.visitors.contains_key(&id) {
-                break id;
-            }
-        };
-        room.visitors.insert(id, Visitor { conn, door, since: now, bytes: VISITOR_BYTES });
-        self.stand(conn, Standing::Visitor { room: nonce, id });
-        self.say(conn, ToClient::Joined { room_nonce: nonce, visitor: id, door });
-        self.say(door_conn, ToClient::Visitor { visitor: id, nameplate: plate });
-        Ok(())
-    }
-
     fn come_back(&mut self, now: Time, wall: u32, conn: ConnId, proof: &Reclaim) -> Outcome {
         let claim = Claim::verify(&self.proofs, proof, wall).ok_or(No::Refused(Refusal::BadProof))?;
         if !self.rooms.contains_key(&claim.room) {
@@ -276,53 +249,15 @@ impl Rooms {
         Ok(())
     }
 
-    fn mail_door(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        (nonce, id): (Nonce, u32),
-        to: Slot,
-        blob: Vec<u8>,
-    ) -> Outcome {
-        let room = self.rooms.get_mut(&nonce).ok_or(No::Closed(Refusal::NobodyHome))?;
-        let visitor = room.visitors.get_mut(&id).ok_or(No::Closed(Refusal::NobodyHome))?;
-        if visitor.door != to {
-            return Err(No::Closed(Refusal::OutOfTurn));
-        }
-        visitor.bytes = visitor.bytes.checked_sub(blob.len()).ok_or(No::Closed(Refusal::TooFast))?;
-        let to = room.conn(to);
-        self.deliver(now, conn, to, Party::Visitor(id), blob);
-        Ok(())
-    }
-
     fn mail(&mut self, now: Time, conn: ConnId, from: Place, to: Party, blob: Vec<u8>) {
-        let to = self.rooms.get(&from.room).and_then(|room| match to {
+        let to = self.rooms.get_mut(&from.room).and_then(|room| match to {
             Party::Slot(slot) => room.conn(slot),
-            Party::Visitor(id) => room.visitors.get(&id).filter(|v| v.door == from.slot).map(|v| v.conn),
+            Party::Visitor(id) => room.visitors.get_mut(&id).filter(|v| v.door == from.slot).map(|v| {
+                v.answer = Answer::Given;
+                v.conn
+            }),
         });
         self.deliver(now, conn, to.filter(|to| *to != conn), Party::Slot(from.slot), blob);
-    }
-
-    /// A visitor that has gone meanwhile is no fault of the doorkeeper's, so nothing is said about it.
-    fn admit(&mut self, wall: u32, by: Place, id: u32, taken: u16) {
-        let Some(room) = self.rooms.get_mut(&by.room) else { return };
-        if room.visitors.get(&id).is_none_or(|v| v.door != by.slot) {
-            return;
-        }
-        let Some(Visitor { conn, .. }) = room.visitors.remove(&id) else { return };
-        let Some(slot) = room.seat(conn, wall, taken) else {
-            self.stand(conn, Standing::Greeted);
-            return self.refuse(conn, Refusal::Full);
-        };
-        let door = room.conn(by.slot);
-        let place = Place { room: by.room, slot };
-        self.counters.admitted += 1;
-        self.stand(conn, Standing::Seated(place));
-        self.provide(wall, conn, place);
-        if let Some(door) = door {
-            self.say(door, ToClient::Admitted { visitor: id, slot });
-        }
-        self.present(by.room);
     }
 
     fn new_code(&mut self, now: Time, wall: u32, conn: ConnId, place: Place, form: Form) -> Outcome {
@@ -354,13 +289,6 @@ impl Rooms {
         }
         self.door_gone(now, place);
         self.end_if_over(now, place.room);
-    }
-
-    fn withdraw(&mut self, conn: ConnId, nonce: Nonce, id: u32) {
-        self.stand(conn, Standing::Greeted);
-        if let Some(room) = self.rooms.get_mut(&nonce) {
-            room.visitors.remove(&id);
-        }
     }
 
     /// A member's proof and relay tickets. They travel together, so that a place lasts while its owner renews tickets.
@@ -497,17 +425,6 @@ impl Rooms {
         }
     }
 
-    /// The others learn that this member is not connected; who waits for its answer waits in vain.
-    fn door_gone(&mut self, now: Time, place: Place) {
-        self.present(place.room);
-        let Some(room) = self.rooms.get(&place.room) else { return };
-        let waiting: Vec<_> =
-            room.visitors.values().filter(|v| v.door == place.slot).map(|v| v.conn).collect();
-        for conn in waiting {
-            self.turn_away(now, conn, Refusal::NobodyHome);
-        }
-    }
-
     fn end_if_over(&mut self, now: Time, nonce: Nonce) {
         if !self.rooms.get(&nonce).is_some_and(Room::is_over) {
             return;
@@ -534,6 +451,10 @@ impl Rooms {
                 self.out.push_back(Output::Close { conn });
                 self.drop_conn(now, conn);
             }
+        }
+        let silent = self.rooms.iter().flat_map(|(n, room)| room.unanswered(now).map(|id| (*n, id)));
+        for (nonce, id) in silent.collect::<Vec<_>>() {
+            self.show_to_next_door(now, nonce, id);
         }
         self.rooms.values_mut().for_each(|room| room.expire(now));
         let over: Vec<_> = self.rooms.iter().filter(|(_, room)| room.is_over()).map(|(n, _)| *n).collect();
@@ -587,6 +508,8 @@ const MAIL: Rate = Rate::per_second(40, 80);
 const FRAMES: Rate = Rate::per_second(100, 300);
 /// Seconds; renewed at half time.
 const TICKET_LIFE: u32 = 3_600;
+
+mod visiting;
 
 #[cfg(test)]
 mod tests;

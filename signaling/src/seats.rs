@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vc_core::io::Time;
 use vc_core::protocol::member::{MAX_MEMBERS, Slot};
+use vc_core::protocol::signal::Nameplate;
 
 use crate::room::ConnId;
 
@@ -45,10 +46,43 @@ enum Seat {
 
 pub(crate) struct Visitor {
     pub(crate) conn: ConnId,
-    pub(crate) door: Slot,
+    pub(crate) nameplate: Nameplate,
     pub(crate) since: Time,
-    /// What it may still mail.
+    pub(crate) door: Slot,
+    pub(crate) answer: Answer,
+    /// Every slot that was its doorkeeper, a bit each.
+    asked: u16,
+    /// What it may still mail to this one.
     pub(crate) bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    Awaited { since: Time },
+    Given,
+}
+
+impl Visitor {
+    pub(crate) fn new(now: Time, conn: ConnId, nameplate: Nameplate, door: Slot) -> Self {
+        let answer = Answer::Awaited { since: now };
+        Self { conn, nameplate, since: now, door, answer, asked: door.bit(), bytes: VISITOR_BYTES }
+    }
+
+    pub(crate) fn has_asked(&self, slot: Slot) -> bool {
+        self.asked & slot.bit() != 0
+    }
+
+    pub(crate) fn turn_to(&mut self, now: Time, door: Slot) {
+        self.door = door;
+        self.answer = Answer::Awaited { since: now };
+        self.asked |= door.bit();
+        self.bytes = VISITOR_BYTES;
+    }
+
+    /// Its doorkeeper seems to be out of reach, though its connection has not ended.
+    fn waits_in_vain(&self, now: Time) -> bool {
+        matches!(self.answer, Answer::Awaited { since } if now - since >= DOOR_PATIENCE)
+    }
 }
 
 /// Why a returning member does not get its seat.
@@ -151,6 +185,16 @@ impl Room {
         self.visitors.values().filter(move |v| now - v.since >= ADMISSION).map(|v| v.conn)
     }
 
+    /// Visitors whose doorkeeper has said nothing for too long.
+    pub(crate) fn unanswered(&self, now: Time) -> impl Iterator<Item = u32> {
+        self.visitors.iter().filter(move |(_, v)| v.waits_in_vain(now)).map(|(id, _)| *id)
+    }
+
+    /// Who answers a visitor that got no answer from its doorkeepers so far.
+    pub(crate) fn next_door(&self, visitor: &Visitor) -> Option<(Slot, ConnId)> {
+        self.here().find(|(slot, _)| !visitor.has_asked(*slot))
+    }
+
     pub(crate) fn conn(&self, slot: Slot) -> Option<ConnId> {
         match self.get(slot) {
             Seat::Here { conn, .. } => Some(conn),
@@ -202,6 +246,9 @@ const ADMISSION: Duration = Duration::from_secs(20);
 /// First and second message of an admission with the longest record are below 2 KiB. More would let someone who knows
 /// only the number fill the doorkeeper's queue.
 pub(crate) const VISITOR_BYTES: usize = 4_096;
+/// A machine that sleeps or lost its network stays connected for a minute as far as TCP tells. An answer takes two
+/// network delays and a millisecond.
+const DOOR_PATIENCE: Duration = Duration::from_secs(3);
 /// A whole room may arrive at once.
 pub(crate) const MAX_VISITORS: usize = 16;
 

@@ -202,3 +202,17 @@ fn all_who_talk_to_the_same_members_see_the_same_five_words() {
     assert!(words(&world, ADA) == words(&world, BOB) && words(&world, ADA) != three);
     assert!(world.clients[EVE].room.verify().is_none());
 }
+
+#[test]
+fn a_doorkeeper_whose_machine_sleeps_keeps_nobody_out() {
+    let mut world = trio(11);
+    let code = world.clients[BOB].code().unwrap();
+    world.suspend(ADA, secs(300));
+    world.run(secs(1));
+    let friend = comes_with(&mut world, "carol", &code);
+    assert!(
+        world.run_till(secs(6), |w| w.reference.all_met(&[BOB, EVE, friend])),
+        "the next one lets her in"
+    );
+    all_is_well(&mut world);
+}

@@ -8,6 +8,7 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::ToServer;
 
 use super::*;
+use crate::seats::VISITOR_BYTES;
 
 mod whatever;
 
@@ -234,10 +235,9 @@ fn a_visitor_writes_to_its_door_only_and_not_too_much() {
 }
 
 #[test]
-fn a_visitor_is_told_when_its_door_is_gone_and_dropped_when_it_waits_too_long() {
+fn a_visitor_is_told_when_its_only_door_is_gone_and_dropped_when_it_waits_too_long() {
     let mut w = World::new();
     let (_, nameplate, _) = w.create(1, Form::Spoken);
-    w.enter(2, 1, nameplate);
     for conn in [3, 4] {
         w.greeted(conn);
         w.join(conn, nameplate).unwrap();
@@ -247,14 +247,53 @@ fn a_visitor_is_told_when_its_door_is_gone_and_dropped_when_it_waits_too_long() 
         assert_eq!(refused(&w.heard(conn)), Some(Refusal::NobodyHome));
         assert!(w.closed.contains(&conn));
     }
+    let (_, nameplate, _) = w.create(2, Form::Spoken);
     w.greeted(5);
-    let (visitor, door) = w.join(5, nameplate).unwrap();
-    assert!(door == slot(1), "the next one answers");
+    let (visitor, _) = w.join(5, nameplate).unwrap();
     w.pass(20);
     assert!(w.closed.contains(&5));
     w.say(2, ToServer::Admit { visitor, taken: 0 });
     w.say(2, ToServer::Ping);
     assert!(matches!(w.heard(2)[..], [.., ToClient::Pong]), "a late ADMIT harms nobody");
+}
+
+#[test]
+fn a_visitor_is_shown_to_the_next_door_when_one_is_silent_or_gone() {
+    let mut w = World::new();
+    let (room_nonce, nameplate, _) = w.create(1, Form::Spoken);
+    w.enter(2, 1, nameplate);
+    w.enter(3, 1, nameplate);
+    w.greeted(4);
+    let (visitor, _) = w.join(4, nameplate).unwrap();
+    [1, 2, 3].map(|conn| w.heard(conn));
+    w.pass(2);
+    assert!(w.heard(4).is_empty() && w.heard(2).is_empty(), "it may still answer");
+    w.pass(1);
+    assert!(w.heard(4) == [ToClient::Joined { room_nonce, visitor, door: slot(1) }]);
+    assert!(w.heard(2) == [ToClient::Visitor { visitor, nameplate }]);
+    w.say(4, ToServer::Mail { to: Party::Slot(slot(0)), blob: vec![1] });
+    assert!(!w.closed.contains(&4) && w.heard(1).is_empty(), "written before it knew");
+    w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![1] });
+    w.say(1, ToServer::Admit { visitor, taken: 0 });
+    assert!(w.heard(4).is_empty(), "the first door's turn is over");
+    w.tell(Input::Closed { conn: 2 });
+    assert!(w.heard(4) == [ToClient::Joined { room_nonce, visitor, door: slot(2) }]);
+    w.say(3, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![2] });
+    w.pass(10);
+    assert!(matches!(w.heard(4)[..], [ToClient::Mail { .. }]), "it has answered, so it may take its time");
+}
+
+#[test]
+fn a_visitor_in_the_middle_of_its_proof_is_shown_to_no_other_door() {
+    let mut w = World::new();
+    let (_, nameplate, _) = w.create(1, Form::Spoken);
+    w.enter(2, 1, nameplate);
+    w.greeted(3);
+    let (visitor, _) = w.join(3, nameplate).unwrap();
+    w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![1] });
+    w.heard(3);
+    w.tell(Input::Closed { conn: 1 });
+    assert_eq!(refused(&w.heard(3)), Some(Refusal::NobodyHome));
 }
 
 #[test]
