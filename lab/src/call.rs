@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -89,19 +90,33 @@ impl Call {
 
     /// Opens the room; returns the code.
     pub(crate) fn create(&mut self, servers: &Servers, seat: &Seat, more: &[&str]) -> Result<String> {
-        let me = self.start("create", servers, seat, more)?;
+        let me = self.start(&["create", "--server", &servers.place(has_v4(seat))], seat, more)?;
+        self.code_of(me)
+    }
+
+    /// Opens a room without any server, at this public address; returns the code.
+    pub(crate) fn host(&mut self, seat: &Seat, at: Ipv4Addr, more: &[&str]) -> Result<String> {
+        let me = self.start(&["host", "--address", &format!("{at}:{HOSTED}")], seat, more)?;
+        self.code_of(me)
+    }
+
+    fn code_of(&mut self, me: usize) -> Result<String> {
         self.until(LONG, |friends| friends[me].log.invite.is_some())?;
         self.friends[me].log.invite.clone().context("no code")
     }
 
+    /// `servers` is `None` where the code says it all.
     pub(crate) fn join(
         &mut self,
-        servers: &Servers,
+        servers: Option<&Servers>,
         seat: &Seat,
         code: &str,
         more: &[&str],
     ) -> Result<usize> {
-        let me = self.start("join", servers, seat, more)?;
+        let place = servers.map(|servers| servers.place(has_v4(seat)));
+        let mut order = vec!["join"];
+        order.extend(place.iter().flat_map(|place| ["--server", place]));
+        let me = self.start(&order, seat, more)?;
         // What is measured from here on is the program's time, not that of loading it.
         thread::sleep(LOADING);
         self.friends[me].asked = unix_ms();
@@ -109,7 +124,7 @@ impl Call {
         Ok(me)
     }
 
-    fn start(&mut self, verb: &str, servers: &Servers, seat: &Seat, more: &[&str]) -> Result<usize> {
+    fn start(&mut self, order: &[&str], seat: &Seat, more: &[&str]) -> Result<usize> {
         let me = self.friends.len();
         let name = format!("F{me}");
         let home = self.work.join(format!("{}-{name}", seat.ns.name()));
@@ -121,14 +136,7 @@ impl Call {
         for variable in ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
             command.env(variable, &home);
         }
-        command.args([
-            verb,
-            "--json",
-            "--name",
-            &name,
-            "--server",
-            &servers.place(seat.kind.access().v4.is_some()),
-        ]);
+        command.args(order).args(["--json", "--name", &name]);
         if !more.contains(&"--input") {
             command.args(["--input", "tone"]);
         }
@@ -353,6 +361,10 @@ impl Peer {
     }
 }
 
+fn has_v4(seat: &Seat) -> bool {
+    seat.kind.access().v4.is_some()
+}
+
 fn listen(who: usize, from: impl BufRead, mut record: std::fs::File, to: &Sender<(usize, Value)>) {
     for line in from.lines().map_while(Result::ok) {
         let _ = writeln!(record, "{line}");
@@ -368,6 +380,8 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where `voicechat host` listens.
+const HOSTED: u16 = 47_700;
 /// Of voice, in milliseconds.
 const FRAME_MS: u64 = 20;
 /// Starting a process on a busy machine.

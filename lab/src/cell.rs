@@ -132,7 +132,7 @@ fn play(world: &World, pair: Pair, quality: Option<Quality>, outcome: &mut Outco
     let (_sites, [a, b]) = pair.seats(world, quality)?;
     let mut call = Call::new(world);
     let code = call.create(&servers, &a, &[])?;
-    call.join(&servers, &b, &code, &[])?;
+    call.join(Some(&servers), &b, &code, &[])?;
     let wanted = outcome.predicted.rung();
     let mut since: Option<Instant> = None;
     let done = call.watch(PATIENCE, POLL, |friends| {

@@ -26,6 +26,10 @@ pub(crate) enum Event {
     Rebind,
     /// ... and has another address afterwards
     Moved,
+    /// The same where the path was found by trying many ports
+    MovedSym,
+    /// ... or where the other side is such a router
+    RebindPeer,
     /// A friend changes from one network to another
     Roam,
     /// The relay in use dies and is back after 300 ms
@@ -38,10 +42,16 @@ pub(crate) enum Event {
     HostQuits,
     /// ... or its program is killed
     HostDies,
+    /// A friend who runs the room (`voicechat host`) leaves it
+    OwnerQuits,
+    /// ... or its program is killed
+    OwnerDies,
     /// A machine stands still for 8 s
     Nap,
     /// ... for 75 s
     Sleep,
+    /// Nothing happens, but one has asked for `--relay-only`: no packet of its network may reach the other
+    Hidden,
     /// Nobody speaks for 45 s behind routers that forget after 20 s
     Quiet,
 }
@@ -56,7 +66,11 @@ impl Event {
         match self {
             Self::RelayRestart | Self::RelayGone => &[Kind::Sym, Kind::Sym],
             Self::HostQuits | Self::HostDies => &[Kind::Open, Kind::Sym, Kind::Sym],
+            Self::OwnerQuits | Self::OwnerDies => &[Kind::Open, Kind::Apdf, Kind::Cone],
+            Self::MovedSym => &[Kind::Sym, Kind::Apdf],
+            Self::RebindPeer => &[Kind::Apdf, Kind::Sym],
             Self::Quiet => &[Kind::Short, Kind::Short],
+            Self::Hidden => &[Kind::Apdf, Kind::Open],
             _ => &[Kind::Apdf, Kind::Apdf],
         }
     }
@@ -73,7 +87,11 @@ impl Event {
 
     /// Seconds after which a path that is whole again is found at the latest.
     fn returns(self) -> u64 {
-        if self == Self::Heal { REDISCOVERED } else { 0 }
+        match self {
+            Self::Heal => REDISCOVERED,
+            Self::MovedSym | Self::RebindPeer => SPRAYED,
+            _ => 0,
+        }
     }
 
     /// Long enough that friends are rightly told.
@@ -90,8 +108,8 @@ impl Event {
                 stage.wait(6)?;
                 stage.world.heal()
             }
-            Self::Rebind => stage.sites[0].rebind(false),
-            Self::Moved => stage.sites[0].rebind(true),
+            Self::Rebind | Self::RebindPeer => stage.sites[0].rebind(false),
+            Self::Moved | Self::MovedSym => stage.sites[0].rebind(true),
             Self::Roam => stage.roam(),
             Self::RelayRestart => {
                 stage.servers.kill_relay(0);
@@ -105,11 +123,21 @@ impl Event {
                 Ok(())
             }
             Self::Signaling => stage.signaling_away(),
-            Self::HostQuits => stage.call.friends[0].say("/quit"),
-            Self::HostDies => stage.call.friends[0].die(),
+            Self::HostQuits | Self::OwnerQuits => stage.call.friends[0].say("/quit"),
+            Self::HostDies | Self::OwnerDies => stage.call.friends[0].die(),
             Self::Nap => stage.sleep(8),
             Self::Sleep => stage.sleep(75),
             Self::Quiet => stage.quiet(),
+            Self::Hidden => Ok(()),
+        }
+    }
+
+    /// What all friends say to their programs, and the first one alone.
+    fn options(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Quiet => (&["--muted"], &[]),
+            Self::Hidden => (&[], &["--relay-only"]),
+            _ => (&[], &[]),
         }
     }
 }
@@ -128,8 +156,7 @@ pub(crate) struct Outcome {
 
 fn run(programs: &Programs, event: Event, watch: u64) -> Outcome {
     let mut outcome = Outcome::default();
-    let more: &[&str] = if event == Event::Quiet { &["--muted"] } else { &[] };
-    let result = Stage::new(programs, event.kinds(), more).and_then(|mut stage| {
+    let result = Stage::new(programs, event).and_then(|mut stage| {
         let played = play(&mut stage, event, watch, &mut outcome);
         if played.is_err() || !outcome.fits(event) {
             stage.world.keep(&event.name())?;
@@ -143,7 +170,7 @@ fn run(programs: &Programs, event: Event, watch: u64) -> Outcome {
 }
 
 fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> Result<()> {
-    stage.call.until(PATIENCE, |friends| settled(friends, event != Event::Quiet))?;
+    stage.call.until(PATIENCE, |friends| settled(friends, event))?;
     stage.wait(2)?;
     outcome.rungs[0] = rungs(&stage.call.friends);
     stage.call.mark();
@@ -156,8 +183,8 @@ fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> R
         pairs(friends).map(|(a, b)| friends[a].of(&friends[b].name).map(|p| p.silence())).max().flatten();
     outcome.rungs[1] = rungs(friends);
     let expected = |line: &String| match event {
-        Event::HostQuits => line == "left F0",
-        Event::HostDies => line == "reconnecting F0" || line == "unreachable F0",
+        Event::HostQuits | Event::OwnerQuits => line == "left F0",
+        Event::HostDies | Event::OwnerDies => line == "reconnecting F0" || line == "unreachable F0",
         // The third friend, who comes and goes.
         Event::Signaling => line.ends_with(" F2"),
         _ => false,
@@ -168,6 +195,10 @@ fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> R
     }
     if let Some(wrong) = stage.call.lines_arrived(PATIENCE)? {
         outcome.trouble = Some(wrong);
+    }
+    if event == Event::Hidden {
+        let seen = stage.seats[1].packets_seen()?;
+        outcome.trouble = (seen > 0).then(|| format!("{seen} packets came from the hidden address"));
     }
     Ok(())
 }
@@ -247,15 +278,26 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(programs: &Programs, kinds: &[Kind], more: &[&str]) -> Result<Self> {
+    fn new(programs: &Programs, event: Event) -> Result<Self> {
+        let (all, first) = event.options();
+        let owned = matches!(event, Event::OwnerQuits | Event::OwnerDies);
+        let kinds = event.kinds();
         let world = World::new(programs)?;
         let servers = Servers::start(&world)?;
         let mut sites = kinds.iter().map(|kind| world.site(*kind)).collect::<Result<Vec<_>>>()?;
         let seats = sites.iter_mut().map(|site| world.seat(site, None)).collect::<Result<Vec<_>>>()?;
         let mut call = Call::new(&world);
-        let code = call.create(&servers, &seats[0], more)?;
+        if event == Event::Hidden {
+            seats[1].watch_for(sites[0].public(1))?;
+        }
+        let firsts = [all, first].concat();
+        let code = match owned {
+            true => call.host(&seats[0], sites[0].public(10), &firsts)?,
+            false => call.create(&servers, &seats[0], &firsts)?,
+        };
         for seat in &seats[1..] {
-            call.join(&servers, seat, &code, more)?;
+            let servers = (!owned).then_some(&servers);
+            call.join(servers, seat, &code, all)?;
         }
         Ok(Self { call, code, seats, sites, servers, world })
     }
@@ -289,7 +331,7 @@ impl Stage {
         let seat = self.world.seat(&mut site, None)?;
         self.call.until(PATIENCE, |friends| friends[0].log.signaling_up == Some(true))?;
         let chatter = self.call.chatter.take();
-        let third = self.call.join(&self.servers, &seat, &self.code, &[])?;
+        let third = self.call.join(Some(&self.servers), &seat, &self.code, &[])?;
         self.call.until(PATIENCE, |friends| friends[0].hears("F2") && friends[2].hears("F0"))?;
         anyhow::ensure!(
             back.elapsed() < Duration::from_secs(10),
@@ -336,13 +378,14 @@ impl Stage {
 }
 
 /// Everybody has the best rung to everybody and, if they talk, hears them.
-fn settled(friends: &[Friend], talking: bool) -> bool {
+fn settled(friends: &[Friend], event: Event) -> bool {
+    let talking = event != Event::Quiet;
     let all_inside = friends.iter().all(|friend| friend.log.is_inside());
     let mut pairs = pairs(friends);
     all_inside
         && pairs.all(|(a, b)| {
             let other = &friends[b].name;
-            let best = expected(friends, a, b);
+            let best = if event == Event::Hidden { "relay" } else { expected(friends, a, b) };
             friends[a].rung(other) == Some(best) && (!talking || friends[a].hears(other))
         })
 }
@@ -376,6 +419,8 @@ fn rungs(friends: &[Friend]) -> String {
 
 /// A path that failed is asked every half minute.
 const REDISCOVERED: u64 = 35;
+/// Until the fall to the relay is noticed, and the bounded tries that follow.
+const SPRAYED: u64 = 25;
 /// Friends give up a silent one after a minute.
 const AWAY: u64 = 60;
 /// A friend's limit is five lines a second.

@@ -38,7 +38,7 @@ fn row(programs: &Programs, size: usize, talking: usize, span: Duration) -> Resu
     let says = |n: usize| if n < talking { TONE } else { SILENCE };
     let code = call.create(&servers, &seats[0], &says(0))?;
     for (n, seat) in seats.iter().enumerate().skip(1) {
-        call.join(&servers, seat, &code, &says(n))?;
+        call.join(Some(&servers), seat, &code, &says(n))?;
         call.until(PATIENCE, |friends| friends[n].log.is_inside())?;
     }
     let everyone = |friends: &[Friend]| {

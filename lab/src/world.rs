@@ -291,6 +291,27 @@ impl World {
     }
 }
 
+impl Seat {
+    /// Counts what arrives from this address from now on.
+    pub(crate) fn watch_for(&self, from: Ipv4Addr) -> Result<()> {
+        self.ns.nft(&format!(
+            "table ip watch {{
+ counter seen {{ }}
+ chain input {{
+  type filter hook input priority 0; policy accept;
+  ip saddr {from} counter name seen
+ }}
+}}"
+        ))
+    }
+
+    pub(crate) fn packets_seen(&self) -> Result<u64> {
+        let listed = self.ns.sh("nft list counter ip watch seen")?;
+        let mut words = listed.split_whitespace().skip_while(|word| *word != "packets");
+        words.nth(1).and_then(|count| count.parse().ok()).with_context(|| format!("nft said `{listed}`"))
+    }
+}
+
 impl Site {
     /// Its own public addresses: 1 is the router's, 2 the one after a change, from 10 on machines without a router.
     pub(crate) fn public(&self, n: u32) -> Ipv4Addr {
