@@ -46,7 +46,7 @@ fn entrances(friend: &Friend) -> usize {
 /// One more turn of the lock, under the liar's own name.
 fn turned(entrance: &mut Entrance, liar: &Friend) -> Control {
     let locked = !entrance.locked.get();
-    entrance.locked.replace(liar.insider.id(), locked);
+    entrance.locked.replace(&liar.insider.key, locked);
     Control::Entrance(entrance.clone())
 }
 

@@ -224,22 +224,6 @@ fn a_member_that_was_let_in_is_answered_and_one_that_left_never_again() {
 }
 
 #[test]
-fn only_the_creator_can_kick_and_only_oneself_can_leave() {
-    let mut victim = Victim::creator(1);
-    let me = victim.room.me().unwrap();
-    let mut member = Insider::admitted(&mut victim, 100);
-    let mut peer = member.peer(&victim);
-    let packets = member.run(&victim, &mut peer, |_, _| {});
-    member.talk(&mut victim, &mut peer, packets);
-    victim.now = victim.now + ms(500);
-    peer.tell(&Control::Kick(me));
-    let packets = member.run(&victim, &mut peer, |_, _| {});
-    member.talk(&mut victim, &mut peer, packets);
-    assert_eq!(victim.end(), None);
-    assert!(victim.room.counters().out_of_turn > 0);
-}
-
-#[test]
 fn a_members_packets_are_never_taken_for_anothers() {
     let mut world = room(1, Profile::clean(20), PathPolicy::Auto, None, 3);
     world.tap = Some(Vec::new());

@@ -27,7 +27,10 @@ fn derivations(out: &mut Lines) {
     out.add("kdf", kdf::<40>(b"input", "label", b"context").as_bytes());
     out.add("kdf_empty", kdf::<32>(b"", "", b"").as_bytes());
     out.add("mac16", &mac16(b"key", &[b"one", b"", b"two"]));
-    out.add("public_key", &StaticKey::generate(&mut rng(1)).public().0);
+    let key = StaticKey::generate(&mut rng(1));
+    out.add("public_key", &key.public().0);
+    out.add("derived_key", &key.derive("label").public().0);
+    out.add("signature", &key.sign("label", b"words"));
 }
 
 fn tickets(out: &mut Lines) {

@@ -17,6 +17,7 @@ use vc_core::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Report,
 use vc_core::protocol::entrance::{Entrance, Latest};
 use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::*;
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{
     Form, Mail, Nameplate, Offer, Party, Refusal, ToClient, ToServer, Turned, VERSION as SIGNAL,
 };
@@ -114,7 +115,7 @@ fn controls() -> Vec<Control> {
     vec![
         Control::Add(seated()),
         Control::Leave,
-        Control::Kick(MemberId([7; 8])),
+        Control::Removals(removals(MemberId([7; 8]))),
         Control::Candidates(seated().record.candidates),
         Control::State(state),
         Control::Fails(3),
@@ -127,9 +128,11 @@ fn records() -> Seeds {
         room: [1; 16],
         secret: [2; 32],
         creator: MemberId([3; 8]),
+        warden: warden().public(),
         entrance: entrance(),
         members: vec![seated(), seated()],
         gone: vec![MemberId([4; 8])],
+        removals: Some(removals(MemberId([5; 8]))),
     };
     let candidate = Candidate { kind: Kind::PortMapped, addr: v6() };
     vec![
@@ -307,7 +310,7 @@ fn stays() -> Seeds {
         seeds.push([shaken(n), vec![12, 1, 1], lapse(5_000), vec![5, 0, 0, 9], vec![8, 7]].concat());
     }
     let say = [&[8, 0][..], &text(b"hello all")].concat();
-    let kicked = control(&Control::Kick(MemberId([1; 8])));
+    let kicked = control(&Control::Removals(removals(MemberId([1; 8]))));
     seeds.push([shaken(2), say, kicked, vec![9, 0, 0, 0, 1, 0, 80, 10, 1], lapse(60_000)].concat());
     let record = text(&seated().record.encode());
     seeds.push([&start(0)[..], &[11, 0, 0, 0], &record, &[1, 11, 1, 255, 0], &record, &[2]].concat());
@@ -354,8 +357,17 @@ fn seated() -> Seated {
 }
 
 fn entrance() -> Entrance {
-    let by = MemberId([3; 8]);
-    Entrance { locked: Latest::first(by, false), codes: Latest::first(by, shared_codes()) }
+    let by = StaticKey::generate(&mut Rng::from_seed([3; 32]));
+    Entrance { locked: Latest::first(&by, false), codes: Latest::first(&by, shared_codes()) }
+}
+
+fn removals(id: MemberId) -> Removals {
+    Removals::with(&warden(), None, id)
+}
+
+/// The key of the friend in the second kind of room.
+fn warden() -> StaticKey {
+    StaticKey::from_bytes([2; 32])
 }
 
 fn shared_codes() -> Codes {

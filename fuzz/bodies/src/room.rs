@@ -382,12 +382,14 @@ impl Friend {
             room: ROOM,
             secret: *self.secret.as_bytes(),
             creator,
+            warden: self.key.public(),
             entrance: Entrance {
-                locked: Latest::first(creator, false),
-                codes: Latest::first(creator, codes),
+                locked: Latest::first(&self.key, false),
+                codes: Latest::first(&self.key, codes),
             },
             members: vec![Seated { slot: Slot::all().next().unwrap(), record }],
             gone: Vec::new(),
+            removals: None,
         }
     }
 

@@ -8,6 +8,7 @@ use vc_core::protocol::packet::{
     MAX_UDP, Packet, TAG, TRANSPORT_HEADER, down, hs_init, hs_resp, keep, kept, probe, probed, reset, retry,
     transport_header, up,
 };
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{MAX_BLOB, Mail, ToClient, ToServer};
 use vc_core::protocol::stream;
 
@@ -115,6 +116,7 @@ pub fn control(data: &[u8]) {
 
 pub fn welcome_and_records(data: &[u8]) {
     unique::<Welcome>(data);
+    unique::<Removals>(data);
     unique::<Seated>(data);
     unique::<Record>(data);
     unique::<Codes>(data);

@@ -59,6 +59,11 @@ impl StaticKey {
         Self::from_secret(Secret::new(bytes))
     }
 
+    /// Another key of the same owner's. Who knows either public half cannot tell that.
+    pub fn derive(&self, label: &str) -> Self {
+        Self::from_secret(kdf(self.secret.as_bytes(), label, &[]))
+    }
+
     /// For a server's key file.
     pub fn to_bytes(&self) -> Secret<32> {
         self.secret.clone()

@@ -8,6 +8,7 @@ pub mod link;
 pub mod noise;
 pub mod pake;
 pub mod replay;
+pub mod sign;
 pub mod ticket;
 
 #[cfg(test)]

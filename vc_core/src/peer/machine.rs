@@ -369,6 +369,11 @@ impl Peer {
         self.news.push(control.clone());
     }
 
+    /// The last that it is told.
+    pub fn tell_last(&mut self, control: &Control) {
+        self.news.only(control.clone());
+    }
+
     /// It was not told something, for there was too much: it is to be told all. True once.
     pub fn missed_news(&mut self) -> bool {
         self.news.missed()

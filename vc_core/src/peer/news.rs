@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 
 use crate::crypto::keys::PublicKey;
 use crate::protocol::control::Control;
-use crate::protocol::member::MemberId;
 
 #[derive(Default)]
 pub struct News {
@@ -25,7 +24,7 @@ enum Matter {
     Forwarding,
     Farewell,
     Member(PublicKey),
-    Removal(MemberId),
+    Removals,
     /// As such.
     Meeting,
 }
@@ -43,6 +42,12 @@ impl News {
             None if room => self.waiting.push_back(control),
             None => self.missed = true,
         }
+    }
+
+    /// Nothing else any more.
+    pub fn only(&mut self, control: Control) {
+        self.waiting = VecDeque::from([control]);
+        self.missed = false;
     }
 
     pub fn pop(&mut self) -> Option<Control> {
@@ -64,7 +69,7 @@ impl Matter {
         match control {
             Control::Add(seated) => Self::Member(seated.record.key),
             Control::Leave => Self::Farewell,
-            Control::Kick(id) => Self::Removal(*id),
+            Control::Removals(_) => Self::Removals,
             Control::Candidates(_) => Self::Candidates,
             Control::State(_) => Self::State,
             Control::Offer { .. } | Control::Withdraw => Self::Forwarding,
@@ -82,11 +87,11 @@ impl Matter {
 
     /// There are a handful of these, however many members come, go and are spoken of.
     fn is_ours(&self) -> bool {
-        !matches!(self, Self::Member(_) | Self::Removal(_) | Self::Meeting)
+        !matches!(self, Self::Member(_) | Self::Meeting)
     }
 }
 
-/// A full room and all removals that a member remembers, with room to spare.
+/// Several rooms full of members.
 const MOST: usize = 128;
 
 #[cfg(test)]
@@ -94,9 +99,17 @@ const MOST: usize = 128;
 mod tests {
     use super::*;
     use crate::protocol::control::State;
+    use crate::protocol::member::{Record, Seated, Slot};
 
     fn state(direct: u16) -> Control {
         Control::State(State { direct, ..State::default() })
+    }
+
+    fn member(n: u64) -> Control {
+        let mut key = PublicKey([0; 32]);
+        key.0[..8].copy_from_slice(&n.to_be_bytes());
+        let record = Record { key, name: String::new(), relay_only: false, candidates: Vec::new() };
+        Control::Add(Seated { slot: Slot::new(1).unwrap(), record })
     }
 
     fn all(news: &mut News) -> Vec<Control> {
@@ -109,9 +122,9 @@ mod tests {
         for n in 0..1_000 {
             news.push(state(n));
             news.push(Control::Fails(n.into()));
-            news.push(Control::Kick(MemberId([1; 8])));
+            news.push(member(1));
         }
-        let expected = [state(999), Control::Fails(999), Control::Kick(MemberId([1; 8]))];
+        let expected = [state(999), Control::Fails(999), member(1)];
         assert!(all(&mut news) == expected);
         assert!(!news.missed());
     }
@@ -120,7 +133,7 @@ mod tests {
     fn what_found_no_room_is_owed_and_what_we_say_of_ourselves_always_finds_some() {
         let mut news = News::default();
         for n in 0..1_000u64 {
-            news.push(Control::Kick(MemberId(n.to_be_bytes())));
+            news.push(member(n));
         }
         news.push(state(7));
         assert!(!news.missed(), "not while there is no room");

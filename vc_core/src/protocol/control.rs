@@ -10,7 +10,8 @@ use std::fmt;
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
 use super::entrance::Entrance;
 use super::mapping::{Mapping, Ports};
-use super::member::{Candidate, MAX_CANDIDATES, MAX_NAME, MemberId, Seated};
+use super::member::{Candidate, MAX_CANDIDATES, MAX_NAME, Seated};
+use super::removal::Removals;
 use crate::io::{FrameLen, VoiceFrame};
 
 /// One frame.
@@ -239,8 +240,8 @@ pub enum Control {
     Add(Seated),
     /// I leave, for good.
     Leave,
-    /// By the creator only: this member is out.
-    Kick(MemberId),
+    /// In the creator's words, by whoever has them: these members are out.
+    Removals(Removals),
     /// Where I may be reached now; replaces the list before.
     Candidates(Vec<Candidate>),
     State(State),
@@ -283,7 +284,7 @@ impl Wire for Control {
         Ok(match r.u8()? {
             1 => Self::Add(Seated::read(r)?),
             2 => Self::Leave,
-            3 => Self::Kick(MemberId::read(r)?),
+            3 => Self::Removals(Removals::read(r)?),
             4 => Self::Candidates(r.list(MAX_CANDIDATES)?),
             5 => {
                 let flags = r.u8()?;
@@ -316,9 +317,9 @@ impl Wire for Control {
                 seated.write(w);
             }
             Self::Leave => w.push(2),
-            Self::Kick(id) => {
+            Self::Removals(removals) => {
                 w.push(3);
-                id.write(w);
+                removals.write(w);
             }
             Self::Candidates(list) => {
                 w.push(4);
@@ -396,9 +397,9 @@ const ECHOES: u8 = 8;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::entrance::Latest;
-    use super::super::member::{Codes, Kind, Record, Slot};
+    use super::super::member::{Codes, Kind, MAX_GONE, MemberId, Record, Slot};
     use super::*;
-    use crate::crypto::keys::PublicKey;
+    use crate::crypto::keys::{PublicKey, StaticKey};
 
     #[test]
     fn frames_come_back_in_order_and_padding_is_silent() {
@@ -456,12 +457,14 @@ mod tests {
             candidates: vec![candidate; MAX_CANDIDATES],
         };
         let codes = Codes { spoken: Some((12_345, "tiger-orbit-ocean".into())), link: None };
-        let by = MemberId([3; 8]);
-        let entrance = Entrance { locked: Latest::first(by, true), codes: Latest::first(by, codes) };
+        let by = StaticKey::from_bytes([3; 32]);
+        let entrance = Entrance { locked: Latest::first(&by, true), codes: Latest::first(&by, codes) };
+        let removals = (0..MAX_GONE as u8)
+            .fold(None, |before, n| Some(Removals::with(&by, before.as_ref(), MemberId([n; 8]))));
         for control in [
             Control::Add(Seated { slot: Slot::new(1).unwrap(), record }),
             Control::Leave,
-            Control::Kick(MemberId([3; 8])),
+            Control::Removals(removals.unwrap()),
             Control::Candidates(vec![candidate]),
             Control::State(State { muted: true, direct: 5, name: "ada".into(), ..State::default() }),
             Control::Offer { body: [1; 32], kb: [2; 32] },

@@ -1,7 +1,9 @@
 //! How one gets into a room, as its members agree on it without anybody in charge: of two values, the later counts.
 
 use super::codec::{Malformed, Reader, Result, Wire};
-use super::member::{Codes, MemberId};
+use super::member::Codes;
+use crate::crypto::keys::{PublicKey, StaticKey};
+use crate::crypto::sign::Signed;
 
 /// Whether the door is open, and the codes that open it. The two change apart.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,13 +14,15 @@ pub struct Entrance {
 }
 
 /// A value that any member may replace. Every two are ordered, so all members end with the same one in whatever order
-/// they hear of them.
+/// they hear of them. It is signed, so that it can be passed on and still is known to be its maker's: a key is for one
+/// stay in one room, which binds what it signs to that room.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Latest<T> {
     /// Grows by one with each replacement.
     turn: u32,
-    by: MemberId,
+    by: PublicKey,
     value: T,
+    signature: Signed,
 }
 
 impl Entrance {
@@ -28,9 +32,27 @@ impl Entrance {
     }
 }
 
-impl<T: Wire + Clone> Latest<T> {
-    pub fn first(by: MemberId, value: T) -> Self {
-        Self { turn: 0, by, value }
+/// What can be agreed on like that.
+pub trait Agreed: Wire + Clone {
+    /// Names it in the signature.
+    const LABEL: &'static str;
+}
+
+impl Agreed for bool {
+    const LABEL: &'static str = "locked";
+}
+
+impl Agreed for Codes {
+    const LABEL: &'static str = "codes";
+}
+
+/// It is under the name of one who did not make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forged;
+
+impl<T: Agreed> Latest<T> {
+    pub fn first(by: &StaticKey, value: T) -> Self {
+        Self::signed(0, by, value)
     }
 
     pub fn get(&self) -> &T {
@@ -38,21 +60,24 @@ impl<T: Wire + Clone> Latest<T> {
     }
 
     /// Who replaced it last.
-    pub fn by(&self) -> MemberId {
-        self.by
+    pub fn by(&self) -> &PublicKey {
+        &self.by
     }
 
-    pub fn replace(&mut self, by: MemberId, value: T) {
-        *self = Self { turn: self.turn.saturating_add(1), by, value };
+    pub fn replace(&mut self, by: &StaticKey, value: T) {
+        *self = Self::signed(self.turn.saturating_add(1), by, value);
     }
 
     /// True if `other` took the place of what was here.
-    pub fn merge(&mut self, other: Self) -> bool {
-        let later = self.is_behind(&other);
-        if later {
-            *self = other;
+    pub fn merge(&mut self, other: Self) -> std::result::Result<bool, Forged> {
+        if !self.is_behind(&other) {
+            return Ok(false);
         }
-        later
+        if !other.by.signed(T::LABEL, &other.words(), &other.signature) {
+            return Err(Forged);
+        }
+        *self = other;
+        Ok(true)
     }
 
     fn is_behind(&self, other: &Self) -> bool {
@@ -60,20 +85,32 @@ impl<T: Wire + Clone> Latest<T> {
         near && other.rank() > self.rank()
     }
 
-    fn rank(&self) -> (u32, MemberId, Vec<u8>) {
+    fn signed(turn: u32, by: &StaticKey, value: T) -> Self {
+        let mut latest = Self { turn, by: by.public(), value, signature: [0; 64] };
+        latest.signature = by.sign(T::LABEL, &latest.words());
+        latest
+    }
+
+    /// What is signed.
+    fn words(&self) -> Vec<u8> {
+        [&self.turn.to_be_bytes()[..], &self.value.encode()].concat()
+    }
+
+    fn rank(&self) -> (u32, PublicKey, Vec<u8>) {
         (self.turn, self.by, self.value.encode())
     }
 }
 
 impl<T: Wire> Wire for Latest<T> {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self { turn: r.u32()?, by: MemberId::read(r)?, value: T::read(r)? })
+        Ok(Self { turn: r.u32()?, by: PublicKey(r.array()?), value: T::read(r)?, signature: r.array()? })
     }
 
     fn write(&self, w: &mut Vec<u8>) {
         w.extend_from_slice(&self.turn.to_be_bytes());
-        self.by.write(w);
+        w.extend_from_slice(&self.by.0);
         self.value.write(w);
+        w.extend_from_slice(&self.signature);
     }
 }
 
@@ -111,8 +148,12 @@ const FARTHEST_AHEAD: u32 = 4_096;
 mod tests {
     use super::*;
 
+    fn key(by: u8) -> StaticKey {
+        StaticKey::from_bytes([by; 32])
+    }
+
     fn value(turn: u32, by: u8, value: bool) -> Latest<bool> {
-        Latest { turn, by: MemberId([by; 8]), value }
+        Latest::signed(turn, &key(by), value)
     }
 
     #[test]
@@ -121,7 +162,7 @@ mod tests {
         for first in 0..changes.len() {
             let mut held = value(0, 1, false);
             for n in 0..changes.len() {
-                held.merge(changes[(first + n) % changes.len()].clone());
+                held.merge(changes[(first + n) % changes.len()].clone()).unwrap();
             }
             assert!(held == value(2, 1, true));
         }
@@ -130,19 +171,38 @@ mod tests {
     #[test]
     fn what_is_known_or_older_or_far_ahead_changes_nothing() {
         let mut held = value(5, 5, true);
-        for other in [value(5, 5, true), value(4, 9, false), value(5, 4, false), value(u32::MAX, 9, false)] {
-            assert!(!held.merge(other));
+        for other in [value(5, 5, true), value(4, 9, false), value(5, 5, false), value(u32::MAX, 9, false)] {
+            assert_eq!(held.merge(other), Ok(false));
         }
-        assert!(held.merge(value(5 + FARTHEST_AHEAD, 0, false)));
-        held.replace(MemberId([7; 8]), true);
-        assert!(*held.get() && held.by() == MemberId([7; 8]));
+        assert_eq!(held.merge(value(5 + FARTHEST_AHEAD, 0, false)), Ok(true));
+        held.replace(&key(7), true);
+        assert!(*held.get() && *held.by() == key(7).public());
+    }
+
+    #[test]
+    fn nobody_can_make_a_change_under_another_s_name_nor_change_one() {
+        let mut held = value(1, 1, true);
+        let honest = value(2, 2, false);
+        let forgeries = [
+            Latest { by: key(3).public(), ..honest.clone() },
+            Latest { value: true, ..honest.clone() },
+            Latest { turn: 3, ..honest.clone() },
+            Latest { signature: held.signature, ..honest.clone() },
+        ];
+        for forged in forgeries {
+            assert_eq!(held.merge(forged), Err(Forged));
+        }
+        assert!(held == value(1, 1, true));
+        assert_eq!(held.merge(honest), Ok(true));
     }
 
     #[test]
     fn it_survives_its_encoding() {
         let codes = Codes { spoken: Some((48_213, "tiger-orbit-ocean".into())), link: None };
-        let entrance = Entrance { locked: value(3, 1, true), codes: Latest::first(MemberId([2; 8]), codes) };
+        let entrance = Entrance { locked: value(3, 1, true), codes: Latest::first(&key(2), codes) };
         assert!(Entrance::decode(&entrance.encode()).unwrap() == entrance);
-        assert!(Latest::<bool>::decode(&[0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]).is_err());
+        let mut bytes = value(3, 1, true).encode();
+        bytes[36] = 2;
+        assert!(Latest::<bool>::decode(&bytes).is_err());
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
 use super::entrance::Entrance;
+use super::removal::Removals;
 use crate::crypto::keys::PublicKey;
 
 /// The room's identity, random, known to members only.
@@ -231,10 +232,13 @@ pub struct Welcome {
     /// The room secret R: source of the gate key and of every pair's psk.
     pub secret: [u8; 32],
     pub creator: MemberId,
+    /// The creator's key for removals.
+    pub warden: PublicKey,
     pub entrance: Entrance,
     pub members: Vec<Seated>,
-    /// Members that are gone for good; their keys are never taken again.
+    /// Members that left; their keys are never taken again.
     pub gone: Vec<MemberId>,
+    pub removals: Option<Removals>,
 }
 
 impl Wire for Welcome {
@@ -243,9 +247,11 @@ impl Wire for Welcome {
             room: r.array()?,
             secret: r.array()?,
             creator: MemberId::read(r)?,
+            warden: PublicKey(r.array()?),
             entrance: Entrance::read(r)?,
             members: r.list(MAX_MEMBERS)?,
             gone: r.list(MAX_GONE)?,
+            removals: if bool::read(r)? { Some(Removals::read(r)?) } else { None },
         })
     }
 
@@ -253,9 +259,12 @@ impl Wire for Welcome {
         w.extend_from_slice(&self.room);
         w.extend_from_slice(&self.secret);
         self.creator.write(w);
+        w.extend_from_slice(&self.warden.0);
         self.entrance.write(w);
         write_list(w, &self.members);
         write_list(w, &self.gone);
+        self.removals.is_some().write(w);
+        self.removals.iter().for_each(|removals| removals.write(w));
     }
 }
 
@@ -288,6 +297,7 @@ pub const MAX_GONE: usize = 64;
 mod tests {
     use super::super::entrance::Latest;
     use super::*;
+    use crate::crypto::keys::StaticKey;
 
     #[test]
     fn a_welcome_survives_its_encoding_and_fits_one_mail() {
@@ -302,16 +312,21 @@ mod tests {
         };
         let codes =
             Codes { spoken: Some((48213, "tiger-orbit-ocean".into())), link: Some(([1; 10], [2; 16])) };
+        let creator = StaticKey::from_bytes([3; 32]);
+        let removals = (0..MAX_GONE as u8)
+            .fold(None, |before, n| Some(Removals::with(&creator, before.as_ref(), MemberId([n; 8]))));
         let welcome = Welcome {
             room: [1; 16],
             secret: [2; 32],
             creator: MemberId([3; 8]),
+            warden: creator.public(),
             entrance: Entrance {
-                locked: Latest::first(MemberId([3; 8]), false),
-                codes: Latest::first(MemberId([3; 8]), codes),
+                locked: Latest::first(&creator, false),
+                codes: Latest::first(&creator, codes),
             },
             members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
             gone: vec![MemberId([9; 8]); MAX_GONE],
+            removals,
         };
         let bytes = welcome.encode();
         assert!(bytes.len() + 64 <= super::super::signal::MAX_BLOB, "{}", bytes.len());

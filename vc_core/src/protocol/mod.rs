@@ -1,4 +1,4 @@
-//! Bytes to types and back (docs/PROTOCOL.md). No state, no keys, no decisions.
+//! Bytes to types and back (docs/PROTOCOL.md). No state, no decisions.
 
 pub mod codec;
 pub mod control;
@@ -6,6 +6,7 @@ pub mod entrance;
 pub mod mapping;
 pub mod member;
 pub mod packet;
+pub mod removal;
 pub mod signal;
 pub mod stream;
 pub mod text;

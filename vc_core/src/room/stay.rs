@@ -21,6 +21,7 @@ use self::entrance::{Draft, PutOff, first_entrance};
 use self::hosting::Hosting;
 use self::punching::Punching;
 use self::removal::Dismissed;
+pub(super) use self::removal::warden;
 use super::World;
 use super::check;
 use super::code::{fresh_secret, fresh_words, secret_of};
@@ -44,6 +45,7 @@ use crate::protocol::member::{
     Candidate, Codes, Entry, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
 };
 use crate::protocol::packet::Packet;
+use crate::protocol::removal::Removals;
 use crate::protocol::signal::{
     Form, MAX_OFFERS, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned,
 };
@@ -64,6 +66,8 @@ pub(crate) struct Stay {
     told_lost: bool,
     nonce: [u8; 16],
     creator: MemberId,
+    /// The creator's key for removals.
+    warden: PublicKey,
     entrance: Entrance,
     draft: Option<Draft>,
     put_off: PutOff,
@@ -71,10 +75,10 @@ pub(crate) struct Stay {
     counted: Option<(u32, String)>,
     door: Door,
     peers: BTreeMap<MemberId, Peer>,
-    /// Keys that are never taken again; the oldest go first.
+    /// Those that left, whose keys are never taken again; the oldest go first.
     gone: VecDeque<MemberId>,
-    /// Those that we removed; who was away then learns it when it returns.
-    kicked: VecDeque<MemberId>,
+    /// Those that the creator removed.
+    removals: Option<Removals>,
     dismissed: BTreeMap<MemberId, Dismissed>,
     /// Whom the room check was about when it last changed.
     checked: Vec<PublicKey>,
@@ -116,9 +120,10 @@ impl Stay {
         world.rng.fill_bytes(&mut room);
         let secret = Secret::random(&mut world.rng);
         let codes = Codes { spoken: Some((number, fresh_words(&mut world.rng))), link: None };
-        let me = MemberId::of(&room, &key.public());
+        let founder = (MemberId::of(&room, &key.public()), warden(&key).public());
+        let entrance = first_entrance(&key, codes.clone());
         let keys = Keys::new(key, room, &secret);
-        let mut stay = Self::new(world, now, keys, secret, me, seat, first_entrance(me, codes.clone()));
+        let mut stay = Self::new(world, now, keys, secret, founder, seat, entrance);
         stay.draft = Some(Draft::of_founder(codes));
         stay
     }
@@ -127,9 +132,11 @@ impl Stay {
     pub(crate) fn enter(world: &mut World, now: Time, key: StaticKey, seat: Seat, welcome: Welcome) -> Self {
         let secret = Secret::new(welcome.secret);
         let keys = Keys::new(key, welcome.room, &secret);
-        let mut stay = Self::new(world, now, keys, secret, welcome.creator, seat, welcome.entrance);
+        let founder = (welcome.creator, welcome.warden);
+        let mut stay = Self::new(world, now, keys, secret, founder, seat, welcome.entrance);
         stay.told = world.surroundings.candidates();
         stay.gone = welcome.gone.into_iter().collect();
+        stay.learn_removals(world, now, None, welcome.removals);
         for member in welcome.members {
             stay.add(world, now, None, &member);
         }
@@ -141,7 +148,7 @@ impl Stay {
         now: Time,
         keys: Keys,
         secret: Secret<32>,
-        creator: MemberId,
+        (creator, warden): (MemberId, PublicKey),
         seat: Seat,
         entrance: Entrance,
     ) -> Self {
@@ -158,6 +165,7 @@ impl Stay {
             told_lost: false,
             nonce: seat.nonce,
             creator,
+            warden,
             counted: entrance.codes.get().spoken.clone(),
             entrance,
             draft: None,
@@ -165,7 +173,7 @@ impl Stay {
             door: Door::default(),
             peers: BTreeMap::new(),
             gone: VecDeque::new(),
-            kicked: VecDeque::new(),
+            removals: None,
             dismissed: BTreeMap::new(),
             checked: Vec::new(),
             carriage: Carriage::new(),
@@ -182,6 +190,10 @@ impl Stay {
 
     pub(crate) fn me(&self) -> MemberId {
         self.me
+    }
+
+    fn is_creator(&self) -> bool {
+        self.me == self.creator
     }
 
     /// The codes to hand on; `None` while they are in the making.
@@ -240,7 +252,7 @@ impl Stay {
 
     /// Let in, and nobody in the room could ever be reached.
     pub(crate) fn is_stranded(&self, now: Time) -> bool {
-        let nobody = self.met == 0 && self.me != self.creator && self.peers.values().all(Peer::is_away);
+        let nobody = self.met == 0 && !self.is_creator() && self.peers.values().all(Peer::is_away);
         nobody && !self.has_hope(now)
     }
 
@@ -402,13 +414,8 @@ impl Stay {
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
         match control {
             Control::Add(seated) => self.add(world, now, Some(from), &seated),
-            Control::Leave => self.remove(world, now, from, Parting::Left),
-            Control::Kick(id) if from == self.creator && id == self.me => {
-                self.with(world, now, from, |peer, scene| peer.acknowledge(scene));
-                world.over = Some(Error::Kicked);
-            }
-            Control::Kick(id) if from == self.creator => self.remove(world, now, id, Parting::Kicked),
-            Control::Kick(_) => world.counters.out_of_turn += 1,
+            Control::Leave => self.departed(world, now, from),
+            Control::Removals(removals) => self.learn_removals(world, now, Some(from), Some(removals)),
             Control::Candidates(candidates) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
                     peer.set_candidates(candidates);
@@ -485,15 +492,13 @@ impl Stay {
         let others = self.peers.values().filter(|peer| peer.id() != id && !peer.is_away());
         let others: Vec<Seated> = others.map(Peer::seated).collect();
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        self.removals.iter().for_each(|removals| peer.tell(&Control::Removals(removals.clone())));
         peer.tell(&Control::State(self.state.clone()));
         peer.tell(&Control::Candidates(told));
         if mapping != Mapping::Unknown {
             peer.tell(&Control::Mapping(mapping));
         }
         peer.tell(&Control::Entrance(self.entrance.clone()));
-        for kicked in &self.kicked {
-            peer.tell(&Control::Kick(*kicked));
-        }
         if self.door.tries() > 0 {
             peer.tell(&Control::Fails(self.door.tries()));
         }

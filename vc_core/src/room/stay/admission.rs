@@ -10,7 +10,7 @@ impl Stay {
         let relay_only = world.policy == PathPolicy::Relay;
         let welcome = |entry: &Entry| {
             let id = MemberId::of(&self.keys.room, &entry.record.key);
-            if self.gone.contains(&id) || id == self.me {
+            if self.is_gone(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
             // Whoever shows a member's key could else read the welcome without anybody's seeing a newcomer.
@@ -54,9 +54,11 @@ impl Stay {
             room: self.keys.room,
             secret: *self.secret.as_bytes(),
             creator: self.creator,
+            warden: self.warden,
             entrance: self.entrance.clone(),
             members: std::iter::once(myself).chain(others).collect(),
             gone: self.gone.iter().copied().collect(),
+            removals: self.removals.clone(),
         }
     }
 
@@ -79,7 +81,7 @@ impl Stay {
     /// By the word of `from`, or of the door that let us in or is ours.
     pub(super) fn add(&mut self, world: &World, now: Time, from: Option<MemberId>, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
-        if id == self.me || self.gone.contains(&id) {
+        if id == self.me || self.is_gone(&id) {
             return;
         }
         if let Some(mut peer) = self.peers.remove(&id) {

@@ -161,6 +161,7 @@ impl Stay {
                 self.bury(id);
             }
         }
+        self.learn_removals(world, now, None, welcome.removals);
         for member in &welcome.members {
             self.add(world, now, None, member);
         }

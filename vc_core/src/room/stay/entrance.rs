@@ -1,7 +1,7 @@
 //! Locking the room and changing its code: any member may, and all end with the latest word of anyone.
 
 use super::*;
-use crate::protocol::entrance::{Entrance, Latest};
+use crate::protocol::entrance::{Agreed, Entrance, Forged, Latest};
 
 /// New codes in the making: the server gives one nameplate after the other.
 pub(super) struct Draft {
@@ -33,7 +33,7 @@ impl PutOff {
 impl Stay {
     pub(crate) fn lock(&mut self, world: &mut World, locked: bool) {
         if *self.entrance.locked.get() != locked {
-            self.entrance.locked.replace(self.me, locked);
+            self.entrance.locked.replace(&self.keys.me, locked);
             self.tell_all(&Control::Entrance(self.entrance.clone()));
             self.tell_user(world, Event::Door { open: !locked, by: self.me });
         }
@@ -41,7 +41,7 @@ impl Stay {
 
     /// From now on nobody gets in with the old code; the new one follows when the server has named it.
     pub(crate) fn invite(&mut self, world: &mut World) {
-        self.entrance.codes.replace(self.me, Codes::default());
+        self.entrance.codes.replace(&self.keys.me, Codes::default());
         self.tell_all(&Control::Entrance(self.entrance.clone()));
         self.draft = Some(Draft { codes: Codes::default(), wanted: vec![Form::Spoken, Form::Link] });
         if !world.link.is_up() || !self.is_seated() {
@@ -89,7 +89,7 @@ impl Stay {
         }
         if codes != *self.entrance.codes.get() {
             self.changed_words(&codes);
-            self.entrance.codes.replace(self.me, codes.clone());
+            self.entrance.codes.replace(&self.keys.me, codes.clone());
             self.tell_all(&Control::Entrance(self.entrance.clone()));
         }
         self.tell_user(world, Event::Invite(codes));
@@ -124,7 +124,8 @@ impl Stay {
     pub(super) fn learn(&mut self, world: &mut World, from: Option<MemberId>, told: Entrance) {
         let (was_locked, before) = (*self.entrance.locked.get(), self.entrance.codes.get().clone());
         let Entrance { locked, codes } = told;
-        let news = self.entrance.locked.merge(locked) | self.entrance.codes.merge(codes);
+        let news =
+            take(world, &mut self.entrance.locked, locked) | take(world, &mut self.entrance.codes, codes);
         if !news {
             return;
         }
@@ -134,9 +135,9 @@ impl Stay {
         let Entrance { locked, codes } = &self.entrance;
         let mut events = Vec::new();
         if *locked.get() != was_locked {
-            events.push(Event::Door { open: was_locked, by: locked.by() });
+            events.push(Event::Door { open: was_locked, by: MemberId::of(&self.keys.room, locked.by()) });
         }
-        let (codes, by) = (codes.get().clone(), codes.by());
+        let (codes, by) = (codes.get().clone(), MemberId::of(&self.keys.room, codes.by()));
         if codes != before {
             // Ours were not the last word.
             self.draft = None;
@@ -160,7 +161,15 @@ impl Stay {
     }
 }
 
-pub(super) fn first_entrance(by: MemberId, codes: Codes) -> Entrance {
+/// True if it is new to us.
+fn take<T: Agreed>(world: &mut World, held: &mut Latest<T>, told: Latest<T>) -> bool {
+    held.merge(told).unwrap_or_else(|Forged| {
+        world.counters.forged += 1;
+        false
+    })
+}
+
+pub(super) fn first_entrance(by: &StaticKey, codes: Codes) -> Entrance {
     Entrance { locked: Latest::first(by, false), codes: Latest::first(by, codes) }
 }
 

@@ -98,7 +98,7 @@ impl Stay {
             slot: self.slot,
             direct: self.state.direct,
             willing: self.state.forwards,
-            founder: self.me == self.creator,
+            founder: self.is_creator(),
         };
         let others = self.peers.values().filter(|peer| peer.is_live()).map(|peer| Standing {
             id: peer.id(),

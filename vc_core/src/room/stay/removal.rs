@@ -12,33 +12,65 @@ impl Stay {
     /// Only whoever made the room may; the right ends with that member's stay. The code is renewed, for whoever is
     /// removed knows the old one.
     pub(crate) fn kick(&mut self, world: &mut World, now: Time, id: MemberId) {
-        if self.me != self.creator {
+        if !self.is_creator() {
             return self.tell_user(world, Event::Denied(Denial::NotCreator));
         }
         if !self.peers.contains_key(&id) {
             return self.tell_user(world, Event::Denied(Denial::NobodyThere));
         }
-        self.tell_all(&Control::Kick(id));
-        self.with(world, now, id, |peer, scene| peer.part(scene, Parting::Kicked));
-        if let Some(peer) = self.peers.remove(&id) {
-            self.dismissed.insert(id, Dismissed { peer, until: now + DISMISSAL });
-        }
-        self.bury(id);
-        self.kicked.push_back(id);
-        if self.kicked.len() > MAX_GONE {
-            self.kicked.pop_front();
-        }
+        let removals = Removals::with(&warden(&self.keys.me), self.removals.as_ref(), id);
+        self.enforce(world, now, None, removals);
         self.invite(world);
     }
 
-    /// It left, or the creator removed it.
-    pub(super) fn remove(&mut self, world: &mut World, now: Time, id: MemberId, why: Parting) {
-        self.with(world, now, id, |peer, scene| match why {
-            Parting::Left => peer.farewell(scene),
-            Parting::TimedOut | Parting::Kicked => peer.part(scene, why),
-        });
+    /// By the word of `from`, of the door that let us in or of the server: it counts if it is the creator's.
+    pub(super) fn learn_removals(
+        &mut self,
+        world: &mut World,
+        now: Time,
+        from: Option<MemberId>,
+        told: Option<Removals>,
+    ) {
+        let Some(told) = told.filter(|told| told.is_later_than(self.removals.as_ref())) else { return };
+        if !told.is_by(&self.warden) {
+            return world.counters.forged += 1;
+        }
+        if told.contains(&self.me) {
+            if let Some(from) = from {
+                self.with(world, now, from, |peer, scene| peer.acknowledge(scene));
+            }
+            return world.over = Some(Error::Kicked);
+        }
+        self.enforce(world, now, from, told);
+    }
+
+    /// Everybody passes it on, also to those that it concerns: they may be out of the creator's reach.
+    fn enforce(&mut self, world: &mut World, now: Time, from: Option<MemberId>, removals: Removals) {
+        let told = Control::Removals(removals.clone());
+        let others = self.peers.values_mut().filter(|peer| Some(peer.id()) != from && !peer.is_away());
+        others.for_each(|peer| peer.tell(&told));
+        for id in self.ids().into_iter().filter(|id| removals.contains(id)) {
+            self.with(world, now, id, |peer, scene| {
+                peer.tell_last(&told);
+                peer.part(scene, Parting::Kicked);
+            });
+            if let Some(peer) = self.peers.remove(&id) {
+                self.dismissed.insert(id, Dismissed { peer, until: now + DISMISSAL });
+            }
+        }
+        self.removals = Some(removals);
+    }
+
+    /// It said goodbye.
+    pub(super) fn departed(&mut self, world: &mut World, now: Time, id: MemberId) {
+        self.with(world, now, id, |peer, scene| peer.farewell(scene));
         self.peers.remove(&id);
         self.bury(id);
+    }
+
+    /// Its key is never taken again.
+    pub(super) fn is_gone(&self, id: &MemberId) -> bool {
+        self.gone.contains(id) || self.removals.as_ref().is_some_and(|removals| removals.contains(id))
     }
 
     /// A packet of one that was removed: its acknowledgement, or nothing to us.
@@ -88,6 +120,11 @@ impl Stay {
         }
         self.gone.push_back(id);
     }
+}
+
+/// The creator's key for removals: the server and those who come learn it, and nobody can tell whose it is.
+pub(in crate::room) fn warden(creator: &StaticKey) -> StaticKey {
+    creator.derive("warden")
 }
 
 fn scene<'a>(keys: &'a Keys, world: &'a mut World, now: Time, acts: &'a mut Vec<Act>) -> Scene<'a> {

@@ -1,0 +1,178 @@
+//! A removal is final, wherever those were whom it concerns.
+#![allow(clippy::unwrap_used)]
+
+mod scene;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use scene::{ADA, BOB, EVE, SERVER, all_is_well, is_live, met_directly, ms, room, secs};
+use signaling::ConnId;
+use sim::node::{Operator, Turn};
+use sim::{Profile, World};
+use vc_core::Error;
+use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy};
+use vc_core::protocol::codec::Wire;
+use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
+
+const DAVE: usize = 3;
+
+fn four(seed: u64) -> World {
+    room(seed, Profile::clean(20), PathPolicy::Auto, None, 4)
+}
+
+fn order(world: &mut World, client: usize, command: Command) {
+    world.tell(client, Input::Command(command));
+}
+
+/// No packet passes between the two, nor to the server where one of these stands for it.
+fn cut(world: &mut World, a: &[usize], b: &[usize], server: &[usize], until: u64) {
+    let site = |world: &World, n: usize| world.clients[n].site;
+    for n in a {
+        for m in b {
+            let (from, to) = (site(world, *n), site(world, *m));
+            world.net.cut(from, to, world.now + secs(until));
+        }
+    }
+    for n in server {
+        let (from, to) = (site(world, *n), world.servers[SERVER].site);
+        world.net.cut(from, to, world.now + secs(until));
+    }
+}
+
+fn knows(world: &World, client: usize, friend: usize) -> bool {
+    let id = world.clients[friend].me;
+    world.clients[client].room.peers().iter().any(|peer| Some(peer.id) == id)
+}
+
+fn saw_it_kicked(world: &World, client: usize, friend: usize) -> bool {
+    let gone = Event::Left { id: world.clients[friend].me.unwrap(), why: Parting::Kicked };
+    world.clients[client].log.iter().filter(|(_, event)| *event == gone).count() == 1
+}
+
+fn is_removed(world: &World, client: usize) -> bool {
+    world.clients[client].ended == Some(Ended::Failed(Error::Kicked))
+}
+
+#[test]
+fn who_was_out_of_reach_learns_of_a_removal_from_others_after_the_creator_has_left() {
+    for (seed, away) in (0..12).zip([16, 25, 40, 70].into_iter().cycle()) {
+        let mut world = four(seed);
+        cut(&mut world, &[BOB], &[ADA, DAVE], &[BOB, EVE], away);
+        cut(&mut world, &[EVE], &[ADA, DAVE], &[], 600);
+        world.run(secs(5));
+        let eve = world.clients[EVE].me.unwrap();
+        order(&mut world, ADA, Command::Kick(eve));
+        world.run(secs(2));
+        order(&mut world, ADA, Command::Leave);
+        world.run(secs(away - 7));
+        assert!(is_live(&world, BOB, EVE) && !knows(&world, DAVE, EVE), "seed {seed}");
+        let agree = |w: &World| {
+            is_live(w, BOB, DAVE) && is_live(w, DAVE, BOB) && !knows(w, BOB, EVE) && is_removed(w, EVE)
+        };
+        assert!(world.run_till(secs(10), agree), "seed {seed}");
+        world.run(secs(1));
+        assert!(saw_it_kicked(&world, BOB, EVE) && world.clients[BOB].code() == world.clients[DAVE].code());
+        world.say(BOB);
+        world.say(DAVE);
+        world.run(secs(2));
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn nothing_is_sealed_for_one_who_does_not_hear_that_it_was_removed() {
+    for seed in 0..6 {
+        let mut world = four(seed);
+        cut(&mut world, &[BOB, EVE], &[ADA, DAVE], &[BOB, EVE], 30);
+        world.run(secs(5));
+        let eve = world.clients[EVE].me.unwrap();
+        order(&mut world, ADA, Command::Kick(eve));
+        world.run(secs(2));
+        order(&mut world, ADA, Command::Leave);
+        world.run(secs(21));
+        world.suspend(EVE, secs(120));
+        assert!(world.run_till(secs(12), |w| !knows(w, BOB, EVE)), "seed {seed}");
+        // It is told for two seconds.
+        world.run(secs(3));
+        world.tap = Some(Vec::new());
+        let heard = world.reference.heard;
+        for _ in 0..30 {
+            for client in [BOB, DAVE] {
+                world.say(client);
+                world.speak(client, 50);
+            }
+            world.run(secs(5));
+        }
+        assert_eq!(world.reference.heard - heard, 2 * 30 * 50, "seed {seed}");
+        // Awake again, it knocks for a while; nobody answers.
+        let by_others = |world: &World, n: usize| {
+            let (from, to) = (world.clients[n].addr, world.clients[EVE].addr);
+            let tap = world.tap.as_ref().unwrap();
+            tap.iter().any(|t| t.wire == sim::world::Wired::Datagram { from, to })
+        };
+        assert!(met_directly(&world, BOB, EVE), "it did not even try");
+        assert!(!by_others(&world, BOB) && !by_others(&world, DAVE), "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn who_stays_on_with_those_who_were_not_told_is_out_as_soon_as_they_are() {
+    for seed in 0..6 {
+        let mut world = four(seed);
+        // The server is on the side that does not know.
+        cut(&mut world, &[BOB, EVE], &[ADA, DAVE], &[ADA, DAVE], 60);
+        world.run(secs(3));
+        let eve = world.clients[EVE].me.unwrap();
+        order(&mut world, ADA, Command::Kick(eve));
+        world.run(secs(30));
+        assert!(is_live(&world, BOB, EVE) && !is_removed(&world, EVE));
+        world.run(secs(27));
+        assert!(world.run_till(secs(10), |w| is_removed(w, EVE) && !knows(w, BOB, EVE)), "seed {seed}");
+        world.run(ms(500));
+        assert!([ADA, BOB, DAVE].iter().all(|n| saw_it_kicked(&world, *n, EVE)));
+        all_is_well(&mut world);
+    }
+}
+
+/// Has given the seat of whoever returns to it first away.
+struct Forgetful {
+    refuse: u32,
+    joins: Rc<RefCell<u32>>,
+}
+
+impl Operator for Forgetful {
+    fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
+        match ToServer::decode(&bytes) {
+            Ok(ToServer::Reclaim { .. }) if self.refuse > 0 => {
+                self.refuse -= 1;
+                return vec![Turn::Out(conn, ToClient::Refused(Refusal::BadProof))];
+            }
+            Ok(ToServer::Join { .. }) => *self.joins.borrow_mut() += 1,
+            _ => {}
+        }
+        vec![Turn::In(conn, bytes)]
+    }
+}
+
+#[test]
+fn who_was_let_in_again_by_one_who_had_not_heard_is_out_as_soon_as_that_one_hears() {
+    let mut world = four(1);
+    let joins = Rc::new(RefCell::new(0));
+    cut(&mut world, &[BOB, EVE], &[ADA, DAVE], &[ADA, DAVE], 300);
+    world.run(secs(3));
+    let eve = world.clients[EVE].me.unwrap();
+    order(&mut world, ADA, Command::Kick(eve));
+    // The server has given up those it lost, so that Bob is the door; now it loses Eve, too.
+    world.run(secs(80));
+    world.servers[SERVER].operator = Some(Box::new(Forgetful { refuse: 1, joins: joins.clone() }));
+    cut(&mut world, &[], &[], &[EVE], 100);
+    world.run(secs(130));
+    assert!(*joins.borrow() == 1 && is_live(&world, BOB, EVE), "let in again");
+    world.run(secs(87));
+    assert!(world.run_till(secs(10), |w| is_removed(w, EVE) && is_live(w, BOB, DAVE)));
+    world.run(ms(500));
+    assert!([ADA, BOB, DAVE].iter().all(|n| saw_it_kicked(&world, *n, EVE) && !knows(&world, *n, EVE)));
+    all_is_well(&mut world);
+}
