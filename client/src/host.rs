@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use vc_core::crypto::keys::{PublicKey, Secret, StaticKey, kdf};
 use vc_core::crypto::ticket::RelayKey;
 
-use crate::config::{LISTEN, reason};
+use crate::config::reason;
 use crate::failure::Failure;
 use crate::note::Reach;
 use crate::sockets::{interface_addresses, outward};
@@ -115,40 +115,41 @@ impl Drop for Host {
 
 impl Door {
     /// Exactly there, or not at all.
-    pub(crate) async fn open(listen: SocketAddr) -> Result<Self, Failure> {
-        Self::bind(listen).await.map_err(|error| refused(listen, &error))
+    pub(crate) fn open(listen: SocketAddr) -> Result<Self, Failure> {
+        Self::bind(listen).map_err(|error| refused(listen, &error))
     }
 
     /// At the usual port or, when something else has it, at any; tells which.
-    pub(crate) async fn open_anywhere() -> Result<(Self, bool), Failure> {
-        match Self::bind(LISTEN).await {
+    pub(crate) fn open_anywhere() -> Result<(Self, bool), Failure> {
+        let usual = relay::program::usual();
+        match Self::bind(usual) {
             Ok(door) => Ok((door, true)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Ok((Self::open(SocketAddr::new(LISTEN.ip(), 0)).await?, false))
+                Ok((Self::open(SocketAddr::new(usual.ip(), 0))?, false))
             }
-            Err(error) => Err(refused(LISTEN, &error)),
+            Err(error) => Err(refused(usual, &error)),
         }
     }
 
     /// For those whose networks block the port.
-    pub(crate) async fn and_at(mut self, ports: &[u16]) -> Result<Self, Failure> {
+    pub(crate) fn and_at(mut self, ports: &[u16]) -> Result<Self, Failure> {
         let first = self.tcp.local_addr().map_err(Failure::defect)?;
         for port in ports {
             let listen = SocketAddr::new(first.ip(), *port);
-            let listener = TcpListener::bind(listen).await;
+            let listener = relay::listen::tcp(listen);
             self.also
                 .push(listener.map_err(|error| Failure { hint: ALSO.into(), ..refused(listen, &error) })?);
         }
         Ok(self)
     }
 
-    async fn bind(listen: SocketAddr) -> io::Result<Self> {
+    fn bind(listen: SocketAddr) -> io::Result<Self> {
         let mut tries = 0;
         loop {
-            let tcp = TcpListener::bind(listen).await?;
-            match UdpSocket::bind(tcp.local_addr()?).await {
+            let tcp = relay::listen::tcp(listen)?;
+            match relay::listen::udp(tcp.local_addr()?) {
                 Ok(udp) => {
-                    let echo = relay::echo::bind(tcp.local_addr()?).await.ok();
+                    let echo = relay::echo::bind(tcp.local_addr()?).ok();
                     return Ok(Self { tcp, udp, also: Vec::new(), echo });
                 }
                 // A port that was free for TCP need not be for UDP; when any will do, take another.
@@ -212,7 +213,7 @@ fn advertised(ip: IpAddr) -> IpAddr {
         return ip;
     }
     outward()
-        .or_else(|| interface_addresses(false).into_iter().find(|other| other.is_ipv4() == ip.is_ipv4()))
+        .or_else(|| interface_addresses(false).into_iter().find(|other| ip.is_ipv6() || other.is_ipv4()))
         .unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
 }
 
@@ -224,7 +225,7 @@ fn refused(listen: SocketAddr, error: &io::Error) -> Failure {
         ),
         io::ErrorKind::AddrNotAvailable => Failure::machine(
             format!("This machine does not have the address {}.", listen.ip()),
-            "Listen on one of its own addresses, or on 0.0.0.0 for all.",
+            "Listen on one of its own addresses, or on [::] for all.",
         ),
         io::ErrorKind::PermissionDenied => Failure::machine(
             format!("The system does not allow listening on {listen}."),
@@ -271,17 +272,17 @@ mod tests {
 
     #[tokio::test]
     async fn both_protocols_share_a_port_and_a_taken_one_is_named() {
-        let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let door = Door::open("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = door.tcp.local_addr().unwrap();
         assert_eq!(address.port(), door.udp.local_addr().unwrap().port());
-        let failure = Door::open(address).await.err().unwrap();
+        let failure = Door::open(address).err().unwrap();
         assert!(failure.what.contains(&address.port().to_string()));
         assert_eq!(failure.kind, crate::failure::Kind::Machine);
     }
 
     #[tokio::test]
     async fn signaling_and_relay_share_every_tcp_port() {
-        let door = Door::open("127.0.0.1:0".parse().unwrap()).await.unwrap().and_at(&[0]).await.unwrap();
+        let door = Door::open("127.0.0.1:0".parse().unwrap()).unwrap().and_at(&[0]).unwrap();
         let also = door.also[0].local_addr().unwrap();
         let host = Host::start(door, &Secret::new([1; 32]), Vec::new()).unwrap();
         for address in [host.address, also] {

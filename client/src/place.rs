@@ -88,7 +88,7 @@ fn port_number(text: &str) -> Option<u16> {
 }
 
 /// In the dynamic range, so that no registered service is disturbed.
-pub(crate) const PORT: u16 = 47_700;
+pub(crate) const PORT: u16 = relay::program::PORT;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

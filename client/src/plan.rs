@@ -50,7 +50,7 @@ impl Plan {
     pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
         let Some(server) = settings.server.clone() else {
-            let plan = Self::on_this_machine(listen, None, &call, settings, ui).await?;
+            let plan = Self::on_this_machine(listen, None, &call, settings, ui)?;
             ui.notice("No server is set, so this program runs one for the room, as `voicechat host` does.");
             return Ok(plan);
         };
@@ -75,13 +75,13 @@ impl Plan {
             ));
         }
         let settings = call.settings.clone().completed()?;
-        let plan = Self::on_this_machine(listen, address, &call, settings, ui).await?;
+        let plan = Self::on_this_machine(listen, address, &call, settings, ui)?;
         ui.notice(who_reaches(plan.reach, plan.place.port));
         ui.notice("When you leave, running calls go on, but nobody can join any more.");
         Ok(plan)
     }
 
-    async fn on_this_machine(
+    fn on_this_machine(
         listen: Option<SocketAddr>,
         address: Option<Place>,
         call: &Call,
@@ -95,7 +95,7 @@ impl Plan {
             ));
         }
         let sound = sound(&settings, ui)?;
-        let host = embedded(listen.or(settings.listen), ui).await?;
+        let host = embedded(listen.or(settings.listen), ui)?;
         let place = Place::at(host.address, host.key);
         let told = address.map(|address| Place { key: Some(host.key), ..address });
         let reach = told.as_ref().map_or(host.reach, |told| told.host.parse().map_or(Reach::Public, reach));
@@ -196,11 +196,11 @@ fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
     Sound::start(&config, ui)
 }
 
-async fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {
+fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {
     let door = match listen {
-        Some(listen) => Door::open(listen).await?,
+        Some(listen) => Door::open(listen)?,
         None => {
-            let (door, usual) = Door::open_anywhere().await?;
+            let (door, usual) = Door::open_anywhere()?;
             if !usual {
                 ui.notice("The usual port is taken, so this room listens on another one.");
             }

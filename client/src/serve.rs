@@ -11,7 +11,7 @@ use vc_core::crypto::ticket::RelayKey;
 use vc_core::room::code::base32;
 
 use crate::cli::Serve;
-use crate::config::{LISTEN, Settings, state_dir};
+use crate::config::{Settings, state_dir};
 use crate::failure::{Failure, Kind};
 use crate::host::{Door, Host, key};
 use crate::note::{Note, Reach};
@@ -23,13 +23,13 @@ use crate::ui::Ui;
 pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
     let listen = match serve.listen {
         Some(listen) => listen,
-        None => Settings::default().completed()?.listen.unwrap_or(LISTEN),
+        None => Settings::default().completed()?.listen.unwrap_or_else(relay::program::usual),
     };
     let end = serve.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut stop = Stop::new()?;
     let secret = key(state_dir().as_deref(), serve.key_file)?;
     let relays = other_relays(&serve.relay, &serve.relay_key_file)?;
-    let door = Door::open(listen).await?.and_at(&serve.also).await?;
+    let door = Door::open(listen)?.and_at(&serve.also)?;
     let mut host = Host::start(door, &secret, relays)?;
     let place = Place::at(host.address, host.key);
     ui.show(&Note::Serving {

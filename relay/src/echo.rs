@@ -13,11 +13,13 @@ use vc_core::io::Time;
 use vc_core::net::forward::rate::{Net, Rate, Sources};
 use vc_core::protocol::packet::{MAX_UDP, Packet, probed};
 
+use crate::listen;
+
 /// A socket one port above `beside`, or at any port of that machine if it is taken.
-pub async fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
-    match UdpSocket::bind((beside.ip(), beside.port().saturating_add(1))).await {
+pub fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
+    match listen::udp(SocketAddr::new(beside.ip(), beside.port().saturating_add(1))) {
         Ok(socket) => Ok(socket),
-        Err(_) => UdpSocket::bind((beside.ip(), 0)).await,
+        Err(_) => listen::udp(SocketAddr::new(beside.ip(), 0)),
     }
 }
 
@@ -59,7 +61,7 @@ mod tests {
     #[tokio::test]
     async fn a_probe_learns_where_it_came_from_and_nothing_else_is_answered() {
         let beside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let socket = bind(beside.local_addr().unwrap()).await.unwrap();
+        let socket = bind(beside.local_addr().unwrap()).unwrap();
         let there = socket.local_addr().unwrap();
         assert_ne!(there.port(), beside.local_addr().unwrap().port());
         let task = tokio::spawn(serve(socket, [1; 32]));

@@ -8,6 +8,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use vc_core::crypto::keys::Secret;
 
+use crate::listen;
+
 /// Says what went wrong in one line, without the system's number for it and whatever the environment asks anyhow to add.
 #[allow(clippy::print_stderr)]
 pub fn end(result: anyhow::Result<()>) -> ExitCode {
@@ -29,13 +31,21 @@ pub fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
+/// Where to listen when nobody says so.
+pub fn usual() -> SocketAddr {
+    SocketAddr::new(listen::everywhere(), PORT)
+}
+
 /// Listens there, and at each of these ports of the same address.
-pub async fn listen(first: SocketAddr, also: &[u16], hint: &str) -> anyhow::Result<Vec<TcpListener>> {
+pub fn listen(first: SocketAddr, also: &[u16], hint: &str) -> anyhow::Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(1 + also.len());
     let others = also.iter().map(|port| (SocketAddr::new(first.ip(), *port), "choose another with --also"));
     for (addr, hint) in [(first, hint)].into_iter().chain(others) {
-        let listener = TcpListener::bind(addr).await;
+        let listener = listen::tcp(addr);
         listeners.push(listener.with_context(|| format!("TCP {addr} cannot be opened ({hint})"))?);
     }
     Ok(listeners)
 }
+
+/// Both protocols; unassigned by IANA.
+pub const PORT: u16 = 47_700;

@@ -16,9 +16,10 @@ use vc_core::room::code::base32;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Address and TCP port to listen on; UDP one port above tells clients how their routers map
-    #[arg(long, default_value = "0.0.0.0:47700")]
-    listen: SocketAddr,
+    /// Address and TCP port to listen on; UDP one port above tells clients how their routers map [default: 47700
+    /// at every address]
+    #[arg(long)]
+    listen: Option<SocketAddr>,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
     #[arg(long, value_name = "PORT")]
     also: Vec<u16>,
@@ -55,9 +56,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         relays.push(RelayInfo { addr: *addr, id: relay::key_file::relay_id(&key), key: RelayKey::new(key) });
     }
     let seed = program::seed()?;
-    let tcp = program::listen(args.listen, &args.also, "choose another with --listen").await?;
+    let listen = args.listen.unwrap_or_else(program::usual);
+    let tcp = program::listen(listen, &args.also, "choose another with --listen")?;
     let first = tcp.first().map(tokio::net::TcpListener::local_addr).transpose()?;
-    let echo = relay::echo::bind(first.unwrap_or(args.listen)).await.context("No UDP port can be opened")?;
+    let echo = relay::echo::bind(first.unwrap_or(listen)).context("No UDP port can be opened")?;
     // One relay, a port of ours, and others elsewhere: together they tell most about a client's router.
     let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr()?.port()));
     let (one, more) = args.relay.split_at(args.relay.len().min(1));

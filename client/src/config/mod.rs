@@ -6,7 +6,7 @@ mod file;
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -19,7 +19,7 @@ use vc_core::io::PathPolicy;
 
 pub(crate) use self::command::{remember, run};
 use crate::failure::Failure;
-use crate::place::{PORT, Place};
+use crate::place::Place;
 
 /// What flags, environment and file can each say. Every field is in client/config/example.toml.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
@@ -249,9 +249,6 @@ pub(crate) fn default_name() -> String {
         ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok()).unwrap_or_default();
     vc_core::protocol::text::name(&user)
 }
-
-/// All IPv4 addresses: every friend in the house can reach at least one of them.
-pub(crate) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT);
 
 /// The system's word for it, without the number that Rust appends.
 pub(crate) fn reason(error: &std::io::Error) -> String {
