@@ -13,7 +13,7 @@ use crate::ui::Ui;
 
 pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &mut Ui) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
-    let plan = Plan::create(listen, call, ui).await?;
+    let plan = Plan::create(listen, call, ui)?;
     app::run(plan, ui, &mut stop).await
 }
 
@@ -24,7 +24,7 @@ pub(crate) async fn host(
     ui: &mut Ui,
 ) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
-    let plan = Plan::host(listen, address, call, ui).await?;
+    let plan = Plan::host(listen, address, call, ui)?;
     app::run(plan, ui, &mut stop).await
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
 
     let speaking = call(settings.input.clone(), Some(OutputSpec::Null), "mouth");
     let mut mouth = pin!(async {
-        let plan = Plan::create(None, speaking, &mouth_ui).await?;
+        let plan = Plan::create(None, speaking, &mouth_ui)?;
         app::run(plan, &mut mouth_ui, &mut Stop::new()?).await
     });
     let code = loop {

@@ -47,7 +47,7 @@ pub(crate) enum Entry {
 }
 
 impl Plan {
-    pub(crate) async fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
+    pub(crate) fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
         let Some(server) = settings.server.clone() else {
             let plan = Self::on_this_machine(listen, None, &call, settings, ui)?;
@@ -62,7 +62,7 @@ impl Plan {
     }
 
     /// No server at all, whatever is configured.
-    pub(crate) async fn host(
+    pub(crate) fn host(
         listen: Option<SocketAddr>,
         address: Option<Place>,
         call: Call,
