@@ -1,7 +1,6 @@
 //! What members pass on counts as its maker's word, and as nobody else's.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod scene;
 mod victim;
 

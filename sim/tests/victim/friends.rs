@@ -37,7 +37,7 @@ impl Friend {
         for act in self.insider.acts(victim, &mut self.peer, run) {
             match act {
                 Act::Send { bytes, .. } => sent.push(bytes),
-                Act::Control(control) => self.told.push(control),
+                Act::Control(control) => self.told.push(*control),
                 Act::Event(Event::Said { text, .. }) => self.lines.push(text),
                 Act::Event(_) | Act::Voice(_) => {}
             }

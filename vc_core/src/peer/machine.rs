@@ -88,7 +88,7 @@ pub enum Act {
     },
     Voice(VoiceFrame),
     /// A message of the control channel that concerns the room.
-    Control(Control),
+    Control(Box<Control>),
     Event(Event),
 }
 
@@ -486,7 +486,7 @@ impl Peer {
                 for message in self.streams[Channel::Control.index()].receive(scene.now, seq, data) {
                     match Control::decode(&message) {
                         Ok(Control::State(state)) => self.told_state(scene, state),
-                        Ok(control) => scene.acts.push(Act::Control(control)),
+                        Ok(control) => scene.acts.push(Act::Control(Box::new(control))),
                         Err(_) => scene.counters.malformed += 1,
                     }
                 }
@@ -509,7 +509,7 @@ impl Peer {
 
     fn told_state(&mut self, scene: &mut Scene, state: State) {
         if (state.direct, state.forwards) != (self.state.direct, self.state.forwards) {
-            scene.acts.push(Act::Control(Control::State(state.clone())));
+            scene.acts.push(Act::Control(Box::new(Control::State(state.clone()))));
         }
         if state.muted != self.state.muted {
             scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));

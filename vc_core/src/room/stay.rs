@@ -455,7 +455,7 @@ impl Stay {
             match act {
                 Act::Send { path, bytes } => self.send(world, now, path, bytes),
                 Act::Voice(frame) => world.out.push_back(Output::Voice { from: id, frame }),
-                Act::Control(control) => self.control(world, now, id, control),
+                Act::Control(control) => self.control(world, now, id, *control),
                 Act::Event(event) => self.tell_user(world, event),
             }
         }
