@@ -2,7 +2,6 @@
 
 pub(crate) mod obey;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use vc_core::io::{
     Command, Denial, Ended, Event, Hop, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Socket,
     Time,
 };
-use vc_core::protocol::member::MemberId;
+use vc_core::protocol::member::{Codes, MemberId};
 use vc_core::room::Room;
 
 use crate::calm::Calm;
@@ -25,11 +24,12 @@ use crate::ctl::{Asked, Listener};
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
 use crate::lines::Typed;
+use crate::names::Names;
 use crate::network::Network;
 use crate::note::{self, Note};
 use crate::order::{Answer, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
-use crate::portmap::PortMap;
+use crate::portmap::{PortMap, Use};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::{Sockets, interface_addresses};
@@ -56,6 +56,8 @@ struct App<'a> {
     sockets: Sockets,
     /// Not where none of our addresses may reach others, and not while everything is on this machine.
     port_map: Option<PortMap>,
+    /// For our own server.
+    door_map: Option<PortMap>,
     streams: Streams,
     network: Network,
     link: Link,
@@ -63,8 +65,7 @@ struct App<'a> {
     rng: Rng,
     /// When the room wants to be called next.
     wake: Time,
-    /// Members as they were introduced, for what is said about them after they are gone.
-    names: BTreeMap<MemberId, String>,
+    names: Names,
     counts: Counts,
     /// Why the last attempt to reach the server failed.
     fault: Option<Fault>,
@@ -74,8 +75,8 @@ struct App<'a> {
     calm: Calm,
     /// Why the room did not do what was ordered last.
     denied: Option<Denial>,
-    /// How others get in, as last said.
-    invite: Option<Note>,
+    /// How others get in.
+    codes: Option<Codes>,
     /// When a voice last moved a level.
     lively: Option<Instant>,
     /// When the screen was last told how things are.
@@ -114,6 +115,7 @@ impl<'a> App<'a> {
             ui,
             room,
             port_map: None,
+            door_map: None,
             sockets,
             streams: Streams::default(),
             network: Network::watch(),
@@ -121,7 +123,7 @@ impl<'a> App<'a> {
             clock: Clock::start(),
             rng,
             wake: now,
-            names: BTreeMap::new(),
+            names: Names::default(),
             counts: Counts::default(),
             fault: None,
             server_is_here,
@@ -129,7 +131,7 @@ impl<'a> App<'a> {
             deafened: false,
             calm: Calm::default(),
             denied: None,
-            invite: None,
+            codes: None,
             lively: None,
             glanced: Instant::now(),
             late: JoinSet::new(),
@@ -145,12 +147,16 @@ impl<'a> App<'a> {
         self.mute(self.muted);
         self.plan.habits.apply(&self.plan.sound);
         self.tell_addresses();
+        self.door_map = self.plan.door().map(|port| PortMap::start(port, Use::Server));
         loop {
             if let Stage::Over(result) = self.stage {
                 self.link.parted().await;
-                if let Some(port_map) = self.port_map.take() {
-                    port_map.release().await;
-                }
+                let released = |map: Option<PortMap>| async {
+                    if let Some(map) = map {
+                        map.release().await;
+                    }
+                };
+                tokio::join!(released(self.port_map.take()), released(self.door_map.take()));
                 return result.and(self.plan.sound.finish());
             }
             self.next(stop, &mut second, stay).await;
@@ -182,6 +188,7 @@ impl<'a> App<'a> {
             }
             asked = ordered(&mut self.outside) => self.obey(asked.order, asked.reply),
             outside = mapped(&mut self.port_map) => self.tell(Input::Mapped(outside.as_slice())),
+            outside = mapped(&mut self.door_map) => self.opened(outside),
             _ = second.tick() => self.second().await,
             () = at(glance) => self.glance(),
             () = stop.asked() => self.leave(),
@@ -389,17 +396,17 @@ impl<'a> App<'a> {
         tracing::debug!(?event);
         match &event {
             Event::Joined { id, name } => {
-                self.names.insert(*id, name.clone());
+                self.names.set(*id, name.clone());
                 self.plan.sound.set_alone(false);
                 self.plan.habits.met(*id, name, &self.plan.sound);
             }
             Event::Renamed { id, name } => {
-                self.names.insert(*id, name.clone());
+                self.names.set(*id, name.clone());
                 self.plan.habits.met(*id, name, &self.plan.sound);
             }
             // What is said of us to programs, who did it, carries our name like any other.
             Event::Entered { me } => {
-                self.names.insert(*me, self.plan.room.name.clone());
+                self.names.set(*me, self.plan.room.name.clone());
                 // What was chosen before there was anybody to tell.
                 self.tell(Input::Command(Command::Mute(self.muted)));
                 self.tell(Input::Command(Command::Deafen(self.deafened)));
@@ -407,8 +414,8 @@ impl<'a> App<'a> {
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
-            Event::Invite(_)
-            | Event::Moved { .. }
+            Event::Invite(codes) => self.codes = Some(codes.clone()),
+            Event::Moved { .. }
             | Event::Reconnecting { .. }
             | Event::Back { .. }
             | Event::Said { .. }
@@ -427,7 +434,7 @@ impl<'a> App<'a> {
             self.happened(event_by_me(&event, self.room.me()), note);
         }
         if let Event::Left { id, .. } = event {
-            self.names.remove(&id);
+            self.names.forget(id);
             self.counts.forget(id);
         }
         self.glance();
@@ -435,9 +442,6 @@ impl<'a> App<'a> {
 
     /// Programs are told at once, people when it is worth it, and of what they did themselves not again.
     fn happened(&mut self, own: bool, note: Note) {
-        if matches!(note, Note::Invite { .. }) {
-            self.invite = Some(note.clone());
-        }
         self.ui.record(&note);
         if !own && let Some(note) = self.calm.hear(self.clock.now(), note) {
             self.announce(&note);
@@ -468,9 +472,23 @@ impl<'a> App<'a> {
     }
 
     fn map_port(&mut self) {
-        let wanted = self.plan.room.paths != PathPolicy::Relay && !self.server_is_here;
-        if wanted && self.port_map.is_none() {
-            self.port_map = self.sockets.port().map(PortMap::start);
+        let useful = self.plan.room.paths != PathPolicy::Relay && !self.server_is_here;
+        if useful && self.plan.port_mapping && self.port_map.is_none() {
+            self.port_map = self.sockets.port().map(|port| PortMap::start(port, Use::Call));
+        }
+    }
+
+    /// The router lets friends in to our own server, or no longer does.
+    fn opened(&mut self, outside: Option<SocketAddr>) {
+        if !self.plan.opened(outside) {
+            return;
+        }
+        if self.plan.told.is_some() {
+            self.ui.notice(OPENED);
+        }
+        if let Some(codes) = &self.codes {
+            let note = self.plan.invitation(codes);
+            self.happened(false, note);
         }
     }
 
@@ -484,7 +502,7 @@ impl<'a> App<'a> {
     }
 
     fn stats(&self) -> note::Stats {
-        let mut stats = self.counts.stats(&self.room, &self.plan.sound);
+        let mut stats = self.counts.stats(&self.room, &self.names, &self.plan.sound);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
         stats.push_to_talk = self.plan.habits.push_to_talk;
@@ -529,6 +547,8 @@ async fn host_failed(host: &mut Option<crate::host::Host>) {
     }
 }
 
+const OPENED: &str = "Your router opened a port for the room, so friends from elsewhere get in as well, with what \
+                      follows. Friends in your own network use what stands above.";
 /// Levels on the screen follow a voice so closely.
 const GLANCE: Duration = Duration::from_millis(100);
 /// After the last of it they fall to rest, which is to be seen as well.

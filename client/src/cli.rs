@@ -149,7 +149,9 @@ pub(crate) struct Call {
 impl Call {
     /// Diagnostics on stderr would go right through a screen.
     pub(crate) fn mode(&self, diagnosed: bool) -> Mode {
-        match (self.json, self.plain || diagnosed) {
+        // A configuration that is wrong is told of later, in the usual way.
+        let plain = || Settings::default().completed().is_ok_and(|settings| settings.plain == Some(true));
+        match (self.json, self.plain || diagnosed || plain()) {
             (true, _) => Mode::Json,
             (false, true) => Mode::Plain,
             (false, false) => Mode::of_the_place(),

@@ -17,6 +17,7 @@ mod failure;
 mod habits;
 mod host;
 mod lines;
+mod names;
 mod network;
 mod note;
 mod order;

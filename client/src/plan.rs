@@ -1,6 +1,8 @@
 //! What one call is to be, settled before anything touches the network.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vc_core::io::Config;
@@ -17,6 +19,7 @@ use crate::host::{Door, Host, key, reach};
 use crate::note::{Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
+use crate::sockets::outward;
 use crate::sound::Sound;
 use crate::ui::Ui;
 
@@ -30,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) named: bool,
     /// What invitations say in the place of `place`.
     pub(crate) told: Option<Place>,
+    /// Whether routers are asked for ports.
+    pub(crate) port_mapping: bool,
     pub(crate) reach: Reach,
     /// Our own server, if the room has no other.
     pub(crate) host: Option<Host>,
@@ -75,8 +80,8 @@ impl Plan {
             ));
         }
         let settings = call.settings.clone().completed()?;
+        let address = address.or(settings.address.clone());
         let plan = Self::on_this_machine(listen, address, &call, settings, ui)?;
-        ui.notice(who_reaches(plan.reach, plan.place.port));
         ui.notice("When you leave, running calls go on, but nobody can join any more.");
         Ok(plan)
     }
@@ -95,7 +100,7 @@ impl Plan {
             ));
         }
         let sound = sound(&settings, ui)?;
-        let host = embedded(listen.or(settings.listen), ui)?;
+        let host = embedded(listen.or(settings.listen), settings.key_file.clone(), ui)?;
         let place = Place::at(host.address, host.key);
         let told = address.map(|address| Place { key: Some(host.key), ..address });
         let reach = told.as_ref().map_or(host.reach, |told| told.host.parse().map_or(Reach::Public, reach));
@@ -140,6 +145,7 @@ impl Plan {
             pins,
             named: false,
             told: None,
+            port_mapping: settings.port_mapping.unwrap_or(true),
             reach: Reach::Server,
             host: None,
             room: Config {
@@ -150,9 +156,28 @@ impl Plan {
             sound,
             alerts: Alerts::new(&settings),
             habits: Habits::new(&settings),
-            muted: call.muted,
+            muted: call.muted || settings.muted == Some(true),
             stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }
+    }
+
+    /// The port of our own server that a router may have to let friends in by.
+    pub(crate) fn door(&self) -> Option<NonZeroU16> {
+        let host = self.host.as_ref().filter(|host| host.reach == Reach::Lan)?;
+        let wanted = self.port_mapping && self.told.is_none() && outward() == Some(host.address.ip());
+        NonZeroU16::new(host.address.port()).filter(|_| wanted)
+    }
+
+    /// Where the router lets friends in to our own server. Tells whether that changes the invitation.
+    pub(crate) fn opened(&mut self, outside: Option<SocketAddr>) -> bool {
+        let Some(host) = &self.host else { return false };
+        // Behind a second router the first one's address is nobody's.
+        let outside = outside.filter(|outside| reach(outside.ip()) == Reach::Public);
+        let told = outside.map(|outside| Place::at(outside, host.key));
+        let changed = told != self.told;
+        self.reach = if told.is_some() { Reach::Public } else { host.reach };
+        self.told = told;
+        changed
     }
 
     /// The codes as people hand them on. The link needs the server's key.
@@ -196,7 +221,7 @@ fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
     Sound::start(&config, ui)
 }
 
-fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {
+fn embedded(listen: Option<SocketAddr>, key_file: Option<PathBuf>, ui: &Ui) -> Result<Host, Failure> {
     let door = match listen {
         Some(listen) => Door::open(listen)?,
         None => {
@@ -207,7 +232,7 @@ fn embedded(listen: Option<SocketAddr>, ui: &Ui) -> Result<Host, Failure> {
             door
         }
     };
-    Host::start(door, &key(state_dir().as_deref(), None)?, Vec::new())
+    Host::start(door, &key(state_dir().as_deref(), key_file)?, Vec::new())
 }
 
 fn tell_cost(settings: &Settings, ui: &Ui) {

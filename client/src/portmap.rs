@@ -1,4 +1,4 @@
-//! Asks the router for a port outside that leads to our main socket: PCP (RFC 6887), NAT-PMP (RFC 6886), UPnP-IGD.
+//! Asks the router for a port outside that leads to one of ours: PCP (RFC 6887), NAT-PMP (RFC 6886), UPnP-IGD.
 //! In a task of its own, so that no slow router delays the call; renewed while the call lasts, given back after it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +17,42 @@ use crate::host::reach;
 use crate::note::Reach;
 use crate::sockets::outward;
 
+/// What a port outside is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// The socket of a call: UDP, at any port outside, which friends are told.
+    Call,
+    /// A server of ours: TCP and UDP, at its own port number, for it tells no other.
+    Server,
+}
+
+/// By which protocol a router answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Pcp,
+    NatPmp,
+    Upnp,
+}
+
+impl Way {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pcp => "PCP",
+            Self::NatPmp => "NAT-PMP",
+            Self::Upnp => "UPnP",
+        }
+    }
+}
+
+/// What there is to ask, and what came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// This machine has a public address, or none for the internet.
+    NoRouter,
+    Silent,
+    Mapped(Way, SocketAddr),
+}
+
 pub(crate) struct PortMap {
     outside: watch::Receiver<Option<SocketAddr>>,
     stop: oneshot::Sender<()>,
@@ -24,11 +60,10 @@ pub(crate) struct PortMap {
 }
 
 impl PortMap {
-    /// For this UDP port of ours.
-    pub(crate) fn start(port: NonZeroU16) -> Self {
+    pub(crate) fn start(port: NonZeroU16, purpose: Use) -> Self {
         let (told, outside) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        Self { outside, stop, task: tokio::spawn(keep(port, told, stopped)) }
+        Self { outside, stop, task: tokio::spawn(keep(port, purpose, told, stopped)) }
     }
 
     /// The address outside, once it is known, and every change of it.
@@ -46,18 +81,38 @@ impl PortMap {
     }
 }
 
-/// A port that a router maps to us.
-enum Held {
-    Port(PortMapping),
-    Igd { gateway: Gateway<Tokio>, local: SocketAddr, port: u16 },
+/// Whether a router maps ports: asks for this one and gives it back.
+pub(crate) async fn find(port: NonZeroU16) -> Found {
+    if local().is_none() {
+        return Found::NoRouter;
+    }
+    match ask(local(), port, Use::Call).await {
+        Some((held, outside)) => {
+            let way = held.way();
+            held.release().await;
+            Found::Mapped(way, outside)
+        }
+        None => Found::Silent,
+    }
 }
 
-async fn keep(port: NonZeroU16, told: watch::Sender<Option<SocketAddr>>, mut stopped: oneshot::Receiver<()>) {
+/// Ports that a router maps to us, one for each protocol.
+enum Held {
+    Port(Vec<PortMapping>),
+    Igd { gateway: Box<Gateway<Tokio>>, local: SocketAddr, port: u16, protocols: Vec<PortMappingProtocol> },
+}
+
+async fn keep(
+    port: NonZeroU16,
+    purpose: Use,
+    told: watch::Sender<Option<SocketAddr>>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     loop {
         let local = local();
         let mut held = tokio::select! {
             _ = &mut stopped => return,
-            held = ask(local, port) => held,
+            held = ask(local, port, purpose) => held,
         };
         told.send_replace(held.as_ref().map(|(_, outside)| *outside));
         let mut due = Instant::now() + if held.is_some() { LEASE / 2 } else { AGAIN };
@@ -94,25 +149,43 @@ fn local() -> Option<Ipv4Addr> {
     }
 }
 
-async fn ask(local: Option<Ipv4Addr>, port: NonZeroU16) -> Option<(Held, SocketAddr)> {
+async fn ask(local: Option<Ipv4Addr>, port: NonZeroU16, purpose: Use) -> Option<(Held, SocketAddr)> {
     let local = local?;
     if let Some(gateway) = gateway(local)
-        && let Some(held) = by_pcp(gateway, local, port).await
+        && let Some(held) = by_pcp(gateway, local, port, purpose).await
     {
         return Some(held);
     }
-    by_upnp(SocketAddr::from((local, port.get()))).await
+    by_upnp(SocketAddr::from((local, port.get())), purpose).await
 }
 
 /// PCP, or NAT-PMP where the router knows only that.
-async fn by_pcp(gateway: Ipv4Addr, local: Ipv4Addr, port: NonZeroU16) -> Option<(Held, SocketAddr)> {
-    let options = PortMappingOptions {
-        external_port: Some(port),
-        lifetime_seconds: u32::try_from(LEASE.as_secs()).ok(),
-        timeout_config: Some(PATIENCE),
+async fn by_pcp(
+    gateway: Ipv4Addr,
+    local: Ipv4Addr,
+    port: NonZeroU16,
+    purpose: Use,
+) -> Option<(Held, SocketAddr)> {
+    let protocols: &[InternetProtocol] = match purpose {
+        Use::Call => &[InternetProtocol::Udp],
+        Use::Server => &[InternetProtocol::Udp, InternetProtocol::Tcp],
     };
-    let mapping =
-        PortMapping::new(gateway.into(), local.into(), InternetProtocol::Udp, port, options).await.ok()?;
+    let mut mappings = Vec::new();
+    for protocol in protocols {
+        let options = PortMappingOptions {
+            external_port: Some(port),
+            lifetime_seconds: u32::try_from(LEASE.as_secs()).ok(),
+            timeout_config: Some(PATIENCE),
+        };
+        let asked = PortMapping::new(gateway.into(), local.into(), *protocol, port, options).await.ok();
+        let fits = asked.as_ref().is_some_and(|it| purpose == Use::Call || it.external_port() == port);
+        mappings.extend(asked);
+        if !fits {
+            Held::Port(mappings).release().await;
+            return None;
+        }
+    }
+    let mapping = mappings.first()?;
     let ip = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
         PortMappingType::NatPmp => {
@@ -120,41 +193,83 @@ async fn by_pcp(gateway: Ipv4Addr, local: Ipv4Addr, port: NonZeroU16) -> Option<
         }
     };
     let outside = SocketAddr::new(ip, mapping.external_port().get());
-    Some((Held::Port(mapping), outside))
+    Some((Held::Port(mappings), outside))
 }
 
-async fn by_upnp(local: SocketAddr) -> Option<(Held, SocketAddr)> {
+async fn by_upnp(local: SocketAddr, purpose: Use) -> Option<(Held, SocketAddr)> {
     let mut options = SearchOptions::default();
     options.bind_addr = SocketAddr::new(local.ip(), 0);
     options.timeout = Some(SEARCH);
-    let gateway = search_gateway(options).await.ok()?;
+    let gateway = Box::new(search_gateway(options).await.ok()?);
     let ip = gateway.get_external_ip().await.ok()?;
-    let lease = LEASE.as_secs() as u32;
-    // The same port outside if it is free: some routers know no other way.
-    let same = gateway.add_port(PortMappingProtocol::UDP, local.port(), local, lease, NAME).await;
-    let port = match same {
-        Ok(()) => local.port(),
-        Err(_) => gateway.add_any_port(PortMappingProtocol::UDP, local, lease, NAME).await.ok()?,
+    let protocols: &[PortMappingProtocol] = match purpose {
+        Use::Call => &[PortMappingProtocol::UDP],
+        Use::Server => &[PortMappingProtocol::UDP, PortMappingProtocol::TCP],
     };
-    Some((Held::Igd { gateway, local, port }, SocketAddr::new(ip, port)))
+    let lease = LEASE.as_secs() as u32;
+    let mut held = Vec::new();
+    for protocol in protocols {
+        match gateway.add_port(*protocol, local.port(), local, lease, NAME).await {
+            Ok(()) => held.push(*protocol),
+            Err(_) => break,
+        }
+    }
+    // The same port outside if it is free: some routers know no other way.
+    let mut port = local.port();
+    if held.len() < protocols.len() {
+        if purpose == Use::Server {
+            Held::Igd { gateway, local, port, protocols: held }.release().await;
+            return None;
+        }
+        port = gateway.add_any_port(PortMappingProtocol::UDP, local, lease, NAME).await.ok()?;
+        held.push(PortMappingProtocol::UDP);
+    }
+    Some((Held::Igd { gateway, local, port, protocols: held }, SocketAddr::new(ip, port)))
 }
 
 impl Held {
+    fn way(&self) -> Way {
+        match self {
+            Self::Port(mappings) => match mappings.first().map(PortMapping::mapping_type) {
+                Some(PortMappingType::NatPmp) => Way::NatPmp,
+                Some(PortMappingType::Pcp { .. }) | None => Way::Pcp,
+            },
+            Self::Igd { .. } => Way::Upnp,
+        }
+    }
+
     async fn renew(&mut self) -> bool {
         match self {
-            Self::Port(mapping) => mapping.renew().await.is_ok(),
-            Self::Igd { gateway, local, port } => {
-                let lease = LEASE.as_secs() as u32;
-                gateway.add_port(PortMappingProtocol::UDP, *port, *local, lease, NAME).await.is_ok()
+            Self::Port(mappings) => {
+                for mapping in mappings {
+                    if mapping.renew().await.is_err() {
+                        return false;
+                    }
+                }
+            }
+            Self::Igd { gateway, local, port, protocols } => {
+                for protocol in protocols {
+                    let lease = LEASE.as_secs() as u32;
+                    if gateway.add_port(*protocol, *port, *local, lease, NAME).await.is_err() {
+                        return false;
+                    }
+                }
             }
         }
+        true
     }
 
     async fn release(self) {
         match self {
-            Self::Port(mapping) => drop(mapping.try_drop().await),
-            Self::Igd { gateway, port, .. } => {
-                drop(gateway.remove_port(PortMappingProtocol::UDP, port).await);
+            Self::Port(mappings) => {
+                for mapping in mappings {
+                    drop(mapping.try_drop().await);
+                }
+            }
+            Self::Igd { gateway, port, protocols, .. } => {
+                for protocol in protocols {
+                    drop(gateway.remove_port(protocol, port).await);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use vc_core::room::Room;
 
 use crate::config::state_dir;
 use crate::failure::{Failure, Kind};
+use crate::names::Names;
 use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats};
 use crate::pins::Pins;
 use crate::place::Place;
@@ -35,9 +36,11 @@ impl Counts {
         self.heard.remove(&id);
     }
 
-    pub(crate) fn stats(&self, room: &Room, sound: &Sound) -> Stats {
+    pub(crate) fn stats(&self, room: &Room, names: &Names, sound: &Sound) -> Stats {
         let sounds = sound.stats();
-        let peers = room.peers().into_iter().map(|peer| {
+        let mut peers = room.peers();
+        peers.sort_by_key(|peer| names.place(peer.id));
+        let peers = peers.into_iter().map(|peer| {
             let heard = sounds.iter().find(|(friend, _)| *friend == peer.id.as_u64()).map(|(_, stats)| stats);
             let sound = heard.map(|heard| PeerSound {
                 played: heard.played,
@@ -65,8 +68,8 @@ impl Counts {
 }
 
 /// `None` for what is said elsewhere.
-pub(crate) fn note(event: &Event, plan: &Plan, names: &BTreeMap<MemberId, String>) -> Option<Note> {
-    let name = |id: &MemberId| names.get(id).cloned().unwrap_or_else(|| "someone".to_owned());
+pub(crate) fn note(event: &Event, plan: &Plan, names: &Names) -> Option<Note> {
+    let name = |id: &MemberId| names.of(*id);
     Some(match event {
         Event::Invite(codes) => plan.invitation(codes),
         Event::Entered { me } => Note::Entered { me: (*me).into() },

@@ -1,7 +1,5 @@
 //! `voicechat serve`: a server for friends, until it is told to stop.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use relay::key_file::relay_id;
@@ -11,7 +9,7 @@ use vc_core::crypto::ticket::RelayKey;
 use vc_core::room::code::base32;
 
 use crate::cli::Serve;
-use crate::config::{Settings, state_dir};
+use crate::config::{OtherRelay, Settings, state_dir};
 use crate::failure::{Failure, Kind};
 use crate::host::{Door, Host, key};
 use crate::note::{Note, Reach};
@@ -21,15 +19,13 @@ use crate::stop::{Stop, at};
 use crate::ui::Ui;
 
 pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
-    let listen = match serve.listen {
-        Some(listen) => listen,
-        None => Settings::default().completed()?.listen.unwrap_or_else(relay::program::usual),
-    };
+    let settings = flags(&serve)?.completed()?;
     let end = serve.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let mut stop = Stop::new()?;
-    let secret = key(state_dir().as_deref(), serve.key_file)?;
-    let relays = other_relays(&serve.relay, &serve.relay_key_file)?;
-    let door = Door::open(listen)?.and_at(&serve.also)?;
+    let secret = key(state_dir().as_deref(), settings.key_file)?;
+    let relays = settings.relays.iter().flatten().map(offered).collect::<Result<_, _>>()?;
+    let door = Door::open(settings.listen.unwrap_or_else(relay::program::usual))?;
+    let door = door.and_at(settings.also.as_deref().unwrap_or_default())?;
     let mut host = Host::start(door, &secret, relays)?;
     let place = Place::at(host.address, host.key);
     ui.show(&Note::Serving {
@@ -53,18 +49,28 @@ pub(crate) async fn run(serve: Serve, ui: &mut Ui) -> Result<(), Failure> {
     }
 }
 
-fn other_relays(addresses: &[SocketAddr], files: &[PathBuf]) -> Result<Vec<RelayInfo>, Failure> {
-    if addresses.len() != files.len() {
+/// What the command line sets. A flag that can be given several times replaces the whole list of the file.
+fn flags(serve: &Serve) -> Result<Settings, Failure> {
+    if serve.relay.len() != serve.relay_key_file.len() {
         return Err(Failure::usage(
             "Not every --relay has its --relay-key-file.",
             "Give both for each relay, in the same order.",
         ));
     }
-    let relay = |(addr, file): (&SocketAddr, &PathBuf)| {
-        let key = key(None, Some(file.clone()))?;
-        Ok(RelayInfo { addr: *addr, id: relay_id(&key), key: RelayKey::new(key) })
-    };
-    addresses.iter().zip(files).map(relay).collect()
+    let relays = serve.relay.iter().zip(&serve.relay_key_file);
+    let relays = relays.map(|(address, file)| OtherRelay { address: *address, key_file: file.clone() });
+    Ok(Settings {
+        listen: serve.listen,
+        also: (!serve.also.is_empty()).then(|| serve.also.clone()),
+        relays: (!serve.relay.is_empty()).then(|| relays.collect()),
+        key_file: serve.key_file.clone(),
+        ..Settings::default()
+    })
+}
+
+fn offered(relay: &OtherRelay) -> Result<RelayInfo, Failure> {
+    let key = key(None, Some(relay.key_file.clone()))?;
+    Ok(RelayInfo { addr: relay.address, id: relay_id(&key), key: RelayKey::new(key) })
 }
 
 fn advice(reach: Reach, place: &Place) -> String {

@@ -36,81 +36,74 @@ impl Words {
 
     /// `None` for what only programs want.
     pub(crate) fn of(note: &Note) -> Option<Self> {
-        let news = match note {
+        Some(match note {
             Note::Invite { code, link, server, reach } => {
-                return Some(Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach)));
+                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach))
             }
-            Note::Serving { place, .. } => return Some(Self::Block(format!("{place}\n"))),
-            Note::Chat { name, text, .. } => {
-                return Some(Self::Said { who: name.clone(), text: text.clone() });
-            }
-            Note::Said { text } => return Some(Self::Own(text.clone())),
-            Note::Notice { message } | Note::Answer { message, .. } => {
-                return Some(Self::Aside(message.clone()));
-            }
-            Note::Trouble { message } => return Some(Self::Trouble(message.clone())),
-            Note::Finding { state, message, hint, .. } => {
-                let mark = match state {
-                    State::Good => "ok",
-                    State::Doubtful => "!!",
-                    State::Bad => "NO",
-                };
-                return Some(Self::Block(format!("{mark}  {}\n", format!("{message} {hint}").trim_end())));
-            }
+            Note::Serving { place, .. } => Self::Block(format!("{place}\n")),
+            Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
+            Note::Said { text } => Self::Own(text.clone()),
+            Note::Notice { message } | Note::Answer { message, .. } => Self::Aside(message.clone()),
+            Note::Trouble { message } => Self::Trouble(message.clone()),
+            Note::Finding { state, message, hint, .. } => Self::Block(finding(*state, message, hint)),
             Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
-                return Some(Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss)));
+                Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss))
             }
-            Note::Peers { peers } => return Some(Self::Block(people(peers))),
-            Note::Verify { words } => {
-                return Some(Self::Aside(format!(
-                    "Room check: {}. Read it aloud: whoever talks to the same friends as you has the same five words; \
-                     with other words somebody is in between.",
-                    words.join(" ")
-                )));
-            }
-            Note::Devices { inputs, outputs } => return Some(Self::Block(devices(inputs, outputs))),
-            Note::Stats(stats) => return Some(Self::Block(numbers(stats))),
-            Note::Entered { .. } => "You are in. Just type to chat, /help lists the commands.".to_owned(),
-            Note::Joined { name, .. } => format!("{name} is here."),
-            Note::Left { name, why, .. } => match *why {
-                "timed_out" => format!("{name} has been silent for too long and is gone."),
-                "kicked" => format!("{name} was removed from the room."),
-                _ => format!("{name} left."),
-            },
-            Note::Path { name, rung, .. } => format!("{name}: {}.", path(rung)),
-            Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
-            Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
-            Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
-            Note::Echoes { name, .. } => {
-                format!("You may hear yourself through {name}: headphones there end the echo.")
-            }
-            Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
-            Note::Back { name, .. } => format!("{name} is back."),
-            Note::Unreachable { name, .. } => {
-                format!("No connection to {name} works so far; still trying.")
-            }
-            Note::WrongCode { tries } => {
-                format!("Somebody tried to enter with wrong words ({tries} so far).")
-            }
-            Note::Locked => {
-                "Too many wrong words: this code lets nobody in any more; a new one does.".to_owned()
-            }
-            Note::Renamed { name, .. } => format!("Somebody is called {name} now."),
-            Note::Door { open: false, name, .. } => format!("{name} locked the room: nobody can join."),
-            Note::Door { open: true, name, .. } => {
-                format!("{name} opened the room: the code lets friends in.")
-            }
-            Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
-            Note::Denied { message, .. } => (*message).to_owned(),
-            Note::Signaling { up: false } => {
-                "The server is lost: the call goes on, but nobody can join.".to_owned()
-            }
-            Note::Signaling { up: true } => "The server is back.".to_owned(),
-            // Who came or went was said; errors have a way of their own.
-            Note::CheckChanged | Note::Level { .. } | Note::Error { .. } | Note::Ended { .. } => return None,
-        };
-        Some(Self::News(news))
+            Note::Peers { peers } => Self::Block(people(peers)),
+            Note::Verify { words } => Self::Aside(format!(
+                "Room check: {}. Read it aloud: whoever talks to the same friends as you has the same five words; with \
+                 other words somebody is in between.",
+                words.join(" ")
+            )),
+            Note::Devices { inputs, outputs } => Self::Block(devices(inputs, outputs)),
+            Note::Stats(stats) => Self::Block(numbers(stats)),
+            happened => Self::News(news(happened)?),
+        })
     }
+}
+
+/// What happened in the room. `None` for what was said otherwise, or has a way of its own.
+fn news(note: &Note) -> Option<String> {
+    Some(match note {
+        Note::Entered { .. } => "You are in. Just type to chat, /help lists the commands.".to_owned(),
+        Note::Joined { name, .. } => format!("{name} is here."),
+        Note::Left { name, why: "timed_out", .. } => {
+            format!("{name} has been silent for too long and is gone.")
+        }
+        Note::Left { name, why: "kicked", .. } => format!("{name} was removed from the room."),
+        Note::Left { name, .. } => format!("{name} left."),
+        Note::Path { name, rung, .. } => format!("{name}: {}.", path(rung)),
+        Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
+        Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
+        Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
+        Note::Echoes { name, .. } => {
+            format!("You may hear yourself through {name}: headphones there end the echo.")
+        }
+        Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
+        Note::Back { name, .. } => format!("{name} is back."),
+        Note::Unreachable { name, .. } => format!("No connection to {name} works so far; still trying."),
+        Note::WrongCode { tries } => format!("Somebody tried to enter with wrong words ({tries} so far)."),
+        Note::Locked => "Too many wrong words: this code lets nobody in any more; a new one does.".to_owned(),
+        Note::Renamed { name, .. } => format!("Somebody is called {name} now."),
+        Note::Door { open: false, name, .. } => format!("{name} locked the room: nobody can join."),
+        Note::Door { open: true, name, .. } => format!("{name} opened the room: the code lets friends in."),
+        Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
+        Note::Denied { message, .. } => (*message).to_owned(),
+        Note::Signaling { up: false } => {
+            "The server is lost: the call goes on, but nobody can join.".to_owned()
+        }
+        Note::Signaling { up: true } => "The server is back.".to_owned(),
+        _ => return None,
+    })
+}
+
+fn finding(state: State, message: &str, hint: &str) -> String {
+    let mark = match state {
+        State::Good => "ok",
+        State::Doubtful => "!!",
+        State::Bad => "NO",
+    };
+    format!("{mark}  {}\n", format!("{message} {hint}").trim_end())
 }
 
 /// For one who was let in: how to let others in, in a line.
@@ -133,8 +126,8 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
             "Only programs on this machine reach {server}. For friends elsewhere, use a server: voicechat serve --help\n"
         ),
         Reach::Lan => format!(
-            "Friends in the same network reach you at {server}. For friends elsewhere, run `voicechat serve` on a \
-             machine with a public address.\n"
+            "Friends in the same network reach you at {server}. For friends elsewhere forward that port, TCP and UDP, \
+             in your router and open the room with `voicechat host --address HOST:PORT`, or use a server.\n"
         ),
         Reach::Public => format!("Friends anywhere reach you at {server} if no firewall is in the way.\n"),
         Reach::Server => {

@@ -63,3 +63,21 @@ fn a_file_without_end_is_read_within_bounds() {
     let failed = config(&home, &["show"]).env("VOICECHAT_CONFIG", "/dev/zero").assert().code(2);
     assert!(String::from_utf8_lossy(&failed.get_output().stderr).contains("/dev/zero"));
 }
+
+#[test]
+fn every_key_can_be_set_as_a_variable_and_as_an_order() {
+    let home = TempDir::new().unwrap();
+    for (key, value, shown) in [
+        ("also", "[443, 8443]", "also = [443, 8443]"),
+        ("port_mapping", "false", "port_mapping = false"),
+        ("address", "home.example.org:47700", "address = \"home.example.org:47700\""),
+        ("plain", "true", "plain = true"),
+        ("muted", "true", "muted = true"),
+    ] {
+        let variable = format!("VOICECHAT_{}", key.to_uppercase());
+        let text = said(config(&home, &["show"]).env(variable, value));
+        assert!(text.contains(shown), "{text}");
+        said(&mut config(&home, &["set", key, value]));
+        assert!(said(&mut config(&home, &["show"])).contains(shown), "{key}");
+    }
+}

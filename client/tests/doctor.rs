@@ -26,7 +26,7 @@ fn a_machine_where_all_is_well_is_told_so() {
     let (_server, place) = party.serve();
     let speech = format!("wav:{},loop", asset("alice.wav").display());
     let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
-    for topic in ["microphone", "loudspeaker", "server", "udp", "nat", "clock"] {
+    for topic in ["microphone", "loudspeaker", "server", "udp", "nat", "filtering", "ipv6", "clock"] {
         assert_eq!(finding(&log, topic)["state"], "good", "{log:#?}");
     }
     assert_eq!(status, 0, "{log:#?}");
@@ -55,7 +55,41 @@ fn a_server_that_is_not_there_is_named() {
 fn without_a_server_calls_are_for_the_neighbours() {
     let party = Party::new();
     let speech = format!("wav:{},loop", asset("alice.wav").display());
-    let (status, log) = examined(&party, &["--input", &speech, "--output", "null"]);
+    let (status, log) = examined(&party, &["--input", &speech, "--output", "null", "--no-port-mapping"]);
     assert_eq!(finding(&log, "server")["state"], "doubtful");
     assert_eq!(status, 0);
+}
+
+#[test]
+fn the_exit_status_tells_by_which_rung_a_call_comes_about() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let speech = format!("wav:{},loop", asset("alice.wav").display());
+    let sound = ["--server", &place, "--input", &speech, "--output", "null"];
+    let (status, log) = examined(&party, &[&sound[..], &["--relay-only"]].concat());
+    assert_eq!(finding(&log, "path")["state"], "doubtful");
+    assert_eq!(status, 14, "{log:#?}");
+}
+
+/// A signaling server alone, without a UDP port that answers.
+#[test]
+fn a_server_that_only_tcp_reaches_means_a_call_over_tcp() {
+    let party = Party::new();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let rest = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = rest.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let config = signaling::Config {
+        key: vc_core::crypto::keys::StaticKey::from_bytes([7; 32]),
+        relays: Vec::new(),
+        probes: vec![silent.local_addr().unwrap()],
+        limits: signaling::Limits::default(),
+        seed: [1; 32],
+    };
+    let doors = signaling::Doors { tcp: vec![listener], relay: None };
+    let _server = rest.spawn(signaling::serve(doors, config, std::future::pending()));
+    let speech = format!("wav:{},loop", asset("alice.wav").display());
+    let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
+    assert_eq!(finding(&log, "udp")["state"], "doubtful");
+    assert_eq!(status, 15, "{log:#?}");
 }

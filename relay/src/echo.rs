@@ -1,5 +1,6 @@
 //! A second port that tells clients how their packets look from outside: only by comparing two does a client learn
-//! whether its router shows everyone the same port.
+//! whether its router shows everyone the same port. And a third that answers unasked, if a client wants to know whether
+//! its router lets that through.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use vc_core::crypto::keys::Rng;
 use vc_core::io::Time;
 use vc_core::net::forward::rate::{Net, Rate, Sources};
-use vc_core::protocol::packet::{MAX_UDP, Packet, probed};
+use vc_core::protocol::packet::{By, MAX_UDP, Packet, probed};
 
 use crate::listen;
 
@@ -27,6 +28,7 @@ pub fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
 pub async fn serve(socket: UdpSocket, seed: [u8; 32]) {
     let mut sources = Sources::new(PROBES, &mut Rng::from_seed(seed));
     let start = Instant::now();
+    let unasked = unasked(&socket).await.ok();
     let mut buffer = [0; MAX_UDP + 1];
     loop {
         // Errors are ICMP answers to something sent earlier, and say nothing of this socket.
@@ -35,14 +37,26 @@ pub async fn serve(socket: UdpSocket, seed: [u8; 32]) {
             continue;
         };
         let now = Time::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
-        if let Ok(Packet::Probe { nonce }) = Packet::parse(buffer.get(..len).unwrap_or_default())
-            && sources.take(now, Net::neighbourhood(from.ip()), 1)
-        {
+        let (nonce, by) = match (Packet::parse(buffer.get(..len).unwrap_or_default()), &unasked) {
+            (Ok(Packet::Probe { nonce }), _) => (nonce, &socket),
+            (Ok(Packet::ProbeBy { nonce, by: By::AnotherPort }), Some(unasked)) => (nonce, unasked),
+            (Ok(Packet::ProbeBy { nonce, by: By::ThisPort }), Some(_)) => (nonce, &socket),
+            _ => continue,
+        };
+        if sources.take(now, Net::neighbourhood(from.ip()), 1) {
             // A socket for both families sees IPv4 addresses in their IPv6 form.
             let seen = SocketAddr::new(from.ip().to_canonical(), from.port());
-            let _ = socket.try_send_to(&probed(nonce, seen), from);
+            let _ = by.try_send_to(&probed(nonce, seen), from);
         }
     }
+}
+
+/// A port of the same machine that nobody is told of. What arrives there is never read.
+async fn unasked(beside: &UdpSocket) -> io::Result<UdpSocket> {
+    let socket = listen::udp(SocketAddr::new(beside.local_addr()?.ip(), 0))?;
+    // A fresh socket answers "would block" until the reactor has seen it once.
+    socket.writable().await?;
+    Ok(socket)
 }
 
 /// Two rooms of friends behind one router, and their repeats.
@@ -54,7 +68,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use vc_core::protocol::packet::probe;
+    use vc_core::protocol::packet::{probe, probe_by};
 
     use super::*;
 
@@ -72,6 +86,23 @@ mod tests {
         let (len, _) = asking.recv_from(&mut buffer).await.unwrap();
         let seen = asking.local_addr().unwrap();
         assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Probed { nonce: [7; 8], seen }));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_by_the_port_that_it_names() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let there = socket.local_addr().unwrap();
+        let task = tokio::spawn(serve(socket, [1; 32]));
+        let asking = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut buffer = [0; 64];
+        for (by, same) in [(By::ThisPort, true), (By::AnotherPort, false)] {
+            asking.send_to(&probe_by([by as u8; 8], by), there).await.unwrap();
+            let (len, from) = asking.recv_from(&mut buffer).await.unwrap();
+            assert_eq!((from.ip(), from == there), (there.ip(), same));
+            let seen = asking.local_addr().unwrap();
+            assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Probed { nonce: [by as u8; 8], seen }));
+        }
         task.abort();
     }
 }

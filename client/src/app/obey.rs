@@ -59,9 +59,9 @@ impl App<'_> {
             Order::Lock(locked) => self.order_lock(locked),
             Order::Kick(friend) => self.order_kick(&friend),
             Order::Name(name) => self.order_name(&name),
-            Order::Invite => self.invite.clone().ok_or_else(|| refused("invite", NO_INVITE)),
-            Order::Copy => match &self.invite {
-                Some(invite) => return self.later(reply, clipboard::put(invite, self.ui.clipboard())),
+            Order::Invite => self.invitation().ok_or_else(|| refused("invite", NO_INVITE)),
+            Order::Copy => match self.invitation() {
+                Some(invite) => return self.later(reply, clipboard::put(&invite, self.ui.clipboard())),
                 None => Err(refused("copy", NO_INVITE)),
             },
             Order::Devices => return self.later(reply, devices()),
@@ -86,6 +86,10 @@ impl App<'_> {
         };
         reply(self.ui, answer);
         self.glance();
+    }
+
+    fn invitation(&self) -> Option<Note> {
+        self.codes.as_ref().map(|codes| self.plan.invitation(codes))
     }
 
     fn later(&mut self, reply: Reply, answer: impl Future<Output = Answer> + Send + 'static) {
@@ -183,7 +187,7 @@ impl App<'_> {
             return Err(refused("invite", NOT_IN));
         }
         self.denied = None;
-        self.invite = None;
+        self.codes = None;
         self.tell(Input::Command(Command::Invite));
         match self.denied.take() {
             Some(denial) => Err(refused("invite", denied_sentence(denial))),
@@ -239,7 +243,7 @@ impl App<'_> {
         self.plan.room.name.clone_from(&name);
         self.tell(Input::Command(Command::Rename(name.clone())));
         if let Some(me) = self.room.me() {
-            self.names.insert(me, name.clone());
+            self.names.set(me, name.clone());
         }
         done("name", format!("You are called {name} now."))
     }

@@ -51,9 +51,25 @@ pub(crate) struct Settings {
     /// Force the step of the connection ladder, for tests
     #[arg(long, value_enum)]
     pub(crate) path: Option<Path>,
-    /// Where `host`, `create` without a server, and `serve` listen; each has its own flag for it.
+    /// Never ask the router to open a port
+    #[arg(long = "no-port-mapping", num_args = 0, default_missing_value = "false")]
+    pub(crate) port_mapping: Option<bool>,
+    /// Where `host`, `create` without a server, and `serve` listen; each has its own flag for it, as for what follows.
     #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) address: Option<Place>,
+    #[arg(skip)]
+    pub(crate) also: Option<Vec<u16>>,
+    #[arg(skip)]
+    pub(crate) relays: Option<Vec<OtherRelay>>,
+    #[arg(skip)]
+    pub(crate) key_file: Option<PathBuf>,
+    #[arg(skip)]
+    pub(crate) plain: Option<bool>,
+    #[arg(skip)]
+    pub(crate) muted: Option<bool>,
     #[arg(skip)]
     pub(crate) noise: Option<Stage>,
     #[arg(skip)]
@@ -73,6 +89,14 @@ pub(crate) struct Settings {
     pub(crate) notify: Option<bool>,
     #[arg(skip)]
     pub(crate) hook: Option<String>,
+}
+
+/// A `voicechat-relay` that our own server offers as well.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OtherRelay {
+    pub(crate) address: SocketAddr,
+    pub(crate) key_file: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
@@ -151,7 +175,14 @@ impl Settings {
             relay_only: self.relay_only.or(other.relay_only),
             forward: self.forward.or(other.forward),
             path: self.path.or(other.path),
+            port_mapping: self.port_mapping.or(other.port_mapping),
             listen: self.listen.or(other.listen),
+            address: self.address.or(other.address),
+            also: self.also.or(other.also),
+            relays: self.relays.or(other.relays),
+            key_file: self.key_file.or(other.key_file),
+            plain: self.plain.or(other.plain),
+            muted: self.muted.or(other.muted),
             noise: self.noise.or(other.noise),
             echo: self.echo.or(other.echo),
             level: self.level.or(other.level),

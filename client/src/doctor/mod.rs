@@ -1,5 +1,6 @@
 //! `voicechat doctor`: what works on this machine and in this network, what does not, and how to mend it.
 
+mod nat;
 mod network;
 mod sound;
 
@@ -13,6 +14,8 @@ use crate::ui::Ui;
 enum Reach {
     /// Only friends in the same network: there is no server.
     Nearby,
+    /// There is no server, but the router lets friends in to the one that runs here.
+    Open,
     Direct,
     Relay,
     Tcp,
@@ -30,6 +33,9 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
     let through = match reach {
         Reach::Nearby => {
             "Calls work with friends in the same network; for others set a server (`voicechat serve --help`)."
+        }
+        Reach::Open => {
+            "Calls work with friends anywhere: the router lets them in to the room that this machine opens."
         }
         Reach::Direct => "Calls work, straight from machine to machine with most friends.",
         Reach::Relay => {

@@ -1,25 +1,23 @@
 //! The server by TCP and UDP, and what stands between this machine and its friends.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use rand_core::SeedableRng;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, timeout, timeout_at};
-use vc_core::crypto::keys::Rng;
-use vc_core::io::Time;
-use vc_core::net::echo::Echo;
+use tokio::time::{Instant, timeout};
+use vc_core::io::PathPolicy;
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::mapping::{Mapping, Ports};
-use vc_core::protocol::packet::{MAX_UDP, Packet};
 use vc_core::protocol::signal::{ToClient, ToServer, VERSION};
 
+use super::nat::Nat;
 use super::{Reach, tell};
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::host::seed;
-use crate::note::State;
+use crate::host::{reach, seed};
+use crate::note::{self, State};
 use crate::place::Place;
+use crate::portmap::{self, Found};
 use crate::report;
 use crate::signal_link::{Link, News};
 use crate::sockets::interface_addresses;
@@ -28,40 +26,49 @@ use crate::ui::Ui;
 pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Reach {
     ipv6(ui);
     tell(ui, "clock", State::Good, "Nothing in a call depends on this machine's clock.", "");
-    let Some(place) = &settings.server else {
-        let hint = "Run `voicechat serve` on a machine that all of you reach, and set it: `voicechat config set server HOST:PORT`.";
-        tell(
-            ui,
-            "server",
-            State::Doubtful,
-            "No server is set, so `create` runs one here, for friends in the same network.",
-            hint,
-        );
-        return Reach::Nearby;
+    let asked = tokio::spawn(mapped(asks_router(settings)));
+    let way = match &settings.server {
+        Some(place) => by_server(place, settings, ui).await,
+        None => {
+            let hint = "Run `voicechat serve` on a machine that all of you reach, and set it: `voicechat config set server HOST:PORT`.";
+            let what = "No server is set, so `create` runs one here.";
+            tell(ui, "server", State::Doubtful, what, hint);
+            Reach::Nearby
+        }
     };
+    let opens = match asked.await {
+        Ok(Some(found)) => port_mapping(&found, way, ui),
+        Ok(None) | Err(_) => false,
+    };
+    match way {
+        Reach::Relay if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
+        Reach::Nearby if opens => Reach::Open,
+        Reach::Direct if settings.policy() == PathPolicy::Relay => Reach::Relay,
+        way => way,
+    }
+}
+
+async fn by_server(place: &Place, settings: &Settings, ui: &Ui) -> Reach {
     let Some((server, probes)) = signaling(place, ui).await else { return Reach::Nobody };
-    match datagrams(server, &probes).await {
-        Ok(answers) if answers.is_empty() => {
+    match Nat::explored(server, &probes).await {
+        Ok(None) => {
             let hint = "Let UDP through the firewall; until then voice goes over TCP.";
-            tell(
-                ui,
-                "udp",
-                State::Doubtful,
-                "The server answers by TCP, but not by UDP: a firewall blocks it.",
-                hint,
-            );
+            let what = "The server answers by TCP, but not by UDP: a firewall blocks it.";
+            tell(ui, "udp", State::Doubtful, what, hint);
             Reach::Tcp
         }
-        Ok(answers) => {
-            let best = answers.iter().map(|answer| answer.rtt).min().unwrap_or_default();
-            tell(
-                ui,
-                "udp",
-                State::Good,
-                format!("The server answers by UDP within {} ms.", best.as_millis()),
-                "",
-            );
-            router(&answers, ui)
+        Ok(Some(nat)) => {
+            let rtt = nat.rtt().as_millis();
+            tell(ui, "udp", State::Good, format!("The server answers by UDP within {rtt} ms."), "");
+            for (topic, (state, what, hint)) in [("nat", nat.maps()), ("filtering", nat.filters())] {
+                tell(ui, topic, state, what, hint);
+            }
+            if settings.policy() == PathPolicy::Relay {
+                let what =
+                    "Your settings send everything through a relay, which hides your address from friends.";
+                tell(ui, "path", State::Doubtful, what, "`relay_only = false` allows direct connections.");
+            }
+            nat.reach()
         }
         Err(failure) => {
             tell(ui, "udp", State::Bad, failure.what, failure.hint);
@@ -75,11 +82,53 @@ fn ipv6(ui: &Ui) {
         IpAddr::V6(ip) => !ip.is_unique_local(),
         IpAddr::V4(_) => false,
     });
-    let (message, hint) = match global {
-        true => ("This machine has a global IPv6 address: friends with IPv6 reach it without tricks.", ""),
-        false => ("This machine has no global IPv6 address; calls use IPv4.", ""),
+    let what = match global {
+        true => "This machine has a global IPv6 address: friends with IPv6 reach it without tricks.",
+        false => "This machine has no global IPv6 address; calls use IPv4.",
     };
-    tell(ui, "ipv6", State::Good, message, hint);
+    tell(ui, "ipv6", State::Good, what, "");
+}
+
+/// As in a call: not where no address of ours may reach friends, not while everything is on this machine.
+fn asks_router(settings: &Settings) -> bool {
+    let here = settings.server.as_ref().is_some_and(|place| {
+        place.host == "localhost" || place.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    });
+    settings.port_mapping != Some(false) && settings.policy() != PathPolicy::Relay && !here
+}
+
+async fn mapped(asks: bool) -> Option<Found> {
+    // A port of ours, for as long as the question takes.
+    let socket = if asks { UdpSocket::bind("0.0.0.0:0").await.ok()? } else { return None };
+    let port = NonZeroU16::new(socket.local_addr().ok()?.port())?;
+    Some(portmap::find(port).await)
+}
+
+/// Whether friends from anywhere get in by the port that the router opens.
+fn port_mapping(found: &Found, way: Reach, ui: &Ui) -> bool {
+    let (state, what, hint) = match found {
+        Found::NoRouter => {
+            (State::Good, "There is no router that would have to open a port.".to_owned(), "")
+        }
+        Found::Mapped(by, outside) if reach(outside.ip()) == note::Reach::Public => {
+            (State::Good, format!("The router opens ports for calls ({}).", by.name()), "")
+        }
+        Found::Mapped(by, _) => (
+            State::Doubtful,
+            format!(
+                "The router opens ports ({}), but is itself behind another one, which does not.",
+                by.name()
+            ),
+            "Ask the provider for an address of your own, or for IPv6.",
+        ),
+        Found::Silent => (
+            if way == Reach::Relay { State::Doubtful } else { State::Good },
+            "The router opens no ports for programs: it knows neither PCP, NAT-PMP nor UPnP, or they are off.".to_owned(),
+            if way == Reach::Relay { "Switch one of them on in the router." } else { "" },
+        ),
+    };
+    tell(ui, "port_mapping", state, what, hint);
+    matches!(found, Found::Mapped(_, outside) if reach(outside.ip()) == note::Reach::Public)
 }
 
 /// Where the server was reached, and where it wants to be asked by UDP.
@@ -103,137 +152,56 @@ async fn signaling(place: &Place, ui: &Ui) -> Option<(SocketAddr, Vec<SocketAddr
         Ok(News::Up { .. } | News::Down(_)) | Err(_) => None,
     };
     link.hang();
-    match answer {
-        Some(ToClient::Hello { version, probes }) if version == VERSION => {
-            tell(
-                ui,
-                "server",
-                State::Good,
-                format!("The server answers by TCP; connecting took {took} ms."),
-                "",
-            );
+    match greeted(answer) {
+        Ok(probes) => {
+            let what = format!("The server answers by TCP; connecting took {took} ms.");
+            tell(ui, "server", State::Good, what, "");
             Some((server, probes))
         }
+        Err((topic, what, hint)) => {
+            tell(ui, topic, State::Bad, what, hint);
+            None
+        }
+    }
+}
+
+/// The ports to ask by UDP, or what is wrong with a server that greets so, and what to do.
+fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, (&'static str, String, &'static str)> {
+    match answer {
+        Some(ToClient::Hello { version: VERSION, probes }) => Ok(probes),
         Some(ToClient::Hello { version, .. }) => {
             let hint =
                 if version > VERSION { "Update this program." } else { "Its operator has to update it." };
             let what = format!(
                 "The server speaks version {version} of the protocol, this program version {VERSION}."
             );
-            tell(ui, "version", State::Bad, what, hint);
-            None
+            Err(("version", what, hint))
         }
         _ => {
-            let what = "The server was reached, but does not answer.";
-            tell(ui, "server", State::Bad, what, "It may be full, or of another version.");
-            None
-        }
-    }
-}
-
-/// What one of the server's ports saw of us.
-struct Answer {
-    asked: SocketAddr,
-    seen: SocketAddr,
-    local: SocketAddr,
-    rtt: Duration,
-}
-
-/// All ports asked from one socket, in the order of the list.
-async fn datagrams(server: SocketAddr, probes: &[SocketAddr]) -> Result<Vec<Answer>, Failure> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await.map_err(Failure::defect)?;
-    let port = socket.local_addr().map_err(Failure::defect)?.port();
-    let mut rng = Rng::from_seed(seed()?);
-    let start = Instant::now();
-    let now = || Time::from_micros(start.elapsed().as_micros() as u64);
-    let mut echoes: Vec<(Echo, Option<Instant>)> =
-        probes
-            .iter()
-            .map(|probe| {
-                if probe.ip().is_unspecified() { SocketAddr::new(server.ip(), probe.port()) } else { *probe }
-            })
-            .filter(|probe| probe.is_ipv4() == server.is_ipv4())
-            .map(|probe| (Echo::new(probe, now(), &mut rng), None))
-            .collect();
-    let mut answers = Vec::new();
-    let mut buffer = [0; MAX_UDP];
-    while answers.len() < echoes.len() && start.elapsed() < PATIENCE {
-        for (echo, asked) in &mut echoes {
-            if let Some((to, bytes)) = echo.tick(now()) {
-                *asked = Some(Instant::now());
-                // Lost here is as lost as anywhere.
-                let _ = socket.send_to(&bytes, to).await;
-            }
-        }
-        let Ok(Ok((len, from))) = timeout_at(Instant::now() + STEP, socket.recv_from(&mut buffer)).await
-        else {
-            continue;
-        };
-        let Ok(Packet::Probed { nonce, seen }) = Packet::parse(buffer.get(..len).unwrap_or_default()) else {
-            continue;
-        };
-        for (echo, asked) in &mut echoes {
-            if echo.answer(from, nonce, seen) {
-                let local = SocketAddr::new(own_address(from).unwrap_or(any.ip()), port);
-                let rtt = asked.map(|asked| asked.elapsed()).unwrap_or_default();
-                answers.push(Answer { asked: from, seen, local, rtt });
-            }
-        }
-    }
-    Ok(answers)
-}
-
-/// The address that this machine uses towards `far`; asks the routing table, sends nothing.
-fn own_address(far: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr =
-        if far.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let socket = std::net::UdpSocket::bind(any).ok()?;
-    socket.connect(far).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
-fn router(answers: &[Answer], ui: &Ui) -> Reach {
-    if answers.iter().any(|answer| answer.seen == answer.local) {
-        tell(
-            ui,
-            "nat",
-            State::Good,
-            "No router changes this machine's address on the way to the server.",
-            "",
-        );
-        return Reach::Direct;
-    }
-    let seen: Vec<_> = answers.iter().map(|answer| (answer.asked, answer.seen)).collect();
-    match Mapping::observed(&seen) {
-        Mapping::Independent => {
-            let what = "The router gives one outside port for all friends: direct connections work with nearly everybody.";
-            tell(ui, "nat", State::Good, what, "");
-            Reach::Direct
-        }
-        Mapping::Unknown => {
-            let what = "This machine is behind a router; how it maps ports cannot be told with this server.";
-            tell(ui, "nat", State::Doubtful, what, "The operator can open the server's second UDP port.");
-            Reach::Direct
-        }
-        Mapping::Address(ports) | Mapping::AddressAndPort(ports) => {
-            let how = match ports {
-                Ports::Sequential { .. } => "the next port for each friend, which can be predicted",
-                Ports::Random => "a random port for each friend",
-            };
-            let what = format!(
-                "The router takes {how} (a symmetric NAT): direct connections work with friends whose routers are easier, \
-                 all others go through a friend or the relay."
-            );
-            tell(ui, "nat", State::Doubtful, what, "Switch on UPnP or NAT-PMP in the router, or use IPv6.");
-            Reach::Relay
+            let what = "The server was reached, but does not answer.".to_owned();
+            Err(("server", what, "It may be full, or of another version."))
         }
     }
 }
 
 /// A round trip around the world and its repetitions.
 const PATIENCE: Duration = Duration::from_secs(4);
-const STEP: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_versions_the_older_one_is_to_be_updated() {
+        let hint = |version| {
+            let greeted = greeted(Some(ToClient::Hello { version, probes: Vec::new() }));
+            greeted.err().map(|(topic, what, hint)| {
+                assert!(topic == "version" && what.contains(&format!("version {version} ")), "{what}");
+                hint
+            })
+        };
+        assert_eq!(hint(VERSION), None);
+        assert_eq!(hint(VERSION + 1), Some("Update this program."));
+        assert_eq!(hint(VERSION - 1), Some("Its operator has to update it."));
+    }
+}

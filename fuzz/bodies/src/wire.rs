@@ -28,6 +28,7 @@ pub fn packet(data: &[u8]) {
             [&transport_header(receiver, counter)[..], &data[TRANSPORT_HEADER..]].concat()
         }
         Packet::Probe { nonce } => probe(nonce),
+        Packet::ProbeBy { nonce, by } => probe_by(nonce, by),
         Packet::Probed { nonce, seen } => probed(nonce, seen),
         Packet::Bind(bind) => bind.packet(),
         Packet::Retry { nonce, cookie, seen } => retry(nonce, cookie, seen),

@@ -220,6 +220,7 @@ impl Forwarder {
             Packet::HsInit { .. }
             | Packet::HsResp { .. }
             | Packet::Transport { .. }
+            | Packet::ProbeBy { .. }
             | Packet::Probed { .. }
             | Packet::Retry { .. }
             | Packet::Bound(_)

@@ -4,7 +4,7 @@
 //! D0 000000 | sender u32 | noise message 1: 104 | gate 16                    HS_INIT    128
 //! D1 000000 | sender u32 | receiver u32 | noise message 2: 48 | gate 16      HS_RESP     76
 //! D2 | receiver u32 | counter u32 (low half) | sealed frames | tag 16        TRANSPORT   25 + n
-//! E0 | nonce 8 | zeros 23                                                    PROBE       32
+//! E0 | nonce 8 | by 1 | zeros 22                                             PROBE       32
 //! E1 | nonce 8 | seen 19                                                     PROBED      28
 //! E2 | version | zero | body 32 | nonce 8 | cookie 16 | mac 16 | zeros 21    BIND        96
 //! E3 | nonce 8 | cookie 16 | seen 19                                         RETRY       44
@@ -26,19 +26,62 @@ use super::member::Slot;
 /// A datagram, taken apart without copying. What is sealed stays where it is.
 #[derive(PartialEq, Eq)]
 pub enum Packet<'a> {
-    HsInit { sender: u32, noise: &'a [u8; INIT_NOISE], gated: &'a [u8], gate: &'a [u8; 16] },
-    HsResp { sender: u32, receiver: u32, noise: &'a [u8; RESP_NOISE], gated: &'a [u8], gate: &'a [u8; 16] },
-    Transport { receiver: u32, counter: u32 },
-    Probe { nonce: [u8; 8] },
-    Probed { nonce: [u8; 8], seen: SocketAddr },
+    HsInit {
+        sender: u32,
+        noise: &'a [u8; INIT_NOISE],
+        gated: &'a [u8],
+        gate: &'a [u8; 16],
+    },
+    HsResp {
+        sender: u32,
+        receiver: u32,
+        noise: &'a [u8; RESP_NOISE],
+        gated: &'a [u8],
+        gate: &'a [u8; 16],
+    },
+    Transport {
+        receiver: u32,
+        counter: u32,
+    },
+    Probe {
+        nonce: [u8; 8],
+    },
+    /// A PROBE that says by which port it wants to be answered: only servers with two of them know it.
+    ProbeBy {
+        nonce: [u8; 8],
+        by: By,
+    },
+    Probed {
+        nonce: [u8; 8],
+        seen: SocketAddr,
+    },
     Bind(Bind),
-    Retry { nonce: [u8; 8], cookie: [u8; 16], seen: SocketAddr },
+    Retry {
+        nonce: [u8; 8],
+        cookie: [u8; 16],
+        seen: SocketAddr,
+    },
     Bound(Bound),
-    Up { bind: u32, to: Slot, inner: &'a [u8] },
-    Down { from: Slot, inner: &'a [u8] },
-    Keep { bind: u32, echo: u32 },
-    Kept { echo: u32, present: u16 },
-    Reset { bind: u32 },
+    Up {
+        bind: u32,
+        to: Slot,
+        inner: &'a [u8],
+    },
+    Down {
+        from: Slot,
+        inner: &'a [u8],
+    },
+    Keep {
+        bind: u32,
+        echo: u32,
+    },
+    Kept {
+        echo: u32,
+        present: u16,
+    },
+    Reset {
+        bind: u32,
+    },
 }
 
 /// Which it is. Addresses and contents do not print.
@@ -49,6 +92,7 @@ impl fmt::Debug for Packet<'_> {
             Self::HsResp { .. } => "HsResp",
             Self::Transport { .. } => "Transport",
             Self::Probe { .. } => "Probe",
+            Self::ProbeBy { .. } => "ProbeBy",
             Self::Probed { .. } => "Probed",
             Self::Bind(_) => "Bind",
             Self::Retry { .. } => "Retry",
@@ -60,6 +104,16 @@ impl fmt::Debug for Packet<'_> {
             Self::Reset { .. } => "Reset",
         })
     }
+}
+
+/// By which of its ports a server is to answer. What comes from a port that was never asked tells how the NAT in front
+/// of us filters (RFC 4787, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// One that we never sent anything to.
+    AnotherPort = 1,
+    /// The one asked: whether the server knows the question at all.
+    ThisPort = 2,
 }
 
 /// A member asks a relay for a place. `mac` covers all before it, under the ticket's bind key.
@@ -116,8 +170,14 @@ impl<'a> Packet<'a> {
             }
             PROBE => {
                 let nonce = r.array()?;
+                let by = r.u8()?;
                 Reader::new(r.take(PROBE_PAD)?).zeros()?;
-                Packet::Probe { nonce }
+                match by {
+                    0 => Packet::Probe { nonce },
+                    1 => Packet::ProbeBy { nonce, by: By::AnotherPort },
+                    2 => Packet::ProbeBy { nonce, by: By::ThisPort },
+                    _ => return Err(Malformed),
+                }
             }
             PROBED => Packet::Probed { nonce: r.array()?, seen: SocketAddr::read(&mut r)? },
             BIND => Packet::Bind(read_bind(&mut r)?),
@@ -209,7 +269,13 @@ pub fn transport_header(receiver: u32, counter: u32) -> [u8; TRANSPORT_HEADER] {
 pub fn probe(nonce: [u8; 8]) -> Vec<u8> {
     let mut w = vec![PROBE];
     w.extend_from_slice(&nonce);
-    w.resize(1 + 8 + PROBE_PAD, 0);
+    w.resize(1 + 8 + 1 + PROBE_PAD, 0);
+    w
+}
+
+pub fn probe_by(nonce: [u8; 8], by: By) -> Vec<u8> {
+    let mut w = probe(nonce);
+    w[9] = by as u8;
     w
 }
 
@@ -320,7 +386,7 @@ const KEEP: u8 = 0xE7;
 const KEPT: u8 = 0xE8;
 const RESET: u8 = 0xE9;
 /// Longer than the PROBED it causes: no reflection gain.
-const PROBE_PAD: usize = 23;
+const PROBE_PAD: usize = 22;
 const BIND_MAC_AT: usize = 1 + 1 + 1 + 32 + 8 + 16;
 
 #[cfg(test)]
@@ -348,6 +414,7 @@ mod tests {
             (init, 128),
             (resp, 76),
             (probe([1; 8]), 32),
+            (probe_by([1; 8], By::AnotherPort), 32),
             (probed([1; 8], seen()), 28),
             (bind.packet(), 96),
             (retry([1; 8], [2; 16], seen()), 44),
@@ -366,6 +433,9 @@ mod tests {
         }
         assert_eq!(Packet::parse(&bind.packet()), Ok(Packet::Bind(bind)));
         assert_eq!(Packet::parse(&bound.packet()), Ok(Packet::Bound(bound)));
+        for by in [By::AnotherPort, By::ThisPort] {
+            assert_eq!(Packet::parse(&probe_by([1; 8], by)), Ok(Packet::ProbeBy { nonce: [1; 8], by }));
+        }
     }
 
     #[test]
