@@ -64,6 +64,10 @@ cost: build ## processor time and memory of a call, and the size of the program
 screen-cost: build ## processor time of the call screen, and the time to its prompt
 	scripts/screen_cost.py $(ARGS)
 
+.PHONY: ctl-cost
+ctl-cost: build ## how long `voicechat ctl` takes during a call, median and 99th percentile
+	scripts/ctl_cost.py $(ARGS)
+
 .PHONY: mouth
 mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); four minutes
 	$(CARGO) build --release -p voicechat -p sound_lab

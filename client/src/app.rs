@@ -410,6 +410,7 @@ impl<'a> App<'a> {
                 // What was chosen before there was anybody to tell.
                 self.tell(Input::Command(Command::Mute(self.muted)));
                 self.tell(Input::Command(Command::Deafen(self.deafened)));
+                self.keep_server();
             }
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Denied(denial) => self.denied = Some(*denial),

@@ -370,6 +370,15 @@ pub(crate) mod tests {
         ]
     }
 
+    #[test]
+    fn the_names_of_devices_are_made_harmless() {
+        let name = "\u{1b}]0;x\u{7}\u{202e}Mic\u{9b}2J".to_owned();
+        let device: Device =
+            audio::Device { id: name.clone(), name, is_default: false, is_monitor: false }.into();
+        assert!(device.title.contains("Mic") && device.device == device.title);
+        assert!(!device.title.contains(|c: char| c.is_control() || c == '\u{202e}'), "{device:?}");
+    }
+
     fn kinds(note: &Note) -> usize {
         match note {
             Note::Invite { .. }

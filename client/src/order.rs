@@ -335,7 +335,7 @@ pub(crate) const WORDS: [Word; 25] = [
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
     word("input", Takes::Device, "another microphone; /devices lists them"),
     word("output", Takes::Device, "another loudspeaker"),
-    word("save", Takes::Nothing, "keep name, server, devices and sound as they are for later calls"),
+    word("save", Takes::Nothing, "keep name, server, devices and sound of this call, flags included"),
     word("invite", Takes::Perhaps(&["new"]), "how friends get in; a new code"),
     word("copy", Takes::Nothing, "the invite to the clipboard"),
     word("verify", Takes::Nothing, "five words to compare aloud"),

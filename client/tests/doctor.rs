@@ -76,18 +76,25 @@ fn the_exit_status_tells_by_which_rung_a_call_comes_about() {
 fn a_server_that_only_tcp_reaches_means_a_call_over_tcp() {
     let party = Party::new();
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let rest = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let listener = rest.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let place = listener.local_addr().unwrap().to_string();
-    let config = signaling::Config {
-        key: vc_core::crypto::keys::StaticKey::from_bytes([7; 32]),
-        relays: Vec::new(),
-        probes: vec![silent.local_addr().unwrap()],
-        limits: signaling::Limits::default(),
-        seed: [1; 32],
-    };
-    let doors = signaling::Doors { tcp: vec![listener], relay: None };
-    let _server = rest.spawn(signaling::serve(doors, config, std::future::pending()));
+    let probes = vec![silent.local_addr().unwrap()];
+    let (told, place) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            told.send(listener.local_addr().unwrap().to_string()).unwrap();
+            let config = signaling::Config {
+                key: vc_core::crypto::keys::StaticKey::from_bytes([7; 32]),
+                relays: Vec::new(),
+                probes,
+                limits: signaling::Limits::default(),
+                seed: [1; 32],
+            };
+            let doors = signaling::Doors { tcp: vec![listener], relay: None };
+            signaling::serve(doors, config, std::future::pending()).await.unwrap();
+        });
+    });
+    let place = place.recv().unwrap();
     let speech = format!("wav:{},loop", asset("alice.wav").display());
     let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
     assert_eq!(finding(&log, "udp")["state"], "doubtful");

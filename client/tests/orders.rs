@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write;
+use std::process::{Child, Stdio};
 
 mod party;
 
@@ -109,4 +111,57 @@ fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
     ] {
         assert!(kept.contains(line), "{line} is not in {kept}");
     }
+}
+
+/// A person who types lines, without a terminal.
+fn person(party: &Party, args: &[&str], lines: &[&str]) -> Child {
+    let mut command = party.command(&[&["join", "--plain"], args].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    types(&mut child, lines);
+    child
+}
+
+fn types(child: &mut Child, lines: &[&str]) {
+    child.stdin.as_mut().unwrap().write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn what_a_person_sets_up_in_a_call_is_there_in_the_next_one() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut bob, code) = party.create(&place, "Bob", &QUIET);
+    let named = [&["--server", &place, "--name", "Ada"][..], &QUIET].concat();
+    let mut ada = person(&party, &named, &[&code]);
+    assert_eq!(bob.wait_for("joined")["name"], "Ada");
+    bob.wait_for("path");
+    types(&mut ada, &["/volume Bob 50", "/input tone:300", "/output null", "/noise off", "/name Ada L."]);
+    assert_eq!(bob.wait_for("renamed")["name"], "Ada L.");
+    // The tone tells that the device has been changed, which is when it is kept.
+    bob.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(10));
+    types(&mut ada, &["/quit"]);
+    bob.wait_for("left");
+    assert!(ada.wait().unwrap().success());
+
+    let shown = party.command(&["config", "show"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for line in ["volumes = { Bob = 50 }", "noise = \"off\"", "output = \"null\"", "server = \"127.0.0.1:"] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    let mut ada = person(&party, &[], &[&code]);
+    assert_eq!(bob.wait_for("joined")["name"], "Ada L.");
+    bob.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(10));
+    types(&mut ada, &["/quit"]);
+    assert!(ada.wait().unwrap().success());
+}
+
+#[test]
+fn what_a_program_sets_up_in_a_call_is_of_that_call_alone() {
+    let party = Party::new();
+    let (_server, mut ada, _bob) = two_friends(&party, &[]);
+    ada.say("/volume Bob 50");
+    assert_eq!(ada.wait_for("answer")["done"], true);
+    let shown = party.command(&["config", "show"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(!shown.contains("from the configuration file"), "{shown}");
 }

@@ -1,113 +1,14 @@
-//! The call screen in a real terminal. What it looks like is kept in tests/screens; `UPDATE_SCREENS=1` renews it.
+//! The call screen in a real terminal: what it does while one types, when the window changes, when it ends.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::Path;
-
 mod party;
+mod scene;
 mod terminal;
 
-use party::{Friend, Party};
+use scene::{QUIET, Scene, inputs};
 use terminal::{Terminal, signal};
-
-const QUIET: &str = "--input silence --output null";
-
-/// Ada before her terminal, in a room of her own.
-struct Scene {
-    party: Party,
-    terminal: Terminal,
-    place: String,
-    code: String,
-    _server: Friend,
-}
-
-impl Scene {
-    fn new(size: (u32, u32), env: &[(&str, &str)], more: &str) -> Option<Self> {
-        let party = Party::new();
-        let terminal = Terminal::open(&party, size, env)?;
-        let (server, place) = party.serve();
-        terminal.line(&format!("clear; sh call create --server {place} --name Ada {more}"));
-        terminal.until(|_| code(&terminal.all()).is_some());
-        let code = code(&terminal.all()).unwrap();
-        Some(Self { party, terminal, place, code, _server: server })
-    }
-
-    fn friend(&self, name: &str, more: &str) -> Friend {
-        let more: Vec<&str> = more.split(' ').collect();
-        let mut friend = self.party.join(&self.place, name, &self.code, &more);
-        friend.wait_for("joined");
-        self.terminal.until(|seen| seen.contains(&format!("{name} is here.")));
-        self.terminal.until(|seen| seen.contains(" direct"));
-        friend
-    }
-
-    /// All that was printed, without what differs from run to run.
-    fn keeps(&self, name: &str) {
-        self.kept(name, &self.terminal.all());
-    }
-
-    /// Only what is in the window, from the first friend on: where the link wraps is chance.
-    fn looks(&self, name: &str) {
-        let seen = self.terminal.seen();
-        self.kept(name, &seen[seen.find("* Bob").unwrap_or(0)..]);
-    }
-
-    #[track_caller]
-    fn kept(&self, name: &str, screen: &str) {
-        let screen = masked(&screen.replace(&self.place, "SERVER").replace(&self.code, "CODE"), &self.place);
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
-        if std::env::var_os("UPDATE_SCREENS").is_some() {
-            fs::write(&file, &screen).unwrap();
-        }
-        let kept = fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(screen, kept, "{name}: UPDATE_SCREENS=1 keeps the new one; it is:\n{screen}");
-    }
-}
-
-fn code(screen: &str) -> Option<String> {
-    let is_code = |line: &&str| {
-        let parts: Vec<&str> = line.trim().split('-').collect();
-        let letters = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase()) && word.len() > 2;
-        parts.len() == 4 && parts[0].parse::<u32>().is_ok() && parts[1..].iter().all(letters)
-    };
-    screen.lines().find(is_code).map(|line| line.trim().to_owned())
-}
-
-/// Numbers, levels, links and addresses.
-fn masked(screen: &str, place: &str) -> String {
-    let address = place.split('#').next().unwrap();
-    let line = |line: &str| {
-        let line = line.replace(address, "ADDRESS");
-        let line = match line.find("vc://") {
-            Some(at) => format!("{}LINK", &line[..at]),
-            None => line,
-        };
-        let mut out = String::new();
-        let mut rest = line.as_str();
-        while let Some(c) = rest.chars().next() {
-            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
-            if c.is_ascii_digit() && (rest[digits..].starts_with(" ms") || rest[digits..].starts_with(" %")) {
-                out = out.trim_end().to_owned() + " #";
-                rest = &rest[digits..];
-            } else {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
-        }
-        // How wide the numbers were shows in what stands behind them.
-        while out.contains('▯') && out.contains("    ") {
-            out = out.replace("    ", "   ");
-        }
-        out
-    };
-    screen.lines().map(|text| line(text) + "\n").collect()
-}
-
-fn inputs(screen: &str) -> usize {
-    screen.lines().filter(|line| line.starts_with("> ") || *line == ">").count()
-}
 
 #[test]
 fn a_call_on_a_wide_terminal() {
@@ -246,6 +147,19 @@ fn hostile_text_stays_where_it_belongs() {
     assert!(!all.contains(['\u{202e}', '\u{2066}', '\u{7}']), "{all}");
     assert!(all.contains(&scene.code), "something cleared the screen:\n{all}");
     assert_eq!(inputs(&all), 1, "{all}");
+}
+
+#[test]
+fn ten_thousand_characters_at_once_stay_in_the_input_line() {
+    let Some(scene) = Scene::new((60, 24), &[], QUIET) else { return };
+    let mut bob = scene.friend("Bob", QUIET);
+    scene.terminal.pastes(&"你好👩\u{200d}👧e\u{301}\n\t".repeat(10_000 / 8));
+    let seen = scene.terminal.shows("More was pasted than a line holds");
+    assert!(inputs(&seen) == 1 && seen.contains(" direct"), "{seen}");
+    scene.terminal.press(&["Enter"]);
+    let text = bob.wait_for("chat")["text"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("你好") && text.len() <= 1_000 && !text.contains('\n'), "{text}");
+    scene.terminal.until(|seen| inputs(seen) == 1 && seen.ends_with(">\n"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::cage::{self, Cage};
 use crate::cell::Pair;
+use crate::doctor;
 use crate::event::{self, Event};
 use crate::matrix::{self, Plan};
 use crate::nat::Kind;
@@ -78,6 +79,12 @@ enum Command {
     Short,
     /// Whether each kind of router does what its name says
     Kinds,
+    /// Whether `voicechat doctor` behind each kind of router says what it is
+    Doctor {
+        /// Only these kinds
+        #[arg(long, value_delimiter = ',')]
+        kinds: Vec<Kind>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -144,6 +151,10 @@ fn run(args: Args) -> Result<bool> {
             Ok(event::table(&programs, &[Event::Cut, Event::Rebind], 1, 2, AFTERWARDS) && reached)
         }
         Command::Kinds => probe::check(&present()),
+        Command::Doctor { kinds } => {
+            let kinds = if kinds.is_empty() { present() } else { kinds };
+            doctor::check(&programs()?, &kinds)
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod call;
 mod cell;
 #[cfg(target_os = "linux")]
 mod cli;
+mod doctor;
 #[cfg(target_os = "linux")]
 mod event;
 #[cfg(target_os = "linux")]

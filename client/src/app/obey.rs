@@ -6,7 +6,7 @@ use vc_core::protocol::text;
 
 use super::App;
 use crate::clipboard;
-use crate::config::{self, Stage};
+use crate::config::{self, Settings, Stage};
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey};
 use crate::ui::Ui;
@@ -37,16 +37,19 @@ impl App<'_> {
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
+                self.keep(&["noise"], when.word());
                 self.plan.sound.set_noise(when.into());
                 done("noise", format!("Noise suppression: {}.", stage(when)))
             }
             Order::Echo(when) => {
                 self.plan.habits.echo = Some(when);
+                self.keep(&["echo"], when.word());
                 self.plan.sound.set_echo(when.into());
                 done("echo", format!("Echo cancellation: {}.", stage(when)))
             }
             Order::Level(on) => {
                 self.plan.habits.level = Some(on);
+                self.keep(&["level"], on);
                 self.plan.sound.set_level(on);
                 let on = if on { "evened out" } else { "sent as it is" };
                 done("level", format!("Your voice is {on}."))
@@ -66,17 +69,20 @@ impl App<'_> {
             },
             Order::Devices => return self.later(reply, devices()),
             Order::Input(spec) => {
-                let shown = text::harmless(&spec.to_string());
+                let typed = spec.to_string();
+                let shown = text::harmless(&typed);
                 let switched = self.plan.sound.set_input(spec);
-                return self.later(reply, changed("input", format!("You speak into {shown} now."), switched));
+                let keeps = self.keeper("input", typed);
+                let message = format!("You speak into {shown} now.");
+                return self.later(reply, changed("input", message, switched, keeps));
             }
             Order::Output(spec) => {
-                let shown = text::harmless(&spec.to_string());
+                let typed = spec.to_string();
+                let shown = text::harmless(&typed);
                 let switched = self.plan.sound.set_output(spec);
-                return self.later(
-                    reply,
-                    changed("output", format!("You hear your friends on {shown} now."), switched),
-                );
+                let keeps = self.keeper("output", typed);
+                let message = format!("You hear your friends on {shown} now.");
+                return self.later(reply, changed("output", message, switched, keeps));
             }
             Order::Save => self.order_save(),
             Order::Quit => {
@@ -150,11 +156,13 @@ impl App<'_> {
             TalkKey::Wanted(true) => {
                 self.plan.sound.set_push_to_talk(true);
                 self.plan.habits.push_to_talk = true;
+                self.keep(&["push_to_talk"], true);
                 PUSH_TO_TALK
             }
             TalkKey::Wanted(false) => {
                 self.plan.sound.set_push_to_talk(false);
                 self.plan.habits.push_to_talk = false;
+                self.keep(&["push_to_talk"], false);
                 "You are heard whenever you speak."
             }
             TalkKey::Down(down) => {
@@ -173,6 +181,7 @@ impl App<'_> {
         let (id, name) = self.friend("volume", friend)?;
         self.plan.sound.set_volume(id, percent);
         self.plan.habits.volumes.insert(name.clone(), percent);
+        self.keep(&["volumes", &name], i64::from(percent));
         done(
             "volume",
             match percent {
@@ -222,6 +231,37 @@ impl App<'_> {
         }
     }
 
+    /// For later calls. What a program sets is of this call alone, and so is what cannot be written.
+    fn keep(&self, key: &[&str], value: impl Into<toml_edit::Value>) {
+        if !self.ui.is_json() {
+            keep(key, value.into());
+        }
+    }
+
+    /// The first server that was ever chosen is the one for later calls. A place that only the code names, or our own,
+    /// is of this call alone.
+    pub(super) fn keep_server(&self) {
+        let chosen =
+            !self.plan.named && self.plan.host.is_none() && !self.ui.is_silent() && !self.ui.is_json();
+        if !chosen || !Settings::default().completed().is_ok_and(|settings| settings.server.is_none()) {
+            return;
+        }
+        if config::remember(vec![(vec!["server"], self.plan.place.to_string().into())]).is_ok() {
+            self.ui
+                .notice("This server is kept for later calls; `voicechat config unset server` forgets it.");
+        }
+    }
+
+    /// As [`Self::keep`], once it is known that the device works.
+    fn keeper(&self, key: &'static str, value: String) -> impl FnOnce() + Send + use<> {
+        let wanted = !self.ui.is_json();
+        move || {
+            if wanted {
+                keep(&[key], value.into());
+            }
+        }
+    }
+
     /// Only what is not a secret: codes are never kept.
     fn order_save(&mut self) -> Answer {
         let name = self.plan.room.name.clone();
@@ -241,6 +281,7 @@ impl App<'_> {
     fn order_name(&mut self, name: &str) -> Answer {
         let name = text::name(name);
         self.plan.room.name.clone_from(&name);
+        self.keep(&["name"], name.as_str());
         self.tell(Input::Command(Command::Rename(name.clone())));
         if let Some(me) = self.room.me() {
             self.names.set(me, name.clone());
@@ -280,13 +321,23 @@ pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
     Refusal { order: Some(order), why: why.into() }
 }
 
+fn keep(key: &[&str], value: toml_edit::Value) {
+    if let Err(failure) = config::remember(vec![(key.to_vec(), value)]) {
+        tracing::warn!(kind = failure.kind.name(), "a setting was not kept");
+    }
+}
+
 async fn changed(
     order: &'static str,
     message: String,
     switched: impl Future<Output = Result<(), String>>,
+    keep: impl FnOnce(),
 ) -> Answer {
     match switched.await {
-        Ok(()) => done(order, message),
+        Ok(()) => {
+            keep();
+            done(order, message)
+        }
         Err(why) => Err(refused(order, why)),
     }
 }
@@ -303,9 +354,8 @@ async fn devices() -> Answer {
     }
 }
 
-const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. Some terminals notice a moment \
-                            late that you let go; keys of the desktop bound to `voicechat ctl ptt down` and `ptt up` \
-                            do not.";
+const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
+                            desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 const NO_INVITE: &str = "There is no code yet: the server has not named the room.";
 /// A script may ask for the devices in a loop; each question holds a thread.

@@ -67,6 +67,10 @@ pub(super) fn text_or_example(path: &Path) -> Result<String, Failure> {
 /// Sets `key`, or removes it; all else in the file stays as it was written.
 pub(super) fn change(path: &Path, key: &[&str], value: Option<toml_edit::Value>) -> Result<(), Failure> {
     read(path)?;
+    if path.exists() && !path.is_file() {
+        let error = io::Error::other("it is no file");
+        return Err(unreadable(path, &error));
+    }
     let text = text_or_example(path)?;
     write(path, &changed(&text, key, value).map_err(Failure::defect)?)
 }

@@ -7,6 +7,16 @@ use std::time::{Duration, Instant};
 pub(super) struct Hold {
     /// Held, and until when unless it repeats.
     until: Option<Instant>,
+    releases: Releases,
+}
+
+/// Whether the terminal tells of them.
+#[derive(Default, PartialEq, Eq)]
+enum Releases {
+    #[default]
+    Unknown,
+    Told,
+    Untold,
 }
 
 impl Hold {
@@ -18,12 +28,22 @@ impl Hold {
     }
 
     pub(super) fn released(&mut self) -> Option<bool> {
+        self.releases = Releases::Told;
         self.until.take().map(|_| false)
     }
 
     /// Time went by.
     pub(super) fn passed(&mut self, now: Instant) -> Option<bool> {
         self.until.take_if(|until| *until <= now).map(|_| false)
+    }
+
+    /// Whether it turned out, which it does once, that the terminal does not tell: after a key has been let go unnoticed.
+    pub(super) fn is_found_out(&mut self) -> bool {
+        let found = self.releases == Releases::Unknown;
+        if found {
+            self.releases = Releases::Untold;
+        }
+        found
     }
 
     /// When it counts as let go unless it repeats.
@@ -54,6 +74,7 @@ mod tests {
         }
         assert_eq!(hold.passed(at(2_200)), Some(false));
         assert_eq!(hold.passed(at(2_300)), None);
+        assert!(hold.is_found_out() && !hold.is_found_out());
     }
 
     #[test]
@@ -62,5 +83,6 @@ mod tests {
         assert_eq!(hold.pressed(Instant::now()), Some(true));
         assert_eq!(hold.released(), Some(false));
         assert_eq!(hold.released(), None);
+        assert!(!hold.is_found_out());
     }
 }

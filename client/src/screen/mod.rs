@@ -422,6 +422,9 @@ impl Painter {
         self.painted = Instant::now();
         let change = self.hold.passed(self.painted);
         self.talk(change);
+        if change.is_some() && self.hold.is_found_out() {
+            self.say(Words::Aside(UNTOLD.into()));
+        }
         self.flush()
     }
 
@@ -453,6 +456,9 @@ fn code_words(before: &str) -> (usize, Vec<String>) {
 }
 
 const NAME: &str = "screen";
+const UNTOLD: &str = "This terminal does not tell when a key is let go, so you are heard a moment longer. Keys of the \
+                      desktop bound to `voicechat ctl ptt down` and `ptt up` end at once, and so does the space bar in \
+                      kitty, foot, WezTerm, Ghostty and others with the kitty keyboard protocol.";
 /// A minute of a lively room while the terminal stands still.
 const QUEUE: usize = 1_024;
 /// Levels move no faster than an eye follows.

@@ -49,6 +49,12 @@ impl Terminal {
         self.tmux(&["send-keys", "-l", "--", text]);
     }
 
+    /// All at once, as from a clipboard.
+    pub(crate) fn pastes(&self, text: &str) {
+        self.tmux(&["set-buffer", "--", text]);
+        self.tmux(&["paste-buffer", "-p"]);
+    }
+
     /// Keys by their names in tmux.
     pub(crate) fn press(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());

@@ -5,8 +5,8 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Control, Frame, Frames, MAX_PLAINTEXT};
 use vc_core::protocol::member::{Candidate, Codes, Record, Seated, Welcome};
 use vc_core::protocol::packet::{
-    MAX_UDP, Packet, TAG, TRANSPORT_HEADER, down, hs_init, hs_resp, keep, kept, probe, probed, reset, retry,
-    transport_header, up,
+    MAX_UDP, Packet, TAG, TRANSPORT_HEADER, down, hs_init, hs_resp, keep, kept, probe, probe_by, probed,
+    reset, retry, transport_header, up,
 };
 use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{MAX_BLOB, Mail, ToClient, ToServer};

@@ -1,0 +1,98 @@
+//! A real PulseAudio server for tests.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::party::PATIENCE;
+
+/// A sound server of our own, without hardware, heard on a socket in a directory of the test.
+pub(crate) struct Sound {
+    child: Child,
+    dir: PathBuf,
+}
+
+pub(crate) struct Recorder(Child);
+
+impl Sound {
+    pub(crate) fn start(dir: &Path) -> Option<Self> {
+        let socket = dir.join("pulse");
+        let sink =
+            |name: &str| format!("module-null-sink sink_name={name} rate=48000 channels=1 norewinds=1");
+        let mut command = Command::new("pulseaudio");
+        command
+            .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"])
+            .args(["--realtime=no", "--high-priority=no", "--log-target=stderr", "--log-level=error"])
+            .arg("-L")
+            .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()))
+            .env("HOME", dir)
+            .env("XDG_RUNTIME_DIR", dir)
+            .env("PULSE_RUNTIME_PATH", dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        for name in ["ada_mic", "ada_ear", "bob_mic", "bob_ear"] {
+            command.arg("-L").arg(sink(name));
+        }
+        let child = command.spawn().ok()?;
+        let server = Self { child, dir: dir.to_owned() };
+        // `pactl` waits for nothing: ask until the last module is there.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let asked = server.tool("pactl").args(["list", "short", "sinks"]).output().ok()?;
+            if String::from_utf8_lossy(&asked.stdout).contains("bob_ear") {
+                return Some(server);
+            }
+            assert!(std::time::Instant::now() < deadline, "the sound server does not start");
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix:{}", self.dir.join("pulse").display())
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command.env("PULSE_SERVER", self.address()).env("HOME", &self.dir).env("XDG_RUNTIME_DIR", &self.dir);
+        command
+    }
+
+    /// Returns when it has been played.
+    pub(crate) fn play(&self, sink: &str, wav: &Path) {
+        let device = format!("--device={sink}");
+        assert!(self.tool("paplay").arg(device).arg(wav).status().unwrap().success());
+    }
+
+    pub(crate) fn record(&self, sink: &str, to: &Path) -> Recorder {
+        let mut child = self
+            .tool("parecord")
+            .arg(format!("--device={sink}.monitor"))
+            .args(["--file-format=wav", "--format=s16le", "--rate=48000", "--channels=1", "-v"])
+            .arg(to)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its first words on stderr say that the stream is open.
+        let mut words = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("Connected to device") && words.read_line(&mut line).unwrap() > 0 {}
+        std::thread::spawn(move || words.lines().for_each(drop));
+        Recorder(child)
+    }
+}
+
+impl Recorder {
+    pub(crate) fn stop(mut self) {
+        assert!(Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().unwrap().success());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Sound {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
