@@ -51,7 +51,9 @@ impl Terminal {
 
     /// All at once, as from a clipboard.
     pub(crate) fn pastes(&self, text: &str) {
-        self.tmux(&["set-buffer", "--", text]);
+        let file = self.socket.with_extension("paste");
+        fs::write(&file, text).unwrap();
+        self.tmux(&["load-buffer", file.to_str().unwrap()]);
         self.tmux(&["paste-buffer", "-p"]);
     }
 
