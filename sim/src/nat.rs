@@ -1,9 +1,9 @@
 //! A router that translates addresses, as RFC 4787 classifies them: how it maps, what it lets in, when it forgets.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use vc_core::io::Time;
 
 use crate::dice::Dice;
@@ -85,7 +85,9 @@ impl Kind {
 pub struct Nat {
     kind: Kind,
     public: IpAddr,
-    mappings: BTreeMap<u16, Mapping>,
+    mappings: FxHashMap<u16, Mapping>,
+    /// The port of each inside address and part of the destination.
+    ports: FxHashMap<(SocketAddr, Part), u16>,
     /// Where a sequence stands.
     last: u16,
     dice: Dice,
@@ -94,21 +96,26 @@ pub struct Nat {
 struct Mapping {
     inside: SocketAddr,
     /// The part of the destination that this mapping is for.
-    to: Option<(IpAddr, Option<u16>)>,
-    /// Whom a packet was sent to, and when last.
-    sent: BTreeMap<SocketAddr, Time>,
+    to: Part,
+    /// When a packet was last sent to each, as far as the filter tells them apart.
+    sent: FxHashMap<Part, Time>,
     used: Time,
 }
+
+/// What of an address matters.
+type Part = Option<(IpAddr, Option<u16>)>;
 
 impl Nat {
     pub fn new(kind: Kind, public: IpAddr, mut dice: Dice) -> Self {
         let last = dice.range(u64::from(FIRST), u64::from(u16::MAX)) as u16;
-        Self { kind, public, mappings: BTreeMap::new(), last, dice }
+        let (mappings, ports) = (FxHashMap::default(), FxHashMap::default());
+        Self { kind, public, mappings, ports, last, dice }
     }
 
     /// It was switched off and on: all mappings are gone.
     pub fn restart(&mut self) {
         self.mappings.clear();
+        self.ports.clear();
     }
 
     pub fn hairpins(&self) -> bool {
@@ -117,29 +124,37 @@ impl Nat {
 
     /// The source of a packet as the outside sees it.
     pub fn outbound(&mut self, now: Time, inside: SocketAddr, to: SocketAddr) -> SocketAddr {
-        let expiry = self.kind.expiry;
-        self.mappings.retain(|_, mapping| now - mapping.used < expiry);
-        let part = part(self.kind.mapping, to);
-        let known =
-            self.mappings.iter().find(|(_, m)| m.inside == inside && m.to == part).map(|(port, _)| *port);
-        let port = known.unwrap_or_else(|| self.free_port(inside.port()));
-        let fresh = || Mapping { inside, to: part, sent: BTreeMap::new(), used: now };
-        let mapping = self.mappings.entry(port).or_insert_with(fresh);
-        mapping.used = now;
-        mapping.sent.insert(to, now);
+        let (expiry, filtering) = (self.kind.expiry, self.kind.filtering);
+        let part_of_it = part(self.kind.mapping, to);
+        let known = self.ports.get(&(inside, part_of_it)).copied();
+        let alive = |port: &u16| self.mappings.get(port).is_some_and(|m| now - m.used < expiry);
+        let port = known.filter(alive).unwrap_or_else(|| self.fresh(now, inside, part_of_it));
+        if let Some(mapping) = self.mappings.get_mut(&port) {
+            mapping.used = now;
+            mapping.sent.insert(part(filtering, to), now);
+        }
         SocketAddr::new(self.public, port)
     }
 
     /// Who inside gets a packet to `port` from outside.
     pub fn inbound(&mut self, now: Time, port: u16, from: SocketAddr) -> Option<SocketAddr> {
         let (expiry, filtering) = (self.kind.expiry, self.kind.filtering);
-        let mapping = self.mappings.get_mut(&port).filter(|mapping| now - mapping.used < expiry)?;
-        let open = mapping
-            .sent
-            .iter()
-            .any(|(to, at)| now - *at < expiry && part(filtering, *to) == part(filtering, from));
+        let mapping = self.mappings.get(&port).filter(|mapping| now - mapping.used < expiry)?;
+        let open = mapping.sent.get(&part(filtering, from)).is_some_and(|at| now - *at < expiry);
         // Most routers refresh on what comes in, too; those that do not are the harder case.
         open.then_some(mapping.inside)
+    }
+
+    /// A mapping with a port that is free by now.
+    fn fresh(&mut self, now: Time, inside: SocketAddr, to: Part) -> u16 {
+        let expiry = self.kind.expiry;
+        for (_, old) in self.mappings.extract_if(|_, mapping| now - mapping.used >= expiry) {
+            self.ports.remove(&(old.inside, old.to));
+        }
+        let port = self.free_port(inside.port());
+        self.ports.insert((inside, to), port);
+        self.mappings.insert(port, Mapping { inside, to, sent: FxHashMap::default(), used: now });
+        port
     }
 
     fn free_port(&mut self, inside: u16) -> u16 {
@@ -167,7 +182,7 @@ impl Nat {
     }
 }
 
-fn part(dependence: Dependence, addr: SocketAddr) -> Option<(IpAddr, Option<u16>)> {
+fn part(dependence: Dependence, addr: SocketAddr) -> Part {
     match dependence {
         Dependence::Endpoint => None,
         Dependence::Address => Some((addr.ip(), None)),

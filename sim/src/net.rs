@@ -1,9 +1,9 @@
 //! The network between sites: who reaches whom, by which line, and what is cut.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use vc_core::io::Time;
 
 use crate::dice::Dice;
@@ -16,12 +16,14 @@ pub struct SiteId(pub usize);
 
 pub struct Net {
     sites: Vec<Site>,
-    hosts: BTreeMap<SocketAddr, SiteId>,
-    links: BTreeMap<(SiteId, SiteId), Link>,
+    /// The house of each public address, in the world or in a carrier's network.
+    publics: FxHashMap<(IpAddr, Option<SiteId>), SiteId>,
+    hosts: FxHashMap<SocketAddr, SiteId>,
+    links: FxHashMap<(SiteId, SiteId), Link>,
     /// No packet passes from the one to the other before that time.
-    cuts: BTreeMap<(SiteId, SiteId), Time>,
+    cuts: FxHashMap<(SiteId, SiteId), Time>,
     /// Houses from and to which no UDP passes before that time.
-    no_udp: BTreeMap<SiteId, Time>,
+    no_udp: FxHashMap<SiteId, Time>,
     profile: Profile,
     dice: Dice,
 }
@@ -35,8 +37,8 @@ struct Site {
 }
 
 /// A packet under way.
+#[derive(Clone, Copy)]
 pub struct Flight {
-    pub at: Time,
     pub site: SiteId,
     pub from: SocketAddr,
     pub to: SocketAddr,
@@ -44,13 +46,13 @@ pub struct Flight {
 
 impl Net {
     pub fn new(profile: Profile, dice: Dice) -> Self {
-        let (sites, hosts) = (Vec::new(), BTreeMap::new());
         Self {
-            sites,
-            hosts,
-            links: BTreeMap::new(),
-            cuts: BTreeMap::new(),
-            no_udp: BTreeMap::new(),
+            sites: Vec::new(),
+            publics: FxHashMap::default(),
+            hosts: FxHashMap::default(),
+            links: FxHashMap::default(),
+            cuts: FxHashMap::default(),
+            no_udp: FxHashMap::default(),
             profile,
             dice,
         }
@@ -81,6 +83,7 @@ impl Net {
         let nat = nat.map(|kind| Nat::new(kind, public, self.dice.fork()));
         let ip = if nat.is_some() { IpAddr::from([10, high, low, 2]) } else { public };
         self.sites.push(Site { public, nat, carrier });
+        self.publics.insert((public, carrier), id);
         let addr = SocketAddr::new(ip, 40_000);
         self.hosts.insert(addr, id);
         (id, addr)
@@ -152,10 +155,17 @@ impl Net {
         self.cuts.get(&(a, b)).is_some_and(|until| now < *until)
     }
 
-    /// Sends a datagram from a machine at `site`: each copy that will arrive.
-    pub fn send(&mut self, now: Time, site: SiteId, local: SocketAddr, to: SocketAddr) -> Vec<Flight> {
+    /// Sends a datagram from a machine at `site`: where it gets to, and when each copy of it does; `None` where no
+    /// packet ever would.
+    pub fn send(
+        &mut self,
+        now: Time,
+        site: SiteId,
+        local: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<(Flight, Copies)> {
         if self.hosts.get(&to) == Some(&site) {
-            return vec![Flight { at: now + LAN, site, from: local, to }];
+            return Some((Flight { site, from: local, to }, [Some(now + LAN), None]));
         }
         let (mut from, mut at) = (local, site);
         let there = loop {
@@ -164,7 +174,7 @@ impl Net {
             if let Some(nat) = nat {
                 // Home again by the outside address.
                 if to.ip() == *public && !nat.hairpins() {
-                    return Vec::new();
+                    return None;
                 }
                 from = nat.outbound(now, from, to);
             }
@@ -173,15 +183,16 @@ impl Net {
             }
             match carrier {
                 Some(carrier) => at = carrier,
-                None => return Vec::new(),
+                None => return None,
             }
         };
+        let flight = Flight { site: there, from, to };
         let blocked = self.is_udp_blocked(now, site) || self.is_udp_blocked(now, there);
         if blocked || self.is_cut(now, site, there) {
-            return Vec::new();
+            return Some((flight, [None; 2]));
         }
-        let times = self.link(site, there).carry();
-        times.map(|delay| Flight { at: now + delay, site: there, from, to }).collect()
+        let mut times = self.link(site, there).carry().map(|delay| now + delay);
+        Some((flight, [times.next(), times.next()]))
     }
 
     /// The machine that a datagram reaches in the house where it arrived.
@@ -211,8 +222,7 @@ impl Net {
     /// The house that packets to `addr` go to in the world, or in a carrier's network; none for another house's
     /// private addresses.
     fn site_of(&self, addr: SocketAddr, carrier: Option<SiteId>) -> Option<SiteId> {
-        let there = |site: &Site| site.public == addr.ip() && site.carrier == carrier;
-        self.sites.iter().position(there).map(SiteId)
+        self.publics.get(&(addr.ip(), carrier)).copied()
     }
 
     fn link(&mut self, a: SiteId, b: SiteId) -> &mut Link {
@@ -220,5 +230,8 @@ impl Net {
         self.links.entry((a, b)).or_insert_with(|| Link::new(profile, dice.fork()))
     }
 }
+
+/// When they arrive: one, two, or none.
+pub type Copies = [Option<Time>; 2];
 
 const LAN: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use signaling::{Config, ConnId, Limits, RelayInfo, Rooms};
 use vc_core::crypto::keys::{Rng, Secret, StaticKey};
 use vc_core::crypto::ticket::RelayKey;
-use vc_core::io::{Ended, Event, Hop, Rung, Socket, Time};
+use vc_core::io::{Ended, Event, Hop, Rung, Time};
 use vc_core::net::forward::Forwarder;
 use vc_core::protocol::member::{Codes, MemberId};
 use vc_core::protocol::signal::ToClient;
@@ -82,14 +82,6 @@ impl Client {
     pub fn code(&self) -> Option<Code> {
         let (number, words) = self.codes.as_ref()?.spoken.clone()?;
         Some(Code::Spoken { number, words, server: None })
-    }
-
-    /// Which of its sockets has this address.
-    pub(crate) fn socket(&self, addr: SocketAddr) -> Option<Socket> {
-        if self.addr == addr {
-            return Some(Socket::Main);
-        }
-        self.spares.iter().find(|(_, spare)| **spare == addr).map(|(n, _)| Socket::Spare(*n))
     }
 
     pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> usize {

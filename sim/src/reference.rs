@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
 use vc_core::io::{Event, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 
@@ -14,12 +15,17 @@ pub struct Reference {
     friends: BTreeSet<(usize, usize)>,
     owed: BTreeMap<(usize, usize), BTreeSet<u32>>,
     got: BTreeMap<(usize, usize), u32>,
-    frames: BTreeSet<(usize, usize, u32)>,
-    spoken: BTreeSet<(usize, u32)>,
+    /// Heard by the one of the other.
+    frames: FxHashMap<(usize, usize), Frames>,
+    spoken: FxHashMap<usize, Frames>,
     pub heard: u64,
     pub delivered: u64,
     pub faults: Vec<String>,
 }
+
+/// A set of frames, by their times.
+#[derive(Default)]
+struct Frames(Vec<u64>);
 
 impl Reference {
     /// The line with this number, by this member.
@@ -29,10 +35,8 @@ impl Reference {
 
     /// What stands for Opus in a frame: the size of the default stream, and who said it when.
     pub fn opus(by: usize, time: u32) -> Vec<u8> {
-        let mut opus = VOICE.to_vec();
-        opus.extend_from_slice(&(by as u32).to_be_bytes());
-        opus.extend_from_slice(&time.to_be_bytes());
-        opus.resize(OPUS, 0x5A);
+        let mut opus = [VOICE, &(by as u32).to_be_bytes(), &time.to_be_bytes()].concat();
+        opus.resize(OPUS, FILLING);
         opus
     }
 
@@ -44,7 +48,7 @@ impl Reference {
     }
 
     pub fn speaks(&mut self, by: usize, time: u32) {
-        self.spoken.insert((by, time));
+        self.spoken.entry(by).or_default().insert(time);
     }
 
     pub fn event(&mut self, client: usize, event: &Event) {
@@ -81,24 +85,26 @@ impl Reference {
         let Some(by) = self.ids.get(&from).copied() else {
             return self.fault(format!("{client} heard a stranger"));
         };
-        if frame.opus != Self::opus(by, frame.time) || !self.spoken.contains(&(by, frame.time)) {
+        let spoken = self.spoken.get(&by).is_some_and(|spoken| spoken.contains(frame.time));
+        if !spoken || !is_opus(&frame.opus, by, frame.time) {
             self.fault(format!("{client} heard what {by} never spoke"));
         }
-        if !self.frames.insert((client, by, frame.time)) {
+        if !self.frames.entry((client, by)).or_default().insert(frame.time) {
             self.fault(format!("{client} heard frame {} of {by} twice", frame.time));
         }
     }
 
     /// How many of these frames of `by` did `client` hear?
     pub fn heard_of(&self, client: usize, by: usize, times: std::ops::Range<u32>) -> usize {
-        self.frames.range((client, by, times.start)..(client, by, times.end)).count()
+        self.frames
+            .get(&(client, by))
+            .map_or(0, |frames| frames.all().filter(|time| times.contains(time)).count())
     }
 
     /// The last frame heard before, and the first at or after this one.
     pub fn heard_around(&self, client: usize, by: usize, time: u32) -> (Option<u32>, Option<u32>) {
-        let before = self.frames.range((client, by, 0)..(client, by, time)).next_back();
-        let after = self.frames.range((client, by, time)..=(client, by, u32::MAX)).next();
-        (before.map(|(.., t)| *t), after.map(|(.., t)| *t))
+        let Some(frames) = self.frames.get(&(client, by)) else { return (None, None) };
+        (frames.all().take_while(|t| *t < time).last(), frames.all().find(|t| *t >= time))
     }
 
     /// The network has healed and settled: nothing may be owed among those who are in.
@@ -148,6 +154,43 @@ impl Reference {
     }
 }
 
+impl Frames {
+    /// False if it was there.
+    fn insert(&mut self, time: u32) -> bool {
+        let (word, bit) = Self::place(time);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let before = self.0[word];
+        self.0[word] |= bit;
+        before & bit == 0
+    }
+
+    fn contains(&self, time: u32) -> bool {
+        let (word, bit) = Self::place(time);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn all(&self) -> impl Iterator<Item = u32> {
+        let times = |(n, word): (usize, &u64)| {
+            let word = *word;
+            (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1).map(move |bit| n as u32 * u64::BITS + bit)
+        };
+        self.0.iter().enumerate().flat_map(times)
+    }
+
+    fn place(time: u32) -> (usize, u64) {
+        ((time / u64::BITS) as usize, 1 << (time % u64::BITS))
+    }
+}
+
+/// The same as what `Reference::opus` makes.
+fn is_opus(opus: &[u8], by: usize, time: u32) -> bool {
+    let rest = opus.strip_prefix(VOICE).and_then(|rest| rest.strip_prefix(&(by as u32).to_be_bytes()));
+    let filling = rest.and_then(|rest| rest.strip_prefix(&time.to_be_bytes()));
+    opus.len() == OPUS && filling.is_some_and(|filling| filling.iter().all(|byte| *byte == FILLING))
+}
+
 /// Who forwards, up to two, when member 0 made the room and these pairs do not meet: again and again whoever bridges
 /// most pairs that nobody bridges yet, then most that only one does; then the founder, then the smallest id.
 pub fn hosts(ids: &[MemberId], apart: &[(usize, usize)]) -> Vec<usize> {
@@ -192,3 +235,4 @@ pub const LINE: &str = "CANARY-LINE";
 pub const VOICE: &[u8] = b"CANARY-VOICE";
 /// 32 kbit/s in frames of 20 ms.
 const OPUS: usize = 80;
+const FILLING: u8 = 0x5A;

@@ -4,10 +4,11 @@ mod streams;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustc_hash::{FxHashMap, FxHasher};
 use signaling::ConnId;
 use vc_core::io::{
     Command, Config, Event, FrameLen, Hop, Input, Output, PeerState, Socket, Time, VoiceFrame,
@@ -27,22 +28,34 @@ use crate::stream::{Item, Stream, Way};
 pub struct World {
     pub now: Time,
     queue: BinaryHeap<Reverse<Due>>,
-    due: BTreeMap<u64, Happening>,
+    /// What is due, each at the place that its entry in the queue names.
+    happenings: Vec<Option<Happening>>,
+    free: Vec<usize>,
     count: u64,
     pub net: Net,
     pub clients: Vec<Client>,
     pub servers: Vec<Server>,
+    /// Who listens where.
+    owners: FxHashMap<SocketAddr, Owner>,
     streams: BTreeMap<ConnId, Stream>,
     next_conn: ConnId,
     pub reference: Reference,
     /// Everything that passes any wire, if anybody wants it.
     pub tap: Option<Vec<Tapped>>,
     pub dice: Dice,
-    trace: DefaultHasher,
+    trace: FxHasher,
 }
 
-/// When, and which of those at the same time.
-type Due = (Time, u64);
+/// When, which of those at the same time, and where it is kept.
+type Due = (Time, u64, usize);
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Server(usize),
+    /// A place that tells clients how they are seen.
+    Echo,
+    Client(usize, Socket),
+}
 
 enum Happening {
     Arrival { flight: Flight, bytes: Vec<u8> },
@@ -87,17 +100,19 @@ impl World {
         Self {
             now: Time::ZERO,
             queue: BinaryHeap::new(),
-            due: BTreeMap::new(),
+            happenings: Vec::new(),
+            free: Vec::new(),
             count: 0,
             net,
             clients: Vec::new(),
             servers: Vec::new(),
+            owners: FxHashMap::default(),
             streams: BTreeMap::new(),
             next_conn: 1,
             reference: Reference::default(),
             tap: None,
             dice,
-            trace: DefaultHasher::new(),
+            trace: FxHasher::default(),
         }
     }
 
@@ -105,8 +120,11 @@ impl World {
     pub fn server(&mut self) -> usize {
         let at = self.net.site(None);
         let echoes = [(at.0, self.net.socket(at)), self.net.site(None)];
+        let server = self.servers.len();
+        self.owners.insert(at.1, Owner::Server(server));
+        self.owners.extend(echoes.map(|(_, addr)| (addr, Owner::Echo)));
         self.servers.push(Server::new(at, echoes, self.dice.fork()));
-        self.servers.len() - 1
+        server
     }
 
     /// The same, whose tickets are also for so many further relays on machines of their own.
@@ -135,7 +153,7 @@ impl World {
     }
 
     pub fn run_until(&mut self, end: Time) {
-        while let Some(Reverse((at, _))) = self.queue.peek()
+        while let Some(Reverse((at, ..))) = self.queue.peek()
             && *at <= end
         {
             self.step();
@@ -151,7 +169,7 @@ impl World {
     pub fn run_till(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !holds(self) {
-            if self.queue.peek().is_none_or(|Reverse((at, _))| *at > end) {
+            if self.queue.peek().is_none_or(|Reverse((at, ..))| *at > end) {
                 self.now = end;
                 return false;
             }
@@ -220,7 +238,16 @@ impl World {
 
     /// The machine is in another network from now on. Its connections die without a word.
     pub fn roam(&mut self, client: usize, to: (SiteId, SocketAddr)) {
-        (self.clients[client].site, self.clients[client].addr) = to;
+        let c = &mut self.clients[client];
+        self.owners.remove(&c.addr);
+        self.owners.insert(to.1, Owner::Client(client, Socket::Main));
+        (c.site, c.addr) = to;
+        for (spare, addr) in &mut c.spares {
+            self.net.close(*addr);
+            self.owners.remove(addr);
+            *addr = self.net.socket(to);
+            self.owners.insert(*addr, Owner::Client(client, Socket::Spare(*spare)));
+        }
         self.streams.retain(|_, stream| stream.client != client);
         self.clients[client].tcp.clear();
     }
@@ -258,7 +285,7 @@ impl World {
     /// A datagram by nobody in particular, from any address to any.
     pub fn inject(&mut self, from: SocketAddr, client: usize, bytes: Vec<u8>) {
         let (site, to) = (self.clients[client].site, self.clients[client].addr);
-        let flight = Flight { at: self.now, site, from, to };
+        let flight = Flight { site, from, to };
         self.schedule(self.now, Happening::Arrival { flight, bytes });
     }
 
@@ -272,13 +299,15 @@ impl World {
     fn start(&mut self, room: Room, (site, addr): (SiteId, SocketAddr), server: usize) -> usize {
         let client = self.clients.len();
         self.clients.push(Client::new(room, site, addr, server));
+        self.owners.insert(addr, Owner::Client(client, Socket::Main));
         self.tell(client, Input::LocalAddrs(&[addr]));
         client
     }
 
     fn step(&mut self) {
-        let Some(Reverse((at, n))) = self.queue.pop() else { return };
-        let Some(happening) = self.due.remove(&n) else { return };
+        let Some(Reverse((at, _, place))) = self.queue.pop() else { return };
+        let Some(happening) = self.happenings.get_mut(place).and_then(Option::take) else { return };
+        self.free.push(place);
         self.now = self.now.max(at);
         match happening {
             Happening::Arrival { flight, bytes } => self.arrive(flight, &bytes),
@@ -300,8 +329,17 @@ impl World {
 
     fn schedule(&mut self, at: Time, happening: Happening) {
         self.count += 1;
-        self.due.insert(self.count, happening);
-        self.queue.push(Reverse((at.max(self.now), self.count)));
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.happenings[place] = Some(happening);
+                place
+            }
+            None => {
+                self.happenings.push(Some(happening));
+                self.happenings.len() - 1
+            }
+        };
+        self.queue.push(Reverse((at.max(self.now), self.count, place)));
     }
 
     fn trace_bytes(&mut self, bytes: &[u8]) {
@@ -333,6 +371,7 @@ impl World {
                 Output::CloseSpare(spare) => {
                     if let Some(addr) = self.clients[client].spares.remove(&spare) {
                         self.net.close(addr);
+                        self.owners.remove(&addr);
                     }
                 }
                 Output::Close(hop) => self.close_tcp(client, hop.addr),
@@ -375,9 +414,11 @@ impl World {
     fn socket(&mut self, client: usize, socket: Socket) -> SocketAddr {
         let c = &mut self.clients[client];
         match socket {
-            Socket::Spare(spare) => {
-                *c.spares.entry(spare).or_insert_with(|| self.net.socket((c.site, c.addr)))
-            }
+            Socket::Spare(spare) => *c.spares.entry(spare).or_insert_with(|| {
+                let addr = self.net.socket((c.site, c.addr));
+                self.owners.insert(addr, Owner::Client(client, socket));
+                addr
+            }),
             Socket::Main | Socket::Tcp => c.addr,
         }
     }
@@ -478,35 +519,31 @@ impl World {
     }
 
     fn transmit(&mut self, site: SiteId, local: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        let mut flights = self.net.send(self.now, site, local, to);
-        let last = flights.pop();
-        for flight in flights {
+        let Some((flight, [first, second])) = self.net.send(self.now, site, local, to) else {
+            return self.tapped(Wired::Datagram { from: local, to }, &bytes);
+        };
+        self.tapped(Wired::Datagram { from: flight.from, to }, &bytes);
+        if let Some(at) = second {
             let bytes = bytes.clone();
-            self.schedule(flight.at, Happening::Arrival { flight, bytes });
+            self.schedule(at, Happening::Arrival { flight, bytes });
         }
-        match last {
-            Some(flight) => {
-                self.tapped(Wired::Datagram { from: flight.from, to }, &bytes);
-                self.schedule(flight.at, Happening::Arrival { flight, bytes });
-            }
-            None => self.tapped(Wired::Datagram { from: local, to }, &bytes),
+        if let Some(at) = first {
+            self.schedule(at, Happening::Arrival { flight, bytes });
         }
     }
 
     fn arrive(&mut self, flight: Flight, bytes: &[u8]) {
         let Some(host) = self.net.deliver(self.now, &flight) else { return };
         self.trace.write(bytes);
-        if let Some(server) = self.servers.iter().position(|s| s.addr == host) {
-            return self.relay(server, flight.from.into(), bytes);
-        }
-        if self.servers.iter().any(|s| s.echoes.iter().any(|(_, addr)| *addr == host)) {
-            return self.echo(&flight, host, bytes);
-        }
-        let owner = self.clients.iter().enumerate().filter(|(_, c)| c.ended.is_none());
-        let mut owner = owner.filter_map(|(client, c)| Some((client, c.socket(host)?)));
-        let Some((client, socket)) = owner.next() else { return };
-        if self.is_awake(client) {
-            self.tell(client, Input::Datagram { from: Hop { socket, addr: flight.from }, bytes });
+        match self.owners.get(&host).copied() {
+            Some(Owner::Server(server)) => self.relay(server, flight.from.into(), bytes),
+            Some(Owner::Echo) => self.echo(&flight, host, bytes),
+            Some(Owner::Client(client, socket))
+                if self.clients[client].ended.is_none() && self.is_awake(client) =>
+            {
+                self.tell(client, Input::Datagram { from: Hop { socket, addr: flight.from }, bytes });
+            }
+            Some(Owner::Client(..)) | None => {}
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Either side chooses its own sending path; there is no nomination. A path carries only after a RESPONSE proved it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::path::{Carrier, Path, Probes, Watch};
@@ -10,7 +9,7 @@ use crate::io::{Hop, Time};
 
 #[derive(Default)]
 pub struct Ladder {
-    paths: BTreeMap<Path, Tried>,
+    paths: Paths,
     carrying: Option<Carrying>,
     /// Voice flows since; `None` in a quiet call.
     hot: Option<Hot>,
@@ -33,6 +32,17 @@ struct Carrying {
     overlap: Option<(Path, Time)>,
 }
 
+/// A handful: looking through them beats any index.
+#[derive(Default)]
+struct Paths(Vec<(Path, Tried)>);
+
+/// What decides how closely every path is watched.
+struct Mood {
+    carrying: Option<Path>,
+    hot: bool,
+    suspect: bool,
+}
+
 #[derive(Clone, Copy)]
 struct Hot {
     since: Time,
@@ -43,26 +53,26 @@ impl Ladder {
     /// A path that may work.
     pub fn offer(&mut self, now: Time, path: Path) {
         self.shunned.retain(|(carrier, _)| path.carrier() != Some(*carrier));
-        if self.paths.contains_key(&path) {
+        if self.knows(&path) {
             return;
         }
-        if self.paths.len() >= MAX_PATHS {
+        if self.paths.0.len() >= MAX_PATHS {
             let carrying = self.carrying();
             let silent = |p: &Path, t: &Tried| t.probes.answered().is_none() && Some(*p) != carrying;
             let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
             self.paths.remove(&silent);
         }
-        self.paths
-            .insert(path, Tried { probes: Probes::new(now), wins: 0, strikes: 0, distrusted: Time::ZERO });
+        let tried = Tried { probes: Probes::new(now), wins: 0, strikes: 0, distrusted: Time::ZERO };
+        self.paths.0.push((path, tried));
     }
 
     pub fn knows(&self, path: &Path) -> bool {
-        self.paths.contains_key(path)
+        self.paths.get(path).is_some()
     }
 
     /// Drops direct paths that never answered, or not lately, unless `named`.
     pub fn retain_direct(&mut self, named: impl Fn(&Hop) -> bool) {
-        self.paths.retain(|path, tried| match path {
+        self.paths.0.retain(|(path, tried)| match path {
             Path::Direct(hop) => tried.probes.answered().is_some() || named(hop),
             Path::Via { .. } | Path::Mail(_) => true,
         });
@@ -86,7 +96,8 @@ impl Ladder {
         for path in self.through(from) {
             if let Some(mut tried) = self.paths.remove(&path) {
                 tried.probes.restart(now);
-                self.paths.insert(moved(path), tried);
+                self.paths.remove(&moved(path));
+                self.paths.0.push((moved(path), tried));
             }
         }
         if let Some(carrying) = &mut self.carrying {
@@ -113,19 +124,31 @@ impl Ladder {
     }
 
     fn through(&self, carrier: Carrier) -> Vec<Path> {
-        self.paths.keys().filter(|path| path.carrier() == Some(carrier)).copied().collect()
+        self.paths
+            .iter()
+            .map(|(path, _)| path)
+            .filter(|path| path.carrier() == Some(carrier))
+            .copied()
+            .collect()
     }
 
     /// The direct path that answers, if any: the carrying one, else the best.
     pub fn direct(&self) -> Option<Hop> {
-        let answering = |path: &Path| match (path, self.paths.get(path)) {
-            (Path::Direct(hop), Some(tried)) if tried.probes.answered().is_some() => {
-                Some((tried.probes.srtt(), *hop))
-            }
+        let answering = |(path, tried): (&Path, &Tried)| match path {
+            Path::Direct(hop) if tried.probes.answered().is_some() => Some((tried.probes.srtt(), *hop)),
             _ => None,
         };
-        let carrying = self.carrying().and_then(|path| answering(&path));
-        carrying.or_else(|| self.paths.keys().filter_map(answering).min()).map(|(_, hop)| hop)
+        let carrying = self.carrying();
+        let ranked = |entry: (&Path, &Tried)| Some((Some(*entry.0) != carrying, answering(entry)?));
+        self.paths.iter().filter_map(ranked).min().map(|(_, (_, hop))| hop)
+    }
+
+    /// Some direct path answers.
+    pub fn is_direct(&self) -> bool {
+        let answers = |(path, tried): (&Path, &Tried)| {
+            matches!(path, Path::Direct(_)) && tried.probes.answered().is_some()
+        };
+        self.paths.iter().any(answers)
     }
 
     /// The peer proved that packets reach it by this direct path.
@@ -134,7 +157,7 @@ impl Ladder {
     }
 
     pub fn uses_spare(&self, spare: u16) -> bool {
-        self.paths.keys().any(|path| path.spare() == Some(spare))
+        self.paths.iter().map(|(path, _)| path).any(|path| path.spare() == Some(spare))
     }
 
     /// Of the paths by spare sockets only one stays: what carries, or the best.
@@ -143,12 +166,12 @@ impl Ladder {
         let spares = self.paths.iter().filter(|(path, tried)| path.spare().is_some() && answers(tried));
         let best = spares.min_by_key(|(path, tried)| score(now, path, tried)).map(|(path, _)| *path);
         let keep = self.carrying().filter(|path| path.spare().is_some()).or(best);
-        self.paths.retain(|path, _| path.spare().is_none() || Some(*path) == keep);
+        self.paths.0.retain(|(path, _)| path.spare().is_none() || Some(*path) == keep);
     }
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
     pub fn restart(&mut self, now: Time) {
-        for tried in self.paths.values_mut() {
+        for (_, tried) in &mut self.paths.0 {
             tried.probes.restart(now);
             tried.wins = 0;
         }
@@ -172,19 +195,16 @@ impl Ladder {
 
     /// Challenges to send now.
     pub fn probe(&mut self, now: Time, mut token: impl FnMut() -> [u8; 8]) -> Vec<(Path, [u8; 8])> {
-        let due: Vec<Path> = self
-            .paths
-            .iter()
-            .filter(|(path, tried)| tried.probes.due(self.watch(now, path)).is_some_and(|at| at <= now))
-            .map(|(path, _)| *path)
-            .collect();
-        let mut sent = Vec::with_capacity(due.len());
-        for path in due {
-            if let Some(tried) = self.paths.get_mut(&path) {
-                let token = token();
-                tried.probes.ask(now, token);
-                sent.push((path, token));
-            }
+        let mood = self.mood(now);
+        let due = |(path, tried): (&Path, &Tried)| {
+            tried.probes.due(self.watch(now, &mood, path, tried)).is_some_and(|at| at <= now)
+        };
+        let due: Vec<bool> = self.paths.iter().map(due).collect();
+        let mut sent = Vec::new();
+        for ((path, tried), _) in self.paths.0.iter_mut().zip(due).filter(|(_, due)| *due) {
+            let token = token();
+            tried.probes.ask(now, token);
+            sent.push((*path, token));
         }
         sent
     }
@@ -193,6 +213,7 @@ impl Ladder {
     pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
         let path = self
             .paths
+            .0
             .iter_mut()
             .find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
         let better = self.clearly_better(now, &path);
@@ -218,7 +239,7 @@ impl Ladder {
             *overlap = None;
         }
         let carrying = self.carrying();
-        for (path, tried) in &mut self.paths {
+        for (path, tried) in &mut self.paths.0 {
             // Mail is not asked while it is not needed: its silence says nothing.
             if Some(*path) != carrying && path.carries_voice() && tried.probes.is_lost(now) {
                 tried.probes.give_up(now);
@@ -260,7 +281,7 @@ impl Ladder {
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.paths.keys()
+        self.paths.iter().map(|(path, _)| path)
     }
 
     /// When voice began to flow, if it still does or did lately.
@@ -270,8 +291,9 @@ impl Ladder {
 
     /// When `probe` or `settle` has something to do.
     pub fn wake(&self, now: Time) -> Option<Time> {
-        let probes =
-            self.paths.iter().filter_map(|(path, tried)| tried.probes.due(self.watch(now, path))).min();
+        let mood = self.mood(now);
+        let probes = self.paths.iter();
+        let probes = probes.filter_map(|(path, tried)| tried.probes.due(self.watch(now, &mood, path, tried)));
         let doubt = self.carrying().and_then(|path| {
             let silent_since = self.silent_since(&path)?;
             let marks = [self.suspect_after(now), self.dead_after(now)];
@@ -279,14 +301,14 @@ impl Ladder {
         });
         let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(_, until)| until);
         let cool = self.hot.map(|hot| hot.last + COOL).filter(|at| *at > now);
-        [probes, doubt, overlap, cool].into_iter().flatten().min()
+        [probes.min(), doubt, overlap, cool].into_iter().flatten().min()
     }
 
     /// The port that a spare socket had outside is gone when it falls silent.
     fn forget_silent_spares(&mut self) {
         let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(path, _)| path);
         let used = [self.carrying(), overlap];
-        self.paths.retain(|path, tried| {
+        self.paths.0.retain(|(path, tried)| {
             path.spare().is_none() || used.contains(&Some(*path)) || !tried.probes.is_given_up()
         });
     }
@@ -295,9 +317,14 @@ impl Ladder {
         let overlap = self.carrying().map(|before| (before, now + OVERLAP));
         self.carrying = Some(Carrying { path, overlap });
         // A rival of the path before that beats this one as well need not begin anew.
-        let better: Vec<Path> =
-            self.paths.keys().filter(|path| self.clearly_better(now, path)).copied().collect();
-        for (path, tried) in &mut self.paths {
+        let better: Vec<Path> = self
+            .paths
+            .iter()
+            .map(|(path, _)| path)
+            .filter(|path| self.clearly_better(now, path))
+            .copied()
+            .collect();
+        for (path, tried) in &mut self.paths.0 {
             tried.wins = if better.contains(path) { tried.wins.min(WINS - 1) } else { 0 };
         }
         path
@@ -308,33 +335,32 @@ impl Ladder {
         self.hot.is_some_and(|hot| now - hot.last < COOL)
     }
 
-    fn watch(&self, now: Time, path: &Path) -> Watch {
-        let suspect = self.suspect(now);
+    fn mood(&self, now: Time) -> Mood {
+        Mood { carrying: self.carrying(), hot: self.is_hot(now), suspect: self.suspect(now) }
+    }
+
+    fn watch(&self, now: Time, mood: &Mood, path: &Path, tried: &Tried) -> Watch {
         if !path.carries_voice() {
-            let needed = self.carrying().is_none_or(|carrying| carrying == *path) || suspect;
+            let needed = mood.carrying.is_none_or(|carrying| carrying == *path) || mood.suspect;
             return if needed { Watch::Spare } else { Watch::Asleep };
         }
-        if suspect && self.paths.get(path).is_some_and(|tried| tried.probes.answered().is_some()) {
+        if mood.suspect && tried.probes.answered().is_some() {
             return Watch::Alarm;
         }
-        let rival = |tried: &Tried| {
-            tried.wins > 0 && tried.probes.answered().is_some_and(|at| now - at < RIVAL_SILENT)
-        };
-        if self.paths.get(path).is_some_and(rival) {
+        if tried.wins > 0 && tried.probes.answered().is_some_and(|at| now - at < RIVAL_SILENT) {
             return Watch::Rival;
         }
-        match (self.carrying() == Some(*path), self.is_hot(now)) {
+        match (mood.carrying == Some(*path), mood.hot) {
             (true, true) => Watch::Hot,
             (true, false) => Watch::Idle,
-            (false, true) if self.is_reserve(now, path) => Watch::Reserve,
+            (false, true) if self.is_reserve(now, path, tried) => Watch::Reserve,
             (false, true) => Watch::Spare,
             (false, false) => Watch::IdleSpare,
         }
     }
 
     /// There are better spares of its kind: one direct path and one third party are kept ready.
-    fn is_reserve(&self, now: Time, path: &Path) -> bool {
-        let Some(tried) = self.paths.get(path) else { return true };
+    fn is_reserve(&self, now: Time, path: &Path, tried: &Tried) -> bool {
         let mine = score(now, path, tried);
         self.paths.iter().any(|(other, rival)| {
             let same_kind = other.carrier().is_some() == path.carrier().is_some();
@@ -404,6 +430,25 @@ impl Ladder {
         let (new_score, old_score) = (score(now, path, new), score(now, &carrying, old));
         let margin = old_score.mul_f32(MARGIN_SHARE).clamp(MARGIN, MARGIN_MOST);
         new_score + margin < old_score
+    }
+}
+
+impl Paths {
+    fn get(&self, path: &Path) -> Option<&Tried> {
+        self.iter().find(|(known, _)| *known == path).map(|(_, tried)| tried)
+    }
+
+    fn get_mut(&mut self, path: &Path) -> Option<&mut Tried> {
+        self.0.iter_mut().find(|(known, _)| known == path).map(|(_, tried)| tried)
+    }
+
+    fn remove(&mut self, path: &Path) -> Option<Tried> {
+        let at = self.0.iter().position(|(known, _)| known == path)?;
+        Some(self.0.remove(at).1)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Path, &Tried)> {
+        self.0.iter().map(|(path, tried)| (path, tried))
     }
 }
 

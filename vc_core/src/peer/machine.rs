@@ -210,7 +210,7 @@ impl Peer {
 
     /// Some direct path answers.
     pub fn is_reached_directly(&self) -> bool {
-        self.ladder.direct().is_some()
+        self.ladder.is_direct()
     }
 
     /// Somebody else carries our voice to it, and nothing does directly.

@@ -141,7 +141,7 @@ impl Stream {
 impl Outgoing {
     fn backed_off(&self, rto: Duration) -> Duration {
         let rto = rto.clamp(RTO_MIN, RTO_MAX);
-        (rto * 2u32.pow(self.tries.saturating_sub(1).min(6))).min(RTO_CEILING)
+        (rto * 2u32.pow(self.tries.saturating_sub(PATIENT_AFTER).min(6))).min(RTO_CEILING)
     }
 }
 
@@ -155,6 +155,9 @@ const RTO_MIN: Duration = Duration::from_millis(100);
 const RTO_MAX: Duration = Duration::from_secs(2);
 /// A peer that comes back after silence gets its lines within this.
 const RTO_CEILING: Duration = Duration::from_secs(4);
+/// Sent so often before the pauses grow: on a bad radio line the second repeat still makes it in time for ears and
+/// rosters.
+const PATIENT_AFTER: u32 = 2;
 /// RFC 5681's three duplicates.
 const OVERTAKEN: u32 = 3;
 

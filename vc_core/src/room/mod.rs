@@ -280,7 +280,7 @@ impl Room {
                     key: public,
                     name: world.name.clone(),
                     relay_only: world.policy == PathPolicy::Relay,
-                    candidates: world.surroundings.candidates(),
+                    candidates: world.surroundings.candidates().to_vec(),
                 };
                 let entry = || Entry { record: record(), known: None };
                 match joining.receive(&message, entry, &mut world.rng) {

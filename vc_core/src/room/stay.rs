@@ -4,6 +4,7 @@ mod admission;
 mod again;
 mod carriage;
 mod entrance;
+mod friends;
 mod hosting;
 mod packets;
 mod punching;
@@ -18,6 +19,7 @@ use rand_core::RngCore;
 use self::again::{Again, Claim, acquaintance};
 use self::carriage::Carriage;
 use self::entrance::{Draft, PutOff, first_entrance};
+use self::friends::Friends;
 use self::hosting::Hosting;
 use self::punching::Punching;
 use self::removal::Dismissed;
@@ -74,7 +76,7 @@ pub(crate) struct Stay {
     /// The words that the door counts tries of.
     counted: Option<(u32, String)>,
     door: Door,
-    peers: BTreeMap<MemberId, Peer>,
+    peers: Friends,
     /// Those that left, whose keys are never taken again; the oldest go first.
     gone: VecDeque<MemberId>,
     /// Those that the creator removed.
@@ -134,7 +136,7 @@ impl Stay {
         let keys = Keys::new(key, welcome.room, &secret);
         let founder = (welcome.creator, welcome.warden);
         let mut stay = Self::new(world, now, keys, secret, founder, seat, welcome.entrance);
-        stay.told = world.surroundings.candidates();
+        stay.told = world.surroundings.candidates().to_vec();
         stay.gone = welcome.gone.into_iter().collect();
         stay.learn_removals(world, now, None, welcome.removals);
         for member in welcome.members {
@@ -171,7 +173,7 @@ impl Stay {
             draft: None,
             put_off: PutOff::default(),
             door: Door::default(),
-            peers: BTreeMap::new(),
+            peers: Friends::default(),
             gone: VecDeque::new(),
             removals: None,
             dismissed: BTreeMap::new(),
@@ -366,8 +368,8 @@ impl Stay {
         self.tick_carriage(world, now);
         let candidates = world.surroundings.candidates();
         if candidates != self.told {
-            self.told.clone_from(&candidates);
-            self.tell_all(&Control::Candidates(candidates));
+            self.told = candidates.to_vec();
+            self.tell_all(&Control::Candidates(self.told.clone()));
         }
         let mapping = world.surroundings.mapping();
         if mapping != self.told_mapping && world.policy == PathPolicy::Auto {
@@ -375,13 +377,16 @@ impl Stay {
             self.tell_all(&Control::Mapping(mapping));
         }
         for id in self.ids() {
-            self.with(world, now, id, |peer, scene| peer.tick(scene));
-            if self.peers.get_mut(&id).is_some_and(Peer::missed_news) {
-                self.brief(id);
+            if self.peers.is_due(&id, now) {
+                self.with(world, now, id, |peer, scene| peer.tick(scene));
+                if self.peers.get_mut(&id).is_some_and(Peer::missed_news) {
+                    self.brief(id);
+                }
+                self.peers.rest(&id, now);
             }
         }
         self.tick_hosting(world, now);
-        self.peers.retain(|_, peer| !peer.is_forgotten(now));
+        self.peers.retain(|peer| !peer.is_forgotten(now));
         self.punch(world, now);
         self.dismiss(world, now);
         self.hear_put_off(world, now);
@@ -393,7 +398,7 @@ impl Stay {
     }
 
     pub(crate) fn wake(&self, world: &World, now: Time) -> Wake {
-        let peers = self.peers.values().map(|peer| peer.wake(now));
+        let peers = self.peers.wake(now).into_iter();
         let carriage = self.carriage_wake(now);
         let hosting = self.hosting_wake(world);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));

@@ -18,6 +18,9 @@ pub(crate) struct Surroundings {
     echoes: Vec<Echo>,
     /// As relays told us when they bound us: (relay, seen).
     relayed: Vec<(SocketAddr, SocketAddr)>,
+    /// What follows from all that.
+    candidates: Vec<Candidate>,
+    mapping: Mapping,
 }
 
 impl Surroundings {
@@ -29,6 +32,8 @@ impl Surroundings {
             server: None,
             echoes: Vec::new(),
             relayed: Vec::new(),
+            candidates: Vec::new(),
+            mapping: Mapping::Unknown,
         }
     }
 
@@ -44,16 +49,19 @@ impl Surroundings {
 
     pub(crate) fn set_mapped(&mut self, mapped: &[SocketAddr]) {
         self.mapped = mapped.to_vec();
+        self.conclude();
     }
 
     /// The network may have changed.
     pub(crate) fn restart(&mut self, now: Time) {
         self.relayed.clear();
         self.echoes.iter_mut().for_each(|echo| echo.restart(now));
+        self.conclude();
     }
 
     pub(crate) fn set_server(&mut self, server: SocketAddr) {
         self.server = Some(server);
+        self.conclude();
     }
 
     /// Ask these how they see us.
@@ -68,6 +76,7 @@ impl Surroundings {
                 None => self.echoes.push(Echo::new(server, now, rng)),
             }
         }
+        self.conclude();
     }
 
     /// Servers that do not know their own address say "the host that you reach me at". `None` for an address that a
@@ -91,7 +100,12 @@ impl Surroundings {
 
     /// True if it answers a question of ours.
     pub(crate) fn answered(&mut self, from: Hop, nonce: [u8; 8], seen: SocketAddr) -> bool {
-        from.socket == Socket::Main && self.echoes.iter_mut().any(|echo| echo.answer(from.addr, nonce, seen))
+        let answers = from.socket == Socket::Main
+            && self.echoes.iter_mut().any(|echo| echo.answer(from.addr, nonce, seen));
+        if answers {
+            self.conclude();
+        }
+        answers
     }
 
     pub(crate) fn bound(&mut self, relay: SocketAddr, seen: SocketAddr) {
@@ -99,6 +113,7 @@ impl Surroundings {
         if self.relayed.len() < MAX_SEEN {
             self.relayed.push((relay, seen));
         }
+        self.conclude();
     }
 
     /// A server that answers PROBEs.
@@ -108,6 +123,15 @@ impl Surroundings {
 
     /// How the NAT in front of us maps.
     pub(crate) fn mapping(&self) -> Mapping {
+        self.mapping
+    }
+
+    fn conclude(&mut self) {
+        self.mapping = self.observed();
+        self.candidates = self.gathered();
+    }
+
+    fn observed(&self) -> Mapping {
         let asked = self.echoes.iter().filter_map(|echo| Some((echo.server(), echo.seen_lately()?)));
         let others =
             self.relayed.iter().filter(|(relay, _)| self.echoes.iter().all(|e| e.server() != *relay));
@@ -123,7 +147,11 @@ impl Surroundings {
     }
 
     /// What we tell members. Nothing when none of our addresses may reach them.
-    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    fn gathered(&self) -> Vec<Candidate> {
         if self.policy == PathPolicy::Relay {
             return Vec::new();
         }

@@ -6,7 +6,7 @@ impl Stay {
     pub(super) fn visitor(&mut self, world: &mut World, now: Time, visitor: u32, letter: &Mail<'_>) {
         let mut door = std::mem::take(&mut self.door);
         let lock = Lock { codes: self.entrance.codes.get(), nonce: self.nonce };
-        let candidates = world.surroundings.candidates();
+        let candidates = world.surroundings.candidates().to_vec();
         let relay_only = world.policy == PathPolicy::Relay;
         let welcome = |entry: &Entry| {
             let id = MemberId::of(&self.keys.room, &entry.record.key);

@@ -58,7 +58,7 @@ impl Stay {
         mut joining: Box<Joining>,
         message: ToClient,
     ) {
-        let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates());
+        let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates().to_vec());
         let door = joining.door().and_then(|slot| self.peers.values().find(|peer| peer.slot() == slot));
         let known = door.and_then(|peer| acquaintance(&self.keys, peer.key()));
         let entry = || Entry { record, known };
@@ -167,7 +167,7 @@ impl Stay {
         }
         self.peers.values_mut().filter(|peer| !peer.is_live()).for_each(|peer| peer.restart(now));
         self.learn(world, None, welcome.entrance);
-        let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates());
+        let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates().to_vec());
         self.tell_all(&Control::Add(Seated { slot: self.slot, record }));
         self.seated(world);
     }

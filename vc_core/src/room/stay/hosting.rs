@@ -88,7 +88,7 @@ impl Stay {
 
     fn direct_mask(&self) -> u16 {
         // The server may give two members one slot.
-        let direct = self.peers.values().filter(|peer| peer.direct().is_some());
+        let direct = self.peers.values().filter(|peer| peer.is_reached_directly());
         direct.fold(0, |mask, peer| mask | peer.slot().bit())
     }
 
@@ -161,13 +161,16 @@ impl Stay {
         if post.ends.is_some() {
             return;
         }
-        for peer in self.peers.values_mut().filter(|peer| peer.direct().is_some() && !peer.is_relay_only()) {
-            let due = post.tickets.get(&peer.id()).is_none_or(|issued| now - *issued >= RENEWAL);
-            if due && peer.is_live() {
-                post.tickets.insert(peer.id(), now);
-                let ticket = post.ticket(now, peer.slot(), &mut world.rng);
-                peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
-            }
+        let due = |peer: &&Peer| {
+            let reached = peer.is_live() && peer.is_reached_directly() && !peer.is_relay_only();
+            reached && post.tickets.get(&peer.id()).is_none_or(|issued| now - *issued >= RENEWAL)
+        };
+        let due: Vec<MemberId> = self.peers.values().filter(due).map(Peer::id).collect();
+        for id in due {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            post.tickets.insert(peer.id(), now);
+            let ticket = post.ticket(now, peer.slot(), &mut world.rng);
+            peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
         }
     }
 }

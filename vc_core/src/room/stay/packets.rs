@@ -86,7 +86,8 @@ impl Stay {
         if !self.knockers.take(now, Net::household(source), 1) {
             return world.counters.too_many += 1;
         }
-        if let Some(reply) = self.peers.values().find_map(|peer| peer.known_knock(sender, noise)) {
+        let known = self.peers.values().find_map(|peer| peer.known_knock(sender, noise));
+        if let Some(reply) = known {
             return self.send(world, now, path, reply);
         }
         if !self.handshakes.take(now, KNOCKS, 1) {

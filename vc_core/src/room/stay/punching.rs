@@ -71,8 +71,8 @@ impl Stay {
     }
 
     pub(super) fn punch(&mut self, world: &mut World, now: Time) {
-        for (id, peer) in &self.peers {
-            let friend = self.punching.friends.entry(*id).or_default();
+        for peer in self.peers.values() {
+            let friend = self.punching.friends.entry(peer.id()).or_default();
             friend.carried = peer.is_only_carried().then(|| friend.carried.unwrap_or(now));
         }
         self.punching.friends.retain(|id, _| self.peers.contains_key(id));
@@ -200,7 +200,12 @@ impl Stay {
 
     fn spray(&mut self, world: &World, now: Time, id: MemberId) -> Step {
         let seen = |c: &Candidate| c.kind == Kind::ServerReflexive;
-        let at = world.surroundings.candidates().into_iter().find(seen).map(|candidate| candidate.addr);
+        let at = world
+            .surroundings
+            .candidates()
+            .iter()
+            .find(|candidate| seen(candidate))
+            .map(|candidate| candidate.addr);
         if let (Some(peer), Some(at)) = (self.peers.get_mut(&id), at) {
             peer.tell(&Control::Meet { at, ports: Ports::Random });
         }
