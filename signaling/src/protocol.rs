@@ -1,8 +1,10 @@
 //! What one connection may say when. A request exists only for a connection that stands where it makes sense, and it
 //! carries what that standing implies; everything else is a refusal.
 
+use vc_core::crypto::keys::PublicKey;
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::Slot;
+use vc_core::protocol::member::{MemberId, Slot};
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{Form, Nameplate, Party, Reclaim, Refusal, ToServer, VERSION};
 
 use crate::seats::Nonce;
@@ -29,7 +31,7 @@ pub(crate) struct Place {
 pub(crate) enum Request {
     Greet,
     Ping,
-    Create(Form),
+    Create(Form, PublicKey),
     Knock(Nameplate),
     Return(Reclaim),
     /// By a visitor, who may write to the doorkeeper only.
@@ -50,12 +52,14 @@ pub(crate) enum Request {
     },
     Admit {
         by: Place,
-        id: u32,
+        visitor: u32,
         taken: u16,
+        id: MemberId,
     },
     Tickets(Place),
     NewCode(Place, Form),
     Leave(Place),
+    Evict(Place, Removals),
 }
 
 impl Standing {
@@ -76,7 +80,7 @@ impl Standing {
 
 fn greeted(message: ToServer) -> Result<Request, Refusal> {
     match message {
-        ToServer::Create { form } => Ok(Request::Create(form)),
+        ToServer::Create { form, warden } => Ok(Request::Create(form, warden)),
         ToServer::Join { nameplate } => Ok(Request::Knock(nameplate)),
         ToServer::Reclaim { proof } => Ok(Request::Return(proof)),
         _ => Err(Refusal::OutOfTurn),
@@ -94,10 +98,11 @@ fn visitor(room: Nonce, id: u32, message: ToServer) -> Result<Request, Refusal> 
 fn seated(place: Place, message: ToServer) -> Result<Request, Refusal> {
     match message {
         ToServer::Mail { to, blob } => Ok(Request::Mail { from: place, to, blob }),
-        ToServer::Admit { visitor, taken } => Ok(Request::Admit { by: place, id: visitor, taken }),
+        ToServer::Admit { visitor, taken, id } => Ok(Request::Admit { by: place, visitor, taken, id }),
         ToServer::Tickets => Ok(Request::Tickets(place)),
         ToServer::NewCode { form } => Ok(Request::NewCode(place, form)),
         ToServer::Leave => Ok(Request::Leave(place)),
+        ToServer::Evict { removals } => Ok(Request::Evict(place, removals)),
         _ => Err(Refusal::OutOfTurn),
     }
 }
@@ -106,29 +111,32 @@ fn seated(place: Place, message: ToServer) -> Result<Request, Refusal> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use vc_core::crypto::keys::StaticKey;
 
     #[test]
     fn each_standing_takes_its_own_messages_and_refuses_the_rest() {
         let slot = Slot::new(1).unwrap();
+        let removals = Removals::with(&StaticKey::from_bytes([1; 32]), None, MemberId([1; 8]));
         let messages = [
             ToServer::Hello { version: VERSION },
-            ToServer::Create { form: Form::Link },
+            ToServer::Create { form: Form::Link, warden: PublicKey([1; 32]) },
             ToServer::Join { nameplate: Nameplate::Spoken(1) },
             ToServer::Mail { to: Party::Slot(slot), blob: vec![1] },
             ToServer::Mail { to: Party::Visitor(1), blob: vec![1] },
-            ToServer::Admit { visitor: 1, taken: 0 },
+            ToServer::Admit { visitor: 1, taken: 0, id: MemberId([1; 8]) },
             ToServer::Tickets,
-            ToServer::Reclaim { proof: [0; 51] },
+            ToServer::Reclaim { proof: [0; 91] },
             ToServer::NewCode { form: Form::Link },
             ToServer::Leave,
             ToServer::Ping,
+            ToServer::Evict { removals },
         ];
         let place = Place { room: [0; 16], slot };
         for (standing, allowed) in [
-            (Standing::New, "10000000000"),
-            (Standing::Greeted, "01100001001"),
-            (Standing::Visitor { room: [0; 16], id: 1 }, "00010000011"),
-            (Standing::Seated(place), "00011110111"),
+            (Standing::New, "100000000000"),
+            (Standing::Greeted, "011000010010"),
+            (Standing::Visitor { room: [0; 16], id: 1 }, "000100000110"),
+            (Standing::Seated(place), "000111101111"),
         ] {
             let takes: String =
                 messages.iter().map(|m| if standing.read(&m.encode()).is_ok() { '1' } else { '0' }).collect();

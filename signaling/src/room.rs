@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand_core::{RngCore, SeedableRng};
-use vc_core::crypto::keys::{Rng, Secret, kdf};
+use vc_core::crypto::keys::{PublicKey, Rng, Secret, kdf};
 use vc_core::crypto::ticket::TicketBody;
 use vc_core::io::Time;
 use vc_core::net::forward::rate::{Bucket, Net, Rate, Sources};
@@ -184,7 +184,7 @@ impl Rooms {
 
     fn serve(&mut self, now: Time, wall: u32, conn: ConnId, request: Request) {
         let outcome = match request {
-            Request::Create(form) => self.create(now, wall, conn, form),
+            Request::Create(form, warden) => self.create(now, wall, conn, form, warden),
             Request::Knock(plate) => self.knock(now, conn, plate),
             Request::Return(proof) => self.come_back(now, wall, conn, &proof),
             Request::MailDoor { room, id, to, blob } => self.mail_door(now, conn, (room, id), to, blob),
@@ -193,9 +193,10 @@ impl Rooms {
             Request::Ping => return self.say(conn, ToClient::Pong),
             Request::Withdraw { room, id } => return self.withdraw(conn, room, id),
             Request::Mail { from, to, blob } => return self.mail(now, conn, from, to, blob),
-            Request::Admit { by, id, taken } => return self.admit(wall, by, id, taken),
+            Request::Admit { by, visitor, taken, id } => return self.admit(wall, by, visitor, taken, id),
             Request::Tickets(place) => return self.provide(wall, conn, place),
             Request::Leave(place) => return self.leave(now, conn, place),
+            Request::Evict(place, removals) => return self.evict(now, conn, place, removals),
         };
         match outcome {
             Ok(()) => {}
@@ -209,13 +210,13 @@ impl Rooms {
         self.say(conn, ToClient::Hello { version: VERSION, probes: self.probes.clone() });
     }
 
-    fn create(&mut self, now: Time, wall: u32, conn: ConnId, form: Form) -> Outcome {
+    fn create(&mut self, now: Time, wall: u32, conn: ConnId, form: Form, warden: PublicKey) -> Outcome {
         self.may_create(now, conn)?;
         let mut nonce = [0; 16];
         self.rng.fill_bytes(&mut nonce);
-        let mut room = Room::new();
+        let mut room = Room::new(warden);
         let nameplate = self.name(&mut room, nonce, form)?;
-        let slot = room.seat(conn, wall, 0).ok_or(No::Refused(Refusal::Busy))?;
+        let slot = room.seat(conn, wall, 0, None).ok_or(No::Refused(Refusal::Busy))?;
         self.rooms.insert(nonce, room);
         let place = Place { room: nonce, slot };
         self.stand(conn, Standing::Seated(place));
@@ -229,11 +230,13 @@ impl Rooms {
         let claim = Claim::verify(&self.proofs, proof, wall).ok_or(No::Refused(Refusal::BadProof))?;
         if !self.rooms.contains_key(&claim.room) {
             self.may_create(now, conn)?;
-            self.rooms.insert(claim.room, Room::restored(now, 0));
+            self.rooms.insert(claim.room, Room::restored(now, claim.warden, 0));
         }
         let room = self.rooms.get_mut(&claim.room).ok_or(No::Refused(Refusal::BadProof))?;
-        let seated = room.reseat(claim.slot, conn, claim.expiry);
-        let old = seated.map_err(|_| No::Refused(Refusal::BadProof))?;
+        let Ok(old) = room.reseat(claim.slot, conn, (claim.id, claim.expiry)) else {
+            self.remind(conn, claim.room);
+            return Err(No::Refused(Refusal::BadProof));
+        };
         if let Some(old) = old {
             self.conns.remove(&old);
             self.out.push_back(Output::Close { conn: old });
@@ -245,6 +248,7 @@ impl Rooms {
         if renamed {
             self.renew_proofs(wall, claim.room, Some(claim.slot));
         }
+        self.remind(conn, claim.room);
         self.present(claim.room);
         Ok(())
     }
@@ -302,8 +306,9 @@ impl Rooms {
     fn proof(&mut self, wall: u32, place: Place) -> Option<Reclaim> {
         let room = self.rooms.get_mut(&place.room)?;
         let expiry = room.proof_expiry(place.slot, wall);
-        let (spoken, link) = (room.spoken, room.link);
-        Some(Claim { room: place.room, slot: place.slot, spoken, link, expiry }.sign(&self.proofs))
+        let (spoken, link, warden) = (room.spoken, room.link, room.warden);
+        let (slot, id) = (place.slot, room.owner_id(place.slot));
+        Some(Claim { room: place.room, warden, slot, id, spoken, link, expiry }.sign(&self.proofs))
     }
 
     fn offers(&mut self, wall: u32, place: Place) -> Vec<Offer> {

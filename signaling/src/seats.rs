@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use vc_core::crypto::keys::PublicKey;
 use vc_core::io::Time;
-use vc_core::protocol::member::{MAX_MEMBERS, Slot};
+use vc_core::protocol::member::{MAX_MEMBERS, MemberId, Slot};
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::Nameplate;
 
 use crate::room::ConnId;
@@ -13,6 +15,10 @@ use crate::room::ConnId;
 pub(crate) type Nonce = [u8; 16];
 
 pub(crate) struct Room {
+    /// What is signed with this key evicts.
+    pub(crate) warden: PublicKey,
+    /// Who has no seat any more.
+    pub(crate) removed: Option<Removals>,
     seats: [Seat; MAX_MEMBERS],
     pub(crate) visitors: BTreeMap<u32, Visitor>,
     pub(crate) spoken: Option<u32>,
@@ -26,7 +32,6 @@ pub(crate) struct Room {
     floor: u32,
 }
 
-/// `from`: the earliest expiry in a proof of the present owner; what is earlier is a former owner's.
 #[derive(Clone, Copy)]
 enum Seat {
     Free,
@@ -36,12 +41,20 @@ enum Seat {
     },
     Away {
         since: Time,
-        from: u32,
+        owner: Owner,
     },
     Here {
         conn: ConnId,
-        from: u32,
+        owner: Owner,
     },
+}
+
+#[derive(Clone, Copy)]
+struct Owner {
+    /// As other members know it; nobody's is the creator's.
+    id: Option<MemberId>,
+    /// The earliest expiry in a proof of this owner; what is earlier is a former owner's.
+    from: u32,
 }
 
 pub(crate) struct Visitor {
@@ -89,19 +102,19 @@ impl Visitor {
 pub(crate) struct NotYours;
 
 impl Room {
-    pub(crate) fn new() -> Self {
-        Self::of([Seat::Free; MAX_MEMBERS], u32::MAX)
+    pub(crate) fn new(warden: PublicKey) -> Self {
+        Self::of(warden, [Seat::Free; MAX_MEMBERS], u32::MAX)
     }
 
     /// After a restart: any slot may have an owner.
-    pub(crate) fn restored(now: Time, plates_from: u32) -> Self {
-        Self::of([Seat::Perhaps { since: now }; MAX_MEMBERS], plates_from)
+    pub(crate) fn restored(now: Time, warden: PublicKey, plates_from: u32) -> Self {
+        Self::of(warden, [Seat::Perhaps { since: now }; MAX_MEMBERS], plates_from)
     }
 
     /// Seats a newcomer. The lowest free slot; one that may have an owner only if there is no other, and then the
     /// highest, since rooms fill from below; at last the one whose owner has been away longest. One of `taken` only
     /// when there is no other: its owner may come back to it.
-    pub(crate) fn seat(&mut self, conn: ConnId, wall: u32, taken: u16) -> Option<Slot> {
+    pub(crate) fn seat(&mut self, conn: ConnId, wall: u32, taken: u16, id: Option<MemberId>) -> Option<Slot> {
         let free = |slot: &Slot| matches!(self.get(*slot), Seat::Free);
         let perhaps = |slot: &Slot| matches!(self.get(*slot), Seat::Perhaps { .. });
         let choose = |among: u16| {
@@ -116,7 +129,7 @@ impl Room {
         let slot = choose(!taken).or_else(|| choose(taken))?;
         let from = wall.saturating_add(PROOF_LIFE).max(self.newest.saturating_add(1));
         self.newest = from;
-        self.put(slot, Seat::Here { conn, from });
+        self.put(slot, Seat::Here { conn, owner: Owner { id, from } });
         Some(slot)
     }
 
@@ -125,28 +138,25 @@ impl Room {
         &mut self,
         slot: Slot,
         conn: ConnId,
-        expiry: u32,
+        (id, expiry): (Option<MemberId>, u32),
     ) -> Result<Option<ConnId>, NotYours> {
         let (from, old) = match self.get(slot) {
             Seat::Free => return Err(NotYours),
             Seat::Perhaps { .. } => (0, None),
-            Seat::Away { from, .. } => (from, None),
-            Seat::Here { conn, from } => (from, Some(conn)),
+            Seat::Away { owner, .. } => (owner.from, None),
+            Seat::Here { conn, owner } => (owner.from, Some(conn)),
         };
-        if expiry < from {
+        if expiry < from || self.is_removed(id) {
             return Err(NotYours);
         }
         self.newest = self.newest.max(expiry);
-        self.put(slot, Seat::Here { conn, from: expiry });
+        self.put(slot, Seat::Here { conn, owner: Owner { id, from: expiry } });
         Ok(old)
     }
 
     /// The expiry for a fresh proof of this seat.
     pub(crate) fn proof_expiry(&mut self, slot: Slot, wall: u32) -> u32 {
-        let from = match self.get(slot) {
-            Seat::Free | Seat::Perhaps { .. } => 0,
-            Seat::Away { from, .. } | Seat::Here { from, .. } => from,
-        };
+        let from = self.owner(slot).map_or(0, |owner| owner.from);
         let expiry = wall.saturating_add(PROOF_LIFE).max(from).max(self.floor);
         self.newest = self.newest.max(expiry);
         expiry
@@ -159,13 +169,38 @@ impl Room {
     }
 
     pub(crate) fn away(&mut self, now: Time, slot: Slot) {
-        if let Seat::Here { from, .. } = self.get(slot) {
-            self.put(slot, Seat::Away { since: now, from });
+        if let Seat::Here { owner, .. } = self.get(slot) {
+            self.put(slot, Seat::Away { since: now, owner });
         }
     }
 
     pub(crate) fn free(&mut self, slot: Slot) {
         self.put(slot, Seat::Free);
+    }
+
+    /// These lose their seats, if whoever made the room says so and said nothing later; returns the connections of those
+    /// that are here. `None` if nothing changes.
+    pub(crate) fn evict(&mut self, removals: Removals) -> Option<Vec<ConnId>> {
+        if !removals.is_later_than(self.removed.as_ref()) || !removals.is_by(&self.warden) {
+            return None;
+        }
+        self.removed = Some(removals);
+        let mut here = Vec::new();
+        for slot in Slot::all() {
+            if self.is_removed(self.owner_id(slot)) {
+                here.extend(self.conn(slot));
+                self.free(slot);
+            }
+        }
+        Some(here)
+    }
+
+    pub(crate) fn is_removed(&self, id: Option<MemberId>) -> bool {
+        id.zip(self.removed.as_ref()).is_some_and(|(id, removed)| removed.contains(&id))
+    }
+
+    pub(crate) fn owner_id(&self, slot: Slot) -> Option<MemberId> {
+        self.owner(slot)?.id
     }
 
     /// Frees the seats whose owners did not come back.
@@ -220,8 +255,25 @@ impl Room {
         self.seats.iter().all(|seat| matches!(seat, Seat::Free))
     }
 
-    fn of(seats: [Seat; MAX_MEMBERS], plates_from: u32) -> Self {
-        Self { seats, visitors: BTreeMap::new(), spoken: None, link: None, plates_from, newest: 0, floor: 0 }
+    fn of(warden: PublicKey, seats: [Seat; MAX_MEMBERS], plates_from: u32) -> Self {
+        Self {
+            warden,
+            removed: None,
+            seats,
+            visitors: BTreeMap::new(),
+            spoken: None,
+            link: None,
+            plates_from,
+            newest: 0,
+            floor: 0,
+        }
+    }
+
+    fn owner(&self, slot: Slot) -> Option<Owner> {
+        match self.get(slot) {
+            Seat::Free | Seat::Perhaps { .. } => None,
+            Seat::Away { owner, .. } | Seat::Here { owner, .. } => Some(owner),
+        }
     }
 
     fn get(&self, slot: Slot) -> Seat {
@@ -258,6 +310,7 @@ mod tests {
     use super::*;
 
     const WALL: u32 = 1_000;
+    const WARDEN: PublicKey = PublicKey([3; 32]);
 
     fn slot(n: u8) -> Slot {
         Slot::new(n).unwrap()
@@ -269,83 +322,86 @@ mod tests {
 
     #[test]
     fn slots_fill_from_below_and_a_freed_one_is_next() {
-        let mut room = Room::new();
+        let mut room = Room::new(WARDEN);
         for n in 0..16 {
-            assert!(room.seat(u64::from(n), WALL, 0) == Some(slot(n)));
+            assert!(room.seat(u64::from(n), WALL, 0, None) == Some(slot(n)));
         }
-        assert!(room.is_full() && room.seat(99, WALL, 0).is_none());
+        assert!(room.is_full() && room.seat(99, WALL, 0, None).is_none());
         room.free(slot(3));
-        assert!(room.seat(99, WALL, 0) == Some(slot(3)));
+        assert!(room.seat(99, WALL, 0, None) == Some(slot(3)));
         assert!(room.door() == Some((slot(0), 0)));
     }
 
     #[test]
     fn in_a_room_without_a_free_seat_the_one_longest_away_makes_room() {
-        let mut room = Room::new();
+        let mut room = Room::new(WARDEN);
         let proofs: Vec<u32> = (0..16)
             .map(|n| {
-                room.seat(u64::from(n), WALL, 0);
+                room.seat(u64::from(n), WALL, 0, None);
                 room.proof_expiry(slot(n), WALL)
             })
             .collect();
         room.away(at(2), slot(5));
         room.away(at(1), slot(9));
         assert!(!room.is_full());
-        assert!(room.seat(99, WALL, 0) == Some(slot(9)));
-        assert!(room.reseat(slot(9), 100, proofs[9]).is_err(), "it came too late");
-        assert!(matches!(room.reseat(slot(5), 101, proofs[5]), Ok(None)));
-        assert!(room.is_full() && room.seat(102, WALL, 0).is_none());
+        assert!(room.seat(99, WALL, 0, None) == Some(slot(9)));
+        assert!(room.reseat(slot(9), 100, (None, proofs[9])).is_err(), "it came too late");
+        assert!(matches!(room.reseat(slot(5), 101, (None, proofs[5])), Ok(None)));
+        assert!(room.is_full() && room.seat(102, WALL, 0, None).is_none());
     }
 
     #[test]
     fn a_former_owner_does_not_get_the_seat_of_a_new_one() {
-        let mut room = Room::new();
-        room.seat(1, WALL, 0);
+        let mut room = Room::new(WARDEN);
+        room.seat(1, WALL, 0, None);
         let old = room.proof_expiry(slot(0), WALL);
         room.free(slot(0));
-        assert!(room.reseat(slot(0), 2, old).is_err(), "left is left");
-        room.seat(3, WALL, 0);
-        assert!(room.reseat(slot(0), 2, old).is_err());
+        assert!(room.reseat(slot(0), 2, (None, old)).is_err(), "left is left");
+        room.seat(3, WALL, 0, None);
+        assert!(room.reseat(slot(0), 2, (None, old)).is_err());
         let new = room.proof_expiry(slot(0), WALL);
-        assert!(matches!(room.reseat(slot(0), 4, new), Ok(Some(3))));
+        assert!(matches!(room.reseat(slot(0), 4, (None, new)), Ok(Some(3))));
     }
 
     #[test]
     fn a_seat_is_kept_ten_minutes_for_an_owner_that_is_away() {
-        let mut room = Room::new();
-        room.seat(1, WALL, 0);
+        let mut room = Room::new(WARDEN);
+        room.seat(1, WALL, 0, None);
         let proof = room.proof_expiry(slot(0), WALL);
         room.away(at(0), slot(0));
         room.expire(at(599));
-        assert!(matches!(room.reseat(slot(0), 2, proof), Ok(None)));
+        assert!(matches!(room.reseat(slot(0), 2, (None, proof)), Ok(None)));
         room.away(at(600), slot(0));
         room.expire(at(1_200));
-        assert!(room.is_over() && room.reseat(slot(0), 2, proof).is_err());
+        assert!(room.is_over() && room.reseat(slot(0), 2, (None, proof)).is_err());
     }
 
     #[test]
     fn while_friends_are_there_the_seat_of_one_who_is_away_is_kept_for_hours() {
-        let mut room = Room::new();
-        room.seat(1, WALL, 0);
-        room.seat(2, WALL, 0);
+        let mut room = Room::new(WARDEN);
+        room.seat(1, WALL, 0, None);
+        room.seat(2, WALL, 0, None);
         let proof = room.proof_expiry(slot(1), WALL);
         room.away(at(0), slot(1));
         room.expire(at(4 * 3_600 - 1));
-        assert!(matches!(room.reseat(slot(1), 3, proof), Ok(None)));
+        assert!(matches!(room.reseat(slot(1), 3, (None, proof)), Ok(None)));
         room.away(at(0), slot(1));
         room.expire(at(4 * 3_600));
-        assert!(room.reseat(slot(1), 3, proof).is_err() && !room.is_over());
+        assert!(room.reseat(slot(1), 3, (None, proof)).is_err() && !room.is_over());
     }
 
     #[test]
     fn in_a_restored_room_newcomers_keep_away_from_slots_that_owners_may_want() {
-        let mut room = Room::restored(at(0), WALL);
-        assert!(matches!(room.reseat(slot(2), 1, WALL + 5), Ok(None)));
-        assert!(room.seat(2, WALL, 0) == Some(slot(15)));
-        assert!(matches!(room.reseat(slot(0), 3, WALL + 5), Ok(None)));
-        assert!(room.seat(5, WALL, slot(14).bit() | slot(13).bit()) == Some(slot(12)), "members said so");
+        let mut room = Room::restored(at(0), WARDEN, WALL);
+        assert!(matches!(room.reseat(slot(2), 1, (None, WALL + 5)), Ok(None)));
+        assert!(room.seat(2, WALL, 0, None) == Some(slot(15)));
+        assert!(matches!(room.reseat(slot(0), 3, (None, WALL + 5)), Ok(None)));
+        assert!(
+            room.seat(5, WALL, slot(14).bit() | slot(13).bit(), None) == Some(slot(12)),
+            "members said so"
+        );
         room.expire(at(600));
-        assert!(room.seat(4, WALL, 0) == Some(slot(1)));
-        assert!(room.seat(6, WALL, slot(3).bit()) == Some(slot(4)));
+        assert!(room.seat(4, WALL, 0, None) == Some(slot(1)));
+        assert!(room.seat(6, WALL, slot(3).bit(), None) == Some(slot(4)));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand_core::SeedableRng;
 use signaling::line::MAX_FRAME;
-use vc_core::crypto::keys::Rng;
+use vc_core::crypto::keys::{PublicKey, Rng};
 use vc_core::crypto::link::{Dial, Sealed};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Form, ToClient, ToServer, VERSION};
@@ -73,7 +73,7 @@ fn create(server: &Server, rng: &mut Rng) -> TcpStream {
     let mut frames = Frames::up_to(MAX_FRAME);
     let (mut sealed, _) = dial.finish(&heard(&mut stream, &mut frames)).unwrap();
     say(&mut stream, &mut sealed, ToServer::Hello { version: VERSION });
-    say(&mut stream, &mut sealed, ToServer::Create { form: Form::Spoken });
+    say(&mut stream, &mut sealed, ToServer::Create { form: Form::Spoken, warden: PublicKey([3; 32]) });
     loop {
         let message = sealed.open(&heard(&mut stream, &mut frames)).unwrap();
         if matches!(ToClient::decode(&message).unwrap(), ToClient::Present { .. }) {

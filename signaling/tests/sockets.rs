@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use vc_core::crypto::keys::{Rng, StaticKey};
+use vc_core::crypto::keys::{PublicKey, Rng, StaticKey};
 use vc_core::crypto::link::{Dial, Sealed};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::Slot;
+use vc_core::protocol::member::{MemberId, Slot};
 use vc_core::protocol::signal::{
     Form, MAX_BLOB, Nameplate, Party, Reclaim, Refusal, ToClient, ToServer, VERSION,
 };
@@ -93,7 +93,7 @@ impl Client {
     }
 
     async fn create(&mut self) -> (Nameplate, Reclaim) {
-        self.say(ToServer::Create { form: Form::Spoken }).await;
+        self.say(ToServer::Create { form: Form::Spoken, warden: PublicKey([3; 32]) }).await;
         let Some(ToClient::Created { nameplate, .. }) = self.heard().await else { panic!("no room") };
         let Some(ToClient::Seat { proof, .. }) = self.heard().await else { panic!("no seat") };
         assert!(matches!(self.heard().await, Some(ToClient::Tickets { .. })));
@@ -146,7 +146,7 @@ async fn friends_meet_write_and_part() {
         matches!(a.heard().await, Some(ToClient::Mail { from: Party::Visitor(_), blob }) if blob.len() == 1_300)
     );
     a.say(ToServer::Mail { to: Party::Visitor(visitor), blob: vec![2; MAX_BLOB] }).await;
-    a.say(ToServer::Admit { visitor, taken: 0 }).await;
+    a.say(ToServer::Admit { visitor, taken: 0, id: MemberId([4; 8]) }).await;
     assert!(matches!(b.heard().await, Some(ToClient::Mail { blob, .. }) if blob.len() == MAX_BLOB));
     assert!(matches!(b.heard().await, Some(ToClient::Seat { .. })));
     assert!(matches!(a.heard().await, Some(ToClient::Admitted { .. })));
@@ -160,7 +160,7 @@ async fn friends_meet_write_and_part() {
 async fn a_refusal_that_ends_the_connection_arrives_first() {
     let server = Running::start().await;
     let mut client = Client::dial(server.addr).await;
-    client.say(ToServer::Admit { visitor: 1, taken: 0 }).await;
+    client.say(ToServer::Admit { visitor: 1, taken: 0, id: MemberId([4; 8]) }).await;
     for _ in 0..50 {
         client.say(ToServer::Ping).await;
     }
@@ -220,7 +220,7 @@ async fn a_member_that_does_not_read_loses_mail_and_the_others_nothing() {
     let (mut a, mut b) = (Client::dial(server.addr).await, Client::dial(server.addr).await);
     let (nameplate, _) = a.create().await;
     let (visitor, _) = b.join(nameplate).await;
-    a.say(ToServer::Admit { visitor, taken: 0 }).await;
+    a.say(ToServer::Admit { visitor, taken: 0, id: MemberId([4; 8]) }).await;
     // 400 KiB at once, to one that reads nothing meanwhile; the writer must not notice.
     for _ in 0..70 {
         b.say(ToServer::Mail { to: Party::Slot(Slot::new(0).unwrap()), blob: vec![0; MAX_BLOB] }).await;

@@ -354,9 +354,9 @@ fn a_server_cannot_seat_whom_the_door_did_not_let_in() {
     assert_eq!(world.clients[ADA].room.counters().out_of_turn, 1);
 
     let mut joiner = Victim::joiner(&code(&world), 1);
-    joiner.tell(ToClient::Seat { slot: slot(1), proof: [0; 51] });
+    joiner.tell(ToClient::Seat { slot: slot(1), proof: [0; 91] });
     joiner.tell(ToClient::Joined { room_nonce: NONCE, visitor: 1, door: slot(0) });
-    joiner.tell(ToClient::Seat { slot: slot(1), proof: [0; 51] });
+    joiner.tell(ToClient::Seat { slot: slot(1), proof: [0; 91] });
     assert!(!joiner.has_entered());
 }
 
@@ -376,7 +376,7 @@ fn a_seat_that_is_refused_is_asked_for_again_and_signaling_is_not_called_back_be
     assert!(victim.events.is_empty(), "{:?}", victim.events);
     victim.now = victim.now + secs(10);
     victim.connect();
-    victim.tell(ToClient::Seat { slot: slot(0), proof: [1; 51] });
+    victim.tell(ToClient::Seat { slot: slot(0), proof: [1; 91] });
     assert!(matches!(victim.events[..], [Event::Signaling { up: true }]));
 }
 

@@ -68,11 +68,13 @@ fn who_was_out_of_reach_learns_of_a_removal_from_others_after_the_creator_has_le
         world.run(secs(away - 7));
         assert!(is_live(&world, BOB, EVE) && !knows(&world, DAVE, EVE), "seed {seed}");
         let agree = |w: &World| {
-            is_live(w, BOB, DAVE) && is_live(w, DAVE, BOB) && !knows(w, BOB, EVE) && is_removed(w, EVE)
+            let out = !knows(w, BOB, EVE) && is_removed(w, EVE);
+            let one_code = w.clients[BOB].code() == w.clients[DAVE].code();
+            is_live(w, BOB, DAVE) && is_live(w, DAVE, BOB) && out && one_code
         };
         assert!(world.run_till(secs(10), agree), "seed {seed}");
         world.run(secs(1));
-        assert!(saw_it_kicked(&world, BOB, EVE) && world.clients[BOB].code() == world.clients[DAVE].code());
+        assert!(saw_it_kicked(&world, BOB, EVE));
         world.say(BOB);
         world.say(DAVE);
         world.run(secs(2));
@@ -175,4 +177,62 @@ fn who_was_let_in_again_by_one_who_had_not_heard_is_out_as_soon_as_that_one_hear
     world.run(ms(500));
     assert!([ADA, BOB, DAVE].iter().all(|n| saw_it_kicked(&world, *n, EVE) && !knows(&world, *n, EVE)));
     all_is_well(&mut world);
+}
+
+/// Bob, who has the lowest seat but Ada's, sleeps while she removes him; his connection stays.
+fn with_bob_evicted(seed: u64) -> World {
+    let mut world = four(seed);
+    world.suspend(BOB, secs(60));
+    let bob = world.clients[BOB].me.unwrap();
+    order(&mut world, ADA, Command::Kick(bob));
+    world.run(secs(2));
+    world
+}
+
+#[test]
+fn who_was_removed_has_no_seat_at_the_server_and_a_newcomer_gets_in_at_once_by_the_fresh_code() {
+    for seed in 0..4 {
+        let mut world = with_bob_evicted(seed);
+        let connected = |world: &World| world.servers[SERVER].signaling.as_ref().unwrap().connections();
+        assert_eq!(connected(&world), 3, "seed {seed}");
+        order(&mut world, ADA, Command::Leave);
+        world.run(secs(1));
+        let (code, at) = (world.clients[DAVE].code().unwrap(), world.net.site(None));
+        let guest = world.join(scene::config("guest", PathPolicy::Auto), &code, at, SERVER);
+        assert!(world.run_till(secs(2), |w| w.reference.all_met(&[EVE, DAVE, guest])), "seed {seed}");
+        assert!(!knows(&world, guest, BOB));
+        // Awake again, out of everybody's reach but the server's.
+        cut(&mut world, &[BOB], &[EVE, DAVE, guest], &[], 600);
+        assert!(world.run_till(secs(100), |w| is_removed(w, BOB)), "seed {seed}");
+        assert_eq!(connected(&world), 3);
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn a_server_that_restarted_learns_from_anybody_who_was_removed() {
+    for seed in 0..4 {
+        let mut world = four(seed);
+        world.stop_signaling(SERVER);
+        cut(&mut world, &[BOB], &[ADA, EVE, DAVE], &[], 600);
+        let bob = world.clients[BOB].me.unwrap();
+        order(&mut world, ADA, Command::Kick(bob));
+        world.run(secs(2));
+        order(&mut world, ADA, Command::Leave);
+        world.run(secs(1));
+        // Bob is the first who is back, with a proof that the server cannot know to be worthless.
+        cut(&mut world, &[], &[], &[EVE, DAVE], 30);
+        world.start_signaling(SERVER);
+        world.run(secs(20));
+        let up = Event::Signaling { up: true };
+        assert!(world.clients[BOB].log.iter().any(|(_, event)| *event == up), "seed {seed}");
+        assert!(world.run_till(secs(30), |w| is_removed(w, BOB)), "seed {seed}");
+        world.run(secs(10));
+        order(&mut world, DAVE, Command::Invite);
+        world.run(secs(2));
+        let (code, at) = (world.clients[EVE].code().unwrap(), world.net.site(None));
+        let guest = world.join(scene::config("guest", PathPolicy::Auto), &code, at, SERVER);
+        assert!(world.run_till(secs(2), |w| w.reference.all_met(&[EVE, DAVE, guest])), "seed {seed}");
+        all_is_well(&mut world);
+    }
 }

@@ -152,7 +152,7 @@ fn to_client() -> Vec<ToClient> {
         ToClient::Joined { room_nonce: [1; 16], visitor: 7, door: slot },
         ToClient::Mail { from: Party::Slot(slot), blob: Mail::B1(&[5; 40]).blob() },
         ToClient::Mail { from: Party::Visitor(1), blob: Mail::A1(&[5; 40]).blob() },
-        ToClient::Seat { slot, proof: [6; 51] },
+        ToClient::Seat { slot, proof: [6; 91] },
         ToClient::Tickets { offers: vec![Offer { relay: v4(), body: ticket(), kb: [8; 32] }] },
         ToClient::Visitor { visitor: 7, nameplate: Nameplate::Link([9; 10]) },
         ToClient::Present { slots: 0b11 },
@@ -160,21 +160,23 @@ fn to_client() -> Vec<ToClient> {
         ToClient::Pong,
         ToClient::Admitted { visitor: 7, slot },
         ToClient::Refused(Refusal::TooFast),
+        ToClient::Removed { removals: removals(MemberId([4; 8])) },
     ]
 }
 
 fn to_server() -> Vec<ToServer> {
     vec![
         ToServer::Hello { version: SIGNAL },
-        ToServer::Create { form: Form::Spoken },
+        ToServer::Create { form: Form::Spoken, warden: warden().public() },
         ToServer::Join { nameplate: Nameplate::Spoken(48_213) },
         ToServer::Mail { to: Party::Visitor(7), blob: vec![1, 2, 3] },
-        ToServer::Admit { visitor: 7, taken: 1 },
+        ToServer::Admit { visitor: 7, taken: 1, id: MemberId([4; 8]) },
         ToServer::Tickets,
-        ToServer::Reclaim { proof: [6; 51] },
+        ToServer::Reclaim { proof: [6; 91] },
         ToServer::NewCode { form: Form::Link },
         ToServer::Leave,
         ToServer::Ping,
+        ToServer::Evict { removals: removals(MemberId([4; 8])) },
     ]
 }
 
@@ -259,7 +261,9 @@ fn conversations() -> Seeds {
     let open = |client: u8| vec![0, client, client];
     let say = |client: u8, message: ToServer| [&[1, client][..], &text(&message.encode())].concat();
     let hello = |client| say(client, ToServer::Hello { version: SIGNAL });
-    let created = [open(0), hello(0), say(0, ToServer::Create { form: Form::Spoken })].concat();
+    let created =
+        [open(0), hello(0), say(0, ToServer::Create { form: Form::Spoken, warden: warden().public() })]
+            .concat();
     let knocked = [created.clone(), open(1), hello(1), vec![2, 1, 2, 0]].concat();
     let mailed =
         [&knocked[..], &[2, 1, 6, 0], &text(b"letter"), &[2, 0, 6, 99, 0], &text(b"answer")].concat();

@@ -92,7 +92,7 @@ impl Stage {
     fn creator(policy: PathPolicy) -> Self {
         let mut stage = Self::new(Room::create(config(policy), [1; 32], Time::ZERO));
         stage.server(&ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
-        stage.server(&ToClient::Seat { slot: Slot::all().next().unwrap(), proof: [0; 51] });
+        stage.server(&ToClient::Seat { slot: Slot::all().next().unwrap(), proof: [0; 91] });
         stage.server(&ToClient::Plate { nameplate: Nameplate::Link([7; 10]) });
         stage
     }
@@ -118,7 +118,7 @@ impl Stage {
         let welcome = friend.welcome();
         stage.mail(Party::Slot(door), Mail::B2(&admitted.seal(&welcome.encode())));
         stage.friend = Some(friend);
-        stage.server(&ToClient::Seat { slot: Slot::new(1).unwrap(), proof: [0; 51] });
+        stage.server(&ToClient::Seat { slot: Slot::new(1).unwrap(), proof: [0; 91] });
         assert!(stage.room.me().is_some(), "an honest door lets nobody in");
         stage
     }

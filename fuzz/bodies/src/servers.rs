@@ -14,8 +14,9 @@ use vc_core::crypto::ticket::{RelayKey, TicketBody};
 use vc_core::io::Time;
 use vc_core::net::forward::{self, Forwarder, Verdict};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::Slot;
+use vc_core::protocol::member::{MemberId, Slot};
 use vc_core::protocol::packet::{Bind, Packet, keep, up};
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{MAX_BLOB, Nameplate, Party, Reclaim, ToClient, ToServer};
 use vc_core::protocol::stream::{Frames, frame};
 
@@ -71,6 +72,7 @@ struct Known {
     nameplates: Vec<Nameplate>,
     visitors: Vec<u32>,
     proofs: Vec<Reclaim>,
+    removals: Vec<Removals>,
 }
 
 impl Server {
@@ -163,15 +165,19 @@ impl Server {
     fn sensible(&self, script: &mut Script<'_>) -> ToServer {
         let form = |n: u8| if n.is_multiple_of(2) { FORMS[0] } else { FORMS[1] };
         let visitor = |script: &mut Script<'_>| script.pick(&self.known.visitors).copied().unwrap_or(7);
-        match script.byte() % 8 {
+        match script.byte() % 9 {
             0 => ToServer::Hello { version: 1 },
-            1 => ToServer::Create { form: form(script.byte()) },
+            1 => ToServer::Create { form: form(script.byte()), warden: warden(0).public() },
             2 => {
                 let unknown = Nameplate::Spoken(12_345);
                 ToServer::Join { nameplate: script.pick(&self.known.nameplates).copied().unwrap_or(unknown) }
             }
-            3 => ToServer::Admit { visitor: visitor(script), taken: script.u16() },
-            4 => ToServer::Reclaim { proof: script.pick(&self.known.proofs).copied().unwrap_or([0; 51]) },
+            3 => ToServer::Admit {
+                visitor: visitor(script),
+                taken: script.u16(),
+                id: MemberId([script.byte() % 4; 8]),
+            },
+            4 => ToServer::Reclaim { proof: script.pick(&self.known.proofs).copied().unwrap_or([0; 91]) },
             5 => ToServer::NewCode { form: form(script.byte()) },
             6 => {
                 let to = match Slot::new(script.byte()) {
@@ -180,6 +186,12 @@ impl Server {
                 };
                 let blob = script.bytes();
                 ToServer::Mail { to, blob: blob[..blob.len().min(MAX_BLOB)].to_vec() }
+            }
+            7 => {
+                let id = MemberId([script.byte() % 4; 8]);
+                let before = script.pick(&self.known.removals).cloned();
+                let removals = Removals::with(&warden(script.byte() / 200), before.as_ref(), id);
+                ToServer::Evict { removals }
             }
             _ => ToServer::Leave,
         }
@@ -216,6 +228,10 @@ impl Server {
             }
             ToClient::Visitor { visitor, .. } => self.known.visitors.push(visitor),
             ToClient::Seat { proof, .. } => self.known.proofs.push(proof),
+            ToClient::Removed { removals } => {
+                assert!(removals.is_by(&warden(0).public()), "somebody else's word counted");
+                self.known.removals.push(removals);
+            }
             _ => {}
         }
     }
@@ -333,6 +349,11 @@ impl Net {
             self.forwarder.expire(self.now);
         }
     }
+}
+
+/// The creator's, and others that nobody asked.
+fn warden(n: u8) -> StaticKey {
+    StaticKey::from_bytes([n + 1; 32])
 }
 
 const CLIENTS: u8 = 5;

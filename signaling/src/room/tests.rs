@@ -5,15 +5,20 @@ use std::collections::BTreeSet;
 use vc_core::crypto::keys::StaticKey;
 use vc_core::crypto::ticket::RelayKey;
 use vc_core::protocol::codec::Wire;
+use vc_core::protocol::member::MemberId;
 use vc_core::protocol::signal::ToServer;
 
 use super::*;
 use crate::seats::VISITOR_BYTES;
 
+mod eviction;
 mod whatever;
 
 const WALL: u32 = 1_700_000_000;
 const HELLO: ToServer = ToServer::Hello { version: VERSION };
+
+const WARDEN: PublicKey = PublicKey([3; 32]);
+const ID: MemberId = MemberId([4; 8]);
 
 /// A server and all that it ever said, by connection.
 struct World {
@@ -71,8 +76,12 @@ impl World {
     }
 
     fn create(&mut self, conn: ConnId, form: Form) -> (Nonce, Nameplate, Reclaim) {
+        self.create_with(conn, form, WARDEN)
+    }
+
+    fn create_with(&mut self, conn: ConnId, form: Form, warden: PublicKey) -> (Nonce, Nameplate, Reclaim) {
         self.greeted(conn);
-        self.say(conn, ToServer::Create { form });
+        self.say(conn, ToServer::Create { form, warden });
         match &self.heard(conn)[..] {
             [
                 ToClient::Created { room_nonce, nameplate },
@@ -95,9 +104,19 @@ impl World {
 
     /// The whole way in, by the door of connection `door`.
     fn enter(&mut self, conn: ConnId, door: ConnId, nameplate: Nameplate) -> (Slot, Reclaim) {
+        self.enter_as(conn, door, nameplate, ID)
+    }
+
+    fn enter_as(
+        &mut self,
+        conn: ConnId,
+        door: ConnId,
+        nameplate: Nameplate,
+        id: MemberId,
+    ) -> (Slot, Reclaim) {
         self.greeted(conn);
         let (visitor, _) = self.join(conn, nameplate).unwrap();
-        self.say(door, ToServer::Admit { visitor, taken: 0 });
+        self.say(door, ToServer::Admit { visitor, taken: 0, id });
         let seat = self.heard(conn).into_iter().find_map(|m| match m {
             ToClient::Seat { slot, proof } => Some((slot, proof)),
             _ => None,
@@ -164,7 +183,7 @@ fn a_joiner_is_led_to_the_door_and_seated_in_the_promised_order() {
     w.say(2, ToServer::Mail { to: Party::Slot(door), blob: vec![1] });
     assert!(w.heard(1) == [ToClient::Mail { from: Party::Visitor(visitor), blob: vec![1] }]);
     w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![2] });
-    w.say(1, ToServer::Admit { visitor, taken: 0 });
+    w.say(1, ToServer::Admit { visitor, taken: 0, id: ID });
     assert!(matches!(
         &w.heard(2)[..],
         [
@@ -185,7 +204,7 @@ fn refusals_say_why_and_leave_the_connection_open() {
     let (_, nameplate, _) = w.create(2, Form::Link);
     w.tell(Input::Closed { conn: 2 });
     assert_eq!(w.join(1, nameplate), Err(Refusal::NobodyHome));
-    w.say(1, ToServer::Reclaim { proof: [7; 51] });
+    w.say(1, ToServer::Reclaim { proof: [7; 91] });
     assert_eq!(refused(&w.heard(1)), Some(Refusal::BadProof));
     w.say(1, ToServer::Ping);
     assert!(w.heard(1) == [ToClient::Pong]);
@@ -219,7 +238,7 @@ fn a_visitor_writes_to_its_door_only_and_not_too_much() {
     let (visitor, door) = w.join(3, nameplate).unwrap();
     w.heard(1);
     w.say(2, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![1] });
-    w.say(2, ToServer::Admit { visitor, taken: 0 });
+    w.say(2, ToServer::Admit { visitor, taken: 0, id: ID });
     assert!(w.heard(3).is_empty(), "only the door writes to a visitor, and admits it");
     for _ in 0..2 {
         w.say(3, ToServer::Mail { to: Party::Slot(door), blob: vec![1; VISITOR_BYTES / 2] });
@@ -252,7 +271,7 @@ fn a_visitor_is_told_when_its_only_door_is_gone_and_dropped_when_it_waits_too_lo
     let (visitor, _) = w.join(5, nameplate).unwrap();
     w.pass(20);
     assert!(w.closed.contains(&5));
-    w.say(2, ToServer::Admit { visitor, taken: 0 });
+    w.say(2, ToServer::Admit { visitor, taken: 0, id: ID });
     w.say(2, ToServer::Ping);
     assert!(matches!(w.heard(2)[..], [.., ToClient::Pong]), "a late ADMIT harms nobody");
 }
@@ -276,7 +295,7 @@ fn a_visitor_is_shown_to_the_next_door_when_one_is_silent_or_gone() {
     w.say(4, ToServer::Mail { to: Party::Slot(slot(0)), blob: vec![1] });
     assert!(!w.closed.contains(&4) && w.heard(1).is_empty(), "written before it knew");
     w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: vec![1] });
-    w.say(1, ToServer::Admit { visitor, taken: 0 });
+    w.say(1, ToServer::Admit { visitor, taken: 0, id: ID });
     assert!(w.heard(4).is_empty(), "the first door's turn is over");
     w.tell(Input::Closed { conn: 2 });
     assert!(w.heard(4) == [ToClient::Joined { room_nonce, visitor, door: slot(2) }]);
@@ -413,7 +432,7 @@ fn after_a_restart_the_members_find_their_slots_and_joiners_their_room() {
     w.say(13, ToServer::Join { nameplate });
     let [ToClient::Joined { room_nonce, visitor, door }] = w.heard(13)[..] else { panic!() };
     assert!(room_nonce == nonce && door == second);
-    w.say(12, ToServer::Admit { visitor, taken: 0 });
+    w.say(12, ToServer::Admit { visitor, taken: 0, id: ID });
     assert!(matches!(w.heard(13)[0], ToClient::Seat { slot: s, .. } if s == slot(15)), "not the creator's");
     let heard = w.reclaim(11, first);
     assert!(matches!(heard[0], ToClient::Seat { slot: s, .. } if s == slot(0)));
@@ -429,7 +448,7 @@ fn a_number_that_others_took_meanwhile_is_not_taken_from_them() {
     assert!(w.rooms.plates.adopt_spoken([9; 16], number));
     let heard = w.reclaim(2, proof);
     assert!(
-        proof_in(&heard).is_some_and(|proof| proof[17..21] == [0; 4]),
+        proof_in(&heard).is_some_and(|proof| proof[57..61] == [0; 4]),
         "the room is back without a number"
     );
     assert!(w.rooms.plates.find(nameplate) == Some([9; 16]));
@@ -477,7 +496,7 @@ fn sources_are_rationed_and_loopback_is_not() {
         w.heard(conn);
     }
     for conn in 0..7 {
-        w.say(conn, ToServer::Create { form: Form::Link });
+        w.say(conn, ToServer::Create { form: Form::Link, warden: WARDEN });
         assert_eq!(refused(&w.heard(conn)), (conn == 6).then_some(Refusal::TooFast));
     }
     let joined = (7..32).filter(|conn| {
@@ -497,7 +516,7 @@ fn the_numbers_of_rooms_and_connections_are_bounded() {
     let mut w = World::new();
     for conn in 0..41 {
         w.greeted(conn);
-        w.say(conn, ToServer::Create { form: Form::Spoken });
+        w.say(conn, ToServer::Create { form: Form::Spoken, warden: WARDEN });
         assert_eq!(refused(&w.heard(conn)), (conn == 40).then_some(Refusal::Busy));
     }
     for conn in 41..305 {

@@ -2,10 +2,11 @@
 
 use rand_core::RngCore;
 use vc_core::io::Time;
-use vc_core::protocol::member::Slot;
+use vc_core::protocol::member::{MemberId, Slot};
+use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{Nameplate, Party, Refusal, ToClient};
 
-use super::{ConnId, No, Outcome, Rooms, within};
+use super::{ConnId, MAIL, No, Outcome, Rooms, within};
 use crate::protocol::{Place, Standing};
 use crate::seats::{Answer, MAX_VISITORS, Nonce, Visitor};
 
@@ -65,13 +66,19 @@ impl Rooms {
     }
 
     /// A visitor that has gone meanwhile is no fault of the doorkeeper's, so nothing is said about it.
-    pub(super) fn admit(&mut self, wall: u32, by: Place, id: u32, taken: u16) {
+    pub(super) fn admit(&mut self, wall: u32, by: Place, visitor: u32, taken: u16, id: MemberId) {
         let Some(room) = self.rooms.get_mut(&by.room) else { return };
-        if room.visitors.get(&id).is_none_or(|v| v.door != by.slot) {
+        if room.visitors.get(&visitor).is_none_or(|v| v.door != by.slot) {
             return;
         }
-        let Some(Visitor { conn, .. }) = room.visitors.remove(&id) else { return };
-        let Some(slot) = room.seat(conn, wall, taken) else {
+        let Some(Visitor { conn, .. }) = room.visitors.remove(&visitor) else { return };
+        if room.is_removed(Some(id)) {
+            let door = room.conn(by.slot);
+            self.stand(conn, Standing::Greeted);
+            door.into_iter().chain([conn]).for_each(|conn| self.remind(conn, by.room));
+            return self.refuse(conn, Refusal::BadProof);
+        }
+        let Some(slot) = room.seat(conn, wall, taken, Some(id)) else {
             self.stand(conn, Standing::Greeted);
             return self.refuse(conn, Refusal::Full);
         };
@@ -81,9 +88,29 @@ impl Rooms {
         self.stand(conn, Standing::Seated(place));
         self.provide(wall, conn, place);
         if let Some(door) = door {
-            self.say(door, ToClient::Admitted { visitor: id, slot });
+            self.say(door, ToClient::Admitted { visitor, slot });
         }
+        self.remind(conn, by.room);
         self.present(by.room);
+    }
+
+    /// Whom the room's maker removed has no seat any more, and those who are there learn it from us, too.
+    pub(super) fn evict(&mut self, now: Time, conn: ConnId, place: Place, removals: Removals) {
+        // A signature costs as much work as some mail.
+        if !self.conns.get_mut(&conn).is_some_and(|c| c.mail.take(now, MAIL, 1)) {
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(&place.room) else { return };
+        let others: Vec<_> = room.here().map(|(_, other)| other).filter(|other| *other != conn).collect();
+        let Some(evicted) = room.evict(removals) else { return };
+        others.into_iter().for_each(|other| self.remind(other, place.room));
+        evicted.into_iter().for_each(|conn| self.turn_away(now, conn, Refusal::BadProof));
+    }
+
+    pub(super) fn remind(&mut self, conn: ConnId, nonce: Nonce) {
+        if let Some(removals) = self.rooms.get(&nonce).and_then(|room| room.removed.clone()) {
+            self.say(conn, ToClient::Removed { removals });
+        }
     }
 
     /// The others learn that this member is not connected; who waits for its answer waits in vain.

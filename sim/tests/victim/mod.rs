@@ -41,7 +41,7 @@ impl Victim {
         };
         victim.connect();
         victim.tell(ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
-        victim.tell(ToClient::Seat { slot: slot(0), proof: [0; 51] });
+        victim.tell(ToClient::Seat { slot: slot(0), proof: [0; 91] });
         assert!(victim.said.contains(&ToServer::NewCode { form: Form::Link }));
         victim.tell(ToClient::Plate { nameplate: Nameplate::Link([1; 10]) });
         victim.said.clear();

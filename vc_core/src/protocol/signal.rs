@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use super::codec::{Malformed, Reader, Result, Wire, write_list};
-use super::member::Slot;
+use super::member::{MemberId, Slot};
+use super::removal::Removals;
+use crate::crypto::keys::PublicKey;
 
 /// Where a room is found. Public: it routes, it does not admit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,8 +105,9 @@ impl Wire for Party {
 }
 
 /// Proof of a place in a room, kept by its owner, so that a server without a database can restore the room after a
-/// restart: room nonce 16, slot 1, spoken number u32 (0: none), link nameplate 10 (zero: none), expiry u32, mac 16.
-pub type Reclaim = [u8; 51];
+/// restart: room nonce 16, warden key 32, slot 1, member id 8 (zero: the creator), spoken number u32 (0: none), link
+/// nameplate 10 (zero: none), expiry u32, mac 16.
+pub type Reclaim = [u8; 91];
 
 /// A ticket as it travels to its owner: the relay's address, the ticket's body, the key to bind with.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,9 +137,10 @@ pub enum ToServer {
     Hello {
         version: u16,
     },
-    /// A new room with one nameplate of this form; the creator gets a slot.
+    /// A new room with one nameplate of this form; the creator gets a slot. What is signed with the `warden` key evicts.
     Create {
         form: Form,
+        warden: PublicKey,
     },
     /// Ask to be let in.
     Join {
@@ -146,11 +150,12 @@ pub enum ToServer {
         to: Party,
         blob: Vec<u8>,
     },
-    /// By a member: this visitor gets a slot. `taken`, a bit each, are those that members hold: a server that restarted
-    /// does not know them until their owners are back.
+    /// By a member: this visitor gets a slot, and is `id` to the others. `taken`, a bit each, are those that members hold:
+    /// a server that restarted does not know them until their owners are back.
     Admit {
         visitor: u32,
         taken: u16,
+        id: MemberId,
     },
     /// By a member: fresh relay tickets for myself.
     Tickets,
@@ -164,6 +169,10 @@ pub enum ToServer {
     },
     Leave,
     Ping,
+    /// By a member: these lose their seats and get none again, by the word of whoever made the room.
+    Evict {
+        removals: Removals,
+    },
 }
 
 /// Server to client.
@@ -218,6 +227,11 @@ pub enum ToClient {
     },
     Pong,
     Refused(Refusal),
+    /// The last word of whoever made the room on who has to go: when it is new, to who comes back, and to whoever wants to
+    /// be seated against it or seats somebody.
+    Removed {
+        removals: Removals,
+    },
 }
 
 /// Why the server says no. A number, never text: the client owns every word it prints.
@@ -269,15 +283,16 @@ impl Wire for ToServer {
     fn read(r: &mut Reader<'_>) -> Result<Self> {
         Ok(match r.u8()? {
             0x01 => Self::Hello { version: r.u16()? },
-            0x02 => Self::Create { form: Form::read(r)? },
+            0x02 => Self::Create { form: Form::read(r)?, warden: PublicKey(r.array()?) },
             0x03 => Self::Join { nameplate: Nameplate::read(r)? },
             0x04 => Self::Mail { to: Party::read(r)?, blob: blob(r)? },
-            0x05 => Self::Admit { visitor: r.u32()?, taken: r.u16()? },
+            0x05 => Self::Admit { visitor: r.u32()?, taken: r.u16()?, id: MemberId::read(r)? },
             0x06 => Self::Tickets,
             0x07 => Self::Reclaim { proof: r.array()? },
             0x08 => Self::NewCode { form: Form::read(r)? },
             0x09 => Self::Leave,
             0x0A => Self::Ping,
+            0x0B => Self::Evict { removals: Removals::read(r)? },
             _ => return Err(Malformed),
         })
     }
@@ -288,9 +303,10 @@ impl Wire for ToServer {
                 w.push(0x01);
                 w.extend_from_slice(&version.to_be_bytes());
             }
-            Self::Create { form } => {
+            Self::Create { form, warden } => {
                 w.push(0x02);
                 form.write(w);
+                w.extend_from_slice(&warden.0);
             }
             Self::Join { nameplate } => {
                 w.push(0x03);
@@ -301,10 +317,11 @@ impl Wire for ToServer {
                 to.write(w);
                 w.extend_from_slice(blob);
             }
-            Self::Admit { visitor, taken } => {
+            Self::Admit { visitor, taken, id } => {
                 w.push(0x05);
                 w.extend_from_slice(&visitor.to_be_bytes());
                 w.extend_from_slice(&taken.to_be_bytes());
+                id.write(w);
             }
             Self::Tickets => w.push(0x06),
             Self::Reclaim { proof } => {
@@ -317,6 +334,10 @@ impl Wire for ToServer {
             }
             Self::Leave => w.push(0x09),
             Self::Ping => w.push(0x0A),
+            Self::Evict { removals } => {
+                w.push(0x0B);
+                removals.write(w);
+            }
         }
     }
 }
@@ -335,6 +356,7 @@ impl Wire for ToClient {
             0x89 => Self::Plate { nameplate: Nameplate::read(r)? },
             0x8A => Self::Pong,
             0x8B => Self::Admitted { visitor: r.u32()?, slot: Slot::read(r)? },
+            0x8C => Self::Removed { removals: Removals::read(r)? },
             0x8F => Self::Refused(Refusal::read(r)?),
             _ => return Err(Malformed),
         })
@@ -394,6 +416,10 @@ impl Wire for ToClient {
             Self::Refused(refusal) => {
                 w.push(0x8F);
                 refusal.write(w);
+            }
+            Self::Removed { removals } => {
+                w.push(0x8C);
+                removals.write(w);
             }
         }
     }
@@ -488,22 +514,25 @@ pub const MAX_OFFERS: usize = 3;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::crypto::keys::StaticKey;
 
     #[test]
     fn every_message_survives_its_encoding() {
         let slot = Slot::new(3).unwrap();
         let offer = Offer { relay: "0.0.0.0:47700".parse().unwrap(), body: [1; 32], kb: [2; 32] };
+        let removals = Removals::with(&StaticKey::from_bytes([1; 32]), None, MemberId([2; 8]));
         for message in [
             ToServer::Hello { version: 1 },
-            ToServer::Create { form: Form::Link },
+            ToServer::Create { form: Form::Link, warden: PublicKey([3; 32]) },
             ToServer::Join { nameplate: Nameplate::Spoken(48213) },
             ToServer::Mail { to: Party::Visitor(9), blob: vec![1, 2, 3] },
-            ToServer::Admit { visitor: 9, taken: 0x8001 },
+            ToServer::Admit { visitor: 9, taken: 0x8001, id: MemberId([4; 8]) },
             ToServer::Tickets,
-            ToServer::Reclaim { proof: [5; 51] },
+            ToServer::Reclaim { proof: [5; 91] },
             ToServer::NewCode { form: Form::Spoken },
             ToServer::Leave,
             ToServer::Ping,
+            ToServer::Evict { removals: removals.clone() },
         ] {
             assert!(ToServer::decode(&message.encode()).unwrap() == message);
         }
@@ -512,7 +541,7 @@ mod tests {
             ToClient::Created { room_nonce: [1; 16], nameplate: Nameplate::Link([2; 10]) },
             ToClient::Joined { room_nonce: [1; 16], visitor: 7, door: slot },
             ToClient::Mail { from: Party::Slot(slot), blob: vec![] },
-            ToClient::Seat { slot, proof: [5; 51] },
+            ToClient::Seat { slot, proof: [5; 91] },
             ToClient::Tickets { offers: vec![offer; MAX_OFFERS] },
             ToClient::Visitor { visitor: 1, nameplate: Nameplate::Spoken(10000) },
             ToClient::Admitted { visitor: 1, slot },
@@ -520,6 +549,7 @@ mod tests {
             ToClient::Plate { nameplate: Nameplate::Spoken(99999) },
             ToClient::Pong,
             ToClient::Refused(Refusal::BadProof),
+            ToClient::Removed { removals },
         ] {
             assert!(ToClient::decode(&message.encode()).unwrap() == message);
         }
@@ -527,7 +557,7 @@ mod tests {
 
     #[test]
     fn an_unknown_type_an_extra_byte_and_an_oversized_blob_are_malformed() {
-        assert!(ToServer::decode(&[0x0B]).is_err());
+        assert!(ToServer::decode(&[0x0C]).is_err());
         assert!(ToServer::decode(&[0x0A, 0]).is_err());
         assert!(ToClient::decode(&[0x86, 4]).is_err());
         let mail = ToServer::Mail { to: Party::Visitor(1), blob: vec![0; MAX_BLOB + 1] };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::code::{nameplate_bytes, secret_of};
-use crate::crypto::keys::Rng;
+use crate::crypto::keys::{PublicKey, Rng};
 use crate::crypto::pake::{self, Context, DoorKeys, Refused};
 use crate::io::Time;
 use crate::net::forward::rate::{Bucket, Rate};
@@ -56,8 +56,8 @@ struct Caller {
 pub(crate) enum Verdict {
     /// The letter to answer with.
     Reply(Vec<u8>),
-    /// It proved the code: mail this, then tell the server to seat it.
-    Admit(Vec<u8>),
+    /// It proved the code: mail this, then tell the server to seat the owner of this key.
+    Admit { letter: Vec<u8>, key: PublicKey },
     /// Wrong words; so many in all now.
     Wrong { reply: Vec<u8>, tries: u32 },
     /// Not in turn, or nonsense.
@@ -181,10 +181,10 @@ impl Door {
         let Ok(entry) = Entry::decode(&entry) else { return turn(Turned::Version) };
         match welcome(&entry) {
             Ok(welcome) => {
-                let b2 = admitted.seal(&welcome.encode());
+                let (b2, key) = (admitted.seal(&welcome.encode()), entry.record.key);
                 self.visitors
                     .insert(visitor, Visitor { since, step: Step::Welcomed { record: entry.record } });
-                Verdict::Admit(Mail::B2(&b2).blob())
+                Verdict::Admit { letter: Mail::B2(&b2).blob(), key }
             }
             Err(why) => turn(why),
         }

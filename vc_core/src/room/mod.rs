@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use self::code::Code;
 use self::join::{Joining, Progress, fresh_key};
 use self::rendezvous::{Need, Rendezvous};
-use self::stay::{Seat, Stay};
+use self::stay::{Seat, Stay, warden};
 use self::surroundings::Surroundings;
 use crate::crypto::keys::{Rng, StaticKey};
 use crate::error::Error;
@@ -58,7 +58,7 @@ pub(crate) struct World {
 }
 
 enum Phase {
-    Creating(Creating),
+    Creating { key: StaticKey, creating: Creating },
     Joining { key: StaticKey, joining: Box<Joining> },
     Inside(Box<Stay>),
     Leaving { stay: Box<Stay>, farewell: Farewell },
@@ -88,8 +88,10 @@ enum Creating {
 impl Room {
     /// A new room. `seed` is 32 random bytes that nobody else knows.
     pub fn create(config: Config, seed: [u8; 32], now: Time) -> Self {
-        let phase = Phase::Creating(Creating::Calling { deadline: now + CREATE_LIMIT });
-        Self::new(config, seed, now, phase)
+        let mut room = Self::new(config, seed, now, Phase::Over);
+        let key = fresh_key(&mut room.world.rng);
+        room.phase = Phase::Creating { key, creating: Creating::Calling { deadline: now + CREATE_LIMIT } };
+        room
     }
 
     /// The room of this code.
@@ -162,14 +164,14 @@ impl Room {
     pub fn peers(&self) -> Vec<PeerView> {
         match &self.phase {
             Phase::Inside(stay) | Phase::Leaving { stay, .. } => stay.peers(),
-            Phase::Creating(_) | Phase::Joining { .. } | Phase::Over => Vec::new(),
+            Phase::Creating { .. } | Phase::Joining { .. } | Phase::Over => Vec::new(),
         }
     }
 
     pub fn me(&self) -> Option<MemberId> {
         match &self.phase {
             Phase::Inside(stay) | Phase::Leaving { stay, .. } => Some(stay.me()),
-            Phase::Creating(_) | Phase::Joining { .. } | Phase::Over => None,
+            Phase::Creating { .. } | Phase::Joining { .. } | Phase::Over => None,
         }
     }
 
@@ -178,7 +180,7 @@ impl Room {
     pub fn verify(&self) -> Option<[&'static str; 5]> {
         match &self.phase {
             Phase::Inside(stay) => Some(stay.check()),
-            Phase::Creating(_) | Phase::Joining { .. } | Phase::Leaving { .. } | Phase::Over => None,
+            Phase::Creating { .. } | Phase::Joining { .. } | Phase::Leaving { .. } | Phase::Over => None,
         }
     }
 
@@ -191,7 +193,7 @@ impl Room {
             Phase::Inside(stay) | Phase::Leaving { stay, .. } => {
                 stay.datagram(&mut self.world, self.now, from, bytes);
             }
-            Phase::Creating(_) | Phase::Joining { .. } => match Packet::parse(bytes) {
+            Phase::Creating { .. } | Phase::Joining { .. } => match Packet::parse(bytes) {
                 Ok(Packet::Probed { nonce, seen }) if self.world.surroundings.answered(from, nonce, seen) => {
                 }
                 Ok(_) => self.world.counters.unknown += 1,
@@ -221,9 +223,9 @@ impl Room {
         self.world.surroundings.set_server(server);
         self.world.tell_server(&ToServer::Hello { version: VERSION });
         let first = match &mut self.phase {
-            Phase::Creating(creating) => {
+            Phase::Creating { key, creating } => {
                 *creating = Creating::Calling { deadline: now + CREATE_LIMIT };
-                ToServer::Create { form: Form::Spoken }
+                ToServer::Create { form: Form::Spoken, warden: warden(key).public() }
             }
             Phase::Joining { joining, .. } => joining.ask(now),
             Phase::Inside(stay) => return stay.connected(&mut self.world, now),
@@ -236,7 +238,7 @@ impl Room {
         self.world.link.down(self.now, &mut self.world.rng);
         match self.phase {
             // Nothing to lose yet: the person at the keyboard wants to know now.
-            Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Unreachable),
+            Phase::Creating { .. } | Phase::Joining { .. } => self.fail(Error::Unreachable),
             Phase::Inside(ref mut stay) => stay.server_lost(&mut self.world),
             Phase::Leaving { .. } | Phase::Over => {}
         }
@@ -252,20 +254,20 @@ impl Room {
                 return match self.phase {
                     // A call outlives its server, and what replaces it.
                     Phase::Inside(_) | Phase::Leaving { .. } | Phase::Over => world.counters.out_of_turn += 1,
-                    Phase::Creating(_) | Phase::Joining { .. } => self.fail(Error::Version),
+                    Phase::Creating { .. } | Phase::Joining { .. } => self.fail(Error::Version),
                 };
             }
             return world.surroundings.ask(self.now, probes, &mut world.rng);
         }
         match &mut self.phase {
-            Phase::Creating(creating) => match (&*creating, message) {
+            Phase::Creating { key, creating } => match (&*creating, message) {
                 (
                     Creating::Calling { deadline },
                     ToClient::Created { room_nonce, nameplate: Nameplate::Spoken(number) },
                 ) => *creating = Creating::Named { nonce: room_nonce, number, deadline: *deadline },
                 (Creating::Named { nonce, number, .. }, ToClient::Seat { slot, proof }) => {
                     let (seat, number) = (Seat { slot, proof, nonce: *nonce }, *number);
-                    let key = fresh_key(&mut self.world.rng);
+                    let key = std::mem::replace(key, fresh_key(&mut self.world.rng));
                     let mut stay = Stay::found(&mut self.world, self.now, key, seat, number);
                     stay.seated(&mut self.world);
                     self.enter(stay);
@@ -348,7 +350,7 @@ impl Room {
                     self.phase = Phase::Leaving { stay, farewell };
                 }
             }
-            (Phase::Creating(_) | Phase::Joining { .. }, Command::Leave) => self.end(Ended::Left),
+            (Phase::Creating { .. } | Phase::Joining { .. }, Command::Leave) => self.end(Ended::Left),
             _ => {}
         }
     }
@@ -381,7 +383,10 @@ impl Room {
             self.world.out.push_back(Output::Transmit { to: to.into(), bytes });
         }
         match &mut self.phase {
-            Phase::Creating(Creating::Calling { deadline } | Creating::Named { deadline, .. }) => {
+            Phase::Creating {
+                creating: Creating::Calling { deadline } | Creating::Named { deadline, .. },
+                ..
+            } => {
                 if *deadline <= now {
                     self.fail(Error::Unreachable);
                 }
@@ -420,9 +425,10 @@ impl Room {
         let link = self.world.link.wake().map(|at| Wake { at, why: "signaling" });
         let echo = self.world.surroundings.wake().map(|at| Wake { at, why: "address echo" });
         let phase = match &self.phase {
-            Phase::Creating(Creating::Calling { deadline } | Creating::Named { deadline, .. }) => {
-                Some(Wake { at: *deadline, why: "room creation" })
-            }
+            Phase::Creating {
+                creating: Creating::Calling { deadline } | Creating::Named { deadline, .. },
+                ..
+            } => Some(Wake { at: *deadline, why: "room creation" }),
             Phase::Joining { joining, .. } => Some(Wake { at: joining.wake(), why: "admission" }),
             Phase::Inside(stay) => Some(stay.wake(&self.world, self.now)),
             Phase::Leaving { stay, farewell: Farewell::Lines { until } | Farewell::Said { until } } => {

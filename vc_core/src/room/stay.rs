@@ -62,10 +62,7 @@ pub(crate) struct Stay {
     asked: Option<Asked>,
     claim: Claim,
     again: Again,
-    /// Slots whose owners the server is connected with.
-    here: u16,
-    /// The user was told that signaling is lost.
-    told_lost: bool,
+    server: Server,
     nonce: [u8; 16],
     creator: MemberId,
     /// The creator's key for removals.
@@ -106,6 +103,15 @@ enum Asked {
     Plate(Form),
     /// To be let in by the code.
     Entry(Box<Joining>),
+}
+
+/// As the user was told.
+enum Server {
+    /// It knows us, or did a moment ago. `here`: slots whose owners it is connected with.
+    Reached {
+        here: u16,
+    },
+    Lost,
 }
 
 /// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
@@ -163,8 +169,7 @@ impl Stay {
             asked: None,
             claim: Claim::Proof,
             again: Again::new(now),
-            here: 0,
-            told_lost: false,
+            server: Server::Reached { here: 0 },
             nonce: seat.nonce,
             creator,
             warden,
@@ -226,8 +231,7 @@ impl Stay {
     }
 
     pub(crate) fn server_lost(&mut self, world: &mut World) {
-        self.here = 0;
-        if !std::mem::replace(&mut self.told_lost, true) {
+        if let Server::Reached { .. } = std::mem::replace(&mut self.server, Server::Lost) {
             self.tell_user(world, Event::Signaling { up: false });
         }
     }
@@ -242,9 +246,11 @@ impl Stay {
         world.link.settled();
         self.asked = None;
         self.await_tickets();
-        if std::mem::take(&mut self.told_lost) {
+        if let Server::Lost = self.server {
+            self.server = Server::Reached { here: 0 };
             self.tell_user(world, Event::Signaling { up: true });
         }
+        self.evict(world);
         self.ask_for_plate(world);
     }
 
@@ -348,6 +354,7 @@ impl Stay {
                 _ => world.counters.malformed += 1,
             },
             ToClient::Present { slots } => self.connected_now(now, slots),
+            ToClient::Removed { removals } => self.learn_removals(world, now, None, Some(removals)),
             ToClient::Pong => {}
             ToClient::Hello { .. } | ToClient::Created { .. } | ToClient::Joined { .. } => {
                 world.counters.out_of_turn += 1
@@ -355,9 +362,18 @@ impl Stay {
         }
     }
 
+    /// Slots whose owners the server is connected with.
+    fn here(&self) -> u16 {
+        match self.server {
+            Server::Reached { here } => here,
+            Server::Lost => 0,
+        }
+    }
+
     /// Who has just found the server may be reached again.
     fn connected_now(&mut self, now: Time, slots: u16) {
-        let came = slots & !std::mem::replace(&mut self.here, slots);
+        let Server::Reached { here } = &mut self.server else { return };
+        let came = slots & !std::mem::replace(here, slots);
         // One that is being introduced is tried as it is.
         let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
         let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));

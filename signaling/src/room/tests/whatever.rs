@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use vc_core::protocol::removal::Removals;
 
 use super::*;
 
@@ -21,6 +22,7 @@ enum Act {
     Admit(usize),
     Tickets,
     NewCode(bool),
+    Evict(bool),
     Leave,
     /// Whatever the sender's standing; all the above are skipped where no client would do them.
     Anything(usize),
@@ -40,6 +42,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => any::<usize>().prop_map(Act::MailVisitor),
         24 => any::<usize>().prop_map(Act::Admit),
         1 => any::<bool>().prop_map(Act::NewCode),
+        1 => (0u8..8).prop_map(|n| Act::Evict(n == 0)),
         1 => Just(Act::Leave),
         1 => any::<usize>().prop_map(Act::Anything),
         1 => prop::collection::vec(any::<u8>(), 0..60).prop_map(Act::Garbage),
@@ -83,7 +86,7 @@ impl Reference {
         let fits = match act {
             Act::Create(_) | Act::Join(_) | Act::Reclaim(_) => !self.stands.contains_key(&conn),
             Act::Mail { .. } | Act::Leave => self.stands.contains_key(&conn),
-            Act::MailVisitor(_) | Act::Admit(_) | Act::Tickets | Act::NewCode(_) => seated,
+            Act::MailVisitor(_) | Act::Admit(_) | Act::Tickets | Act::NewCode(_) | Act::Evict(_) => seated,
             Act::Anything(_) => true,
             Act::Open | Act::Close | Act::Garbage(_) | Act::Wait(_) | Act::Restart => false,
         };
@@ -91,13 +94,15 @@ impl Reference {
             return None;
         }
         Some(match act {
-            Act::Create(link) => ToServer::Create { form: form(link) },
+            Act::Create(link) => {
+                ToServer::Create { form: form(link), warden: StaticKey::from_bytes([5; 32]).public() }
+            }
             Act::Join(n) => ToServer::Join { nameplate: *pick(&self.plates, n)? },
             Act::Mail { to, len } => ToServer::Mail { to: Party::Slot(self.peer(conn, to)), blob: blob(len) },
             Act::MailVisitor(n) => {
                 ToServer::Mail { to: Party::Visitor(pick(&self.visitors, n)?.1), blob: blob(9) }
             }
-            Act::Admit(n) => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0 },
+            Act::Admit(n) => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0, id: ID },
             Act::Tickets => ToServer::Tickets,
             Act::Reclaim(n) => {
                 let proof = *pick(&self.proofs, n)?;
@@ -105,11 +110,16 @@ impl Reference {
                 ToServer::Reclaim { proof }
             }
             Act::NewCode(link) => ToServer::NewCode { form: form(link) },
+            // All who were let in have one id here.
+            Act::Evict(all) => {
+                let id = if all { ID } else { MemberId([7; 8]) };
+                ToServer::Evict { removals: Removals::with(&StaticKey::from_bytes([5; 32]), None, id) }
+            }
             Act::Leave => ToServer::Leave,
             Act::Anything(n) => match n % 6 {
                 0 => HELLO,
-                1 => ToServer::Create { form: Form::Link },
-                2 => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0 },
+                1 => ToServer::Create { form: Form::Link, warden: StaticKey::from_bytes([5; 32]).public() },
+                2 => ToServer::Admit { visitor: pick(&self.visitors, n)?.1, taken: 0, id: ID },
                 3 => ToServer::Mail { to: Party::Visitor(pick(&self.visitors, n)?.1), blob: blob(9) },
                 4 => ToServer::Mail { to: Party::Slot(slot((n % 16) as u8)), blob: blob(9) },
                 _ => ToServer::Tickets,

@@ -29,11 +29,12 @@ impl Stay {
         let to = Party::Visitor(visitor);
         match verdict {
             Verdict::Reply(blob) => world.tell_server(&ToServer::Mail { to, blob }),
-            Verdict::Admit(blob) => {
-                world.tell_server(&ToServer::Mail { to, blob });
+            Verdict::Admit { letter, key } => {
+                world.tell_server(&ToServer::Mail { to, blob: letter });
                 let held = self.peers.values().map(Peer::slot).chain([self.slot]);
                 let taken = held.fold(0, |mask, slot| mask | slot.bit());
-                world.tell_server(&ToServer::Admit { visitor, taken });
+                let id = MemberId::of(&self.keys.room, &key);
+                world.tell_server(&ToServer::Admit { visitor, taken, id });
             }
             Verdict::Wrong { reply, tries } => {
                 world.tell_server(&ToServer::Mail { to, blob: reply });

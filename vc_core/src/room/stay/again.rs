@@ -97,7 +97,7 @@ impl Stay {
         if let Some(Asked::Entry(joining)) = &self.asked {
             return Some(joining.wake());
         }
-        let others = self.here & !self.slot.bit() != 0;
+        let others = self.here() & !self.slot.bit() != 0;
         let wanted = self.asked.is_none() && world.link.is_up() && others;
         let alone = self.again.alone.map(|since| since + self.patience(ALONE_FOR));
         let stranger = self.ignored_since(world.policy).map(|since| since + self.patience(IGNORED_FOR));
@@ -116,12 +116,12 @@ impl Stay {
         let alone = self.again.alone.is_some_and(|since| now - since >= self.patience(ALONE_FOR));
         let ignored =
             self.ignored_since(policy).is_some_and(|since| now - since >= self.patience(IGNORED_FOR));
-        (alone && self.met > 0 && self.here & !self.slot.bit() != 0) || ignored
+        (alone && self.met > 0 && self.here() & !self.slot.bit() != 0) || ignored
     }
 
     /// Only newcomers can be unknown, and only signaling tells a member that ignores us from one that is not reached.
     fn ignored_since(&self, policy: PathPolicy) -> Option<Time> {
-        let ignoring = self.peers.values().filter(|peer| peer.slot().bit() & self.here != 0);
+        let ignoring = self.peers.values().filter(|peer| peer.slot().bit() & self.here() != 0);
         let since = ignoring.filter_map(Peer::shaking_since).min()?;
         (policy == PathPolicy::Auto && since - self.again.entered < NEWCOMER).then_some(since)
     }

@@ -59,6 +59,14 @@ impl Stay {
             }
         }
         self.removals = Some(removals);
+        self.evict(world);
+    }
+
+    /// The server takes their seats: it can tell whose word that is, so everybody may bring it, again after a restart.
+    pub(super) fn evict(&self, world: &mut World) {
+        if let Some(removals) = self.removals.clone().filter(|_| self.is_seated()) {
+            world.tell_server(&ToServer::Evict { removals });
+        }
     }
 
     /// It said goodbye.
