@@ -318,6 +318,8 @@ const TINY: f32 = 1e-9;
 const CONFINE: usize = 4;
 /// Of the suppressing filter.
 const TAPS: usize = 120;
+/// In samples, by the middle of that filter.
+pub(crate) const DELAY: u64 = TAPS as u64 / 2;
 const SMOOTH: f32 = 0.3;
 /// The leak is learnt by bands of 1 kHz.
 const BAND: usize = 20;

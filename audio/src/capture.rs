@@ -1,6 +1,7 @@
 //! From microphone samples to Opus frames: chain, gate, pre-roll, encoder. Pure: samples in, frames out.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::adaptation::Quality;
 use crate::chain::{BLOCK, Chain, Stages};
@@ -140,6 +141,11 @@ impl Capture {
             echoes: self.chain.echoes(),
             ..self.stats
         }
+    }
+
+    /// By how much the chain is late at this moment.
+    pub(crate) fn delay(&self) -> Duration {
+        self.chain.delay()
     }
 
     fn process(&mut self, pcm: &mut [f32]) -> Verdict {

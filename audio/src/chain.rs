@@ -1,6 +1,9 @@
 //! What is done to the microphone's sound before it is encoded, in blocks of 10 ms: high-pass, echo, noise, level,
 //! limiter. Each stage can be switched while it runs, and costs nothing while it is off.
 
+use std::time::Duration;
+
+use crate::canceller;
 use crate::detector::Detector;
 use crate::echo::Echo;
 use crate::floor::Floor;
@@ -8,7 +11,7 @@ use crate::gate::{SPEECH, dbfs};
 use crate::highpass::HighPass;
 use crate::level::Level;
 use crate::mixer::Limiter;
-use crate::noise::Noise;
+use crate::noise::{self, Noise};
 
 /// Samples of one block, 10 ms.
 pub(crate) const BLOCK: usize = 480;
@@ -106,6 +109,14 @@ impl Chain {
     /// Whether noise suppression works at this moment.
     pub fn suppresses_noise(&self) -> bool {
         self.noise.is_working()
+    }
+
+    /// By how much what it gives is late at this moment.
+    pub fn delay(&self) -> Duration {
+        let of = |works: bool, samples: u64| {
+            if works { Duration::from_micros(samples * 1_000 / 48) } else { Duration::ZERO }
+        };
+        of(self.noise.is_working(), noise::DELAY) + of(self.echo.is_working(), canceller::DELAY)
     }
 
     /// Works in place on one block; `pause` when nothing is being sent.

@@ -31,6 +31,20 @@ pub enum FromEngine {
     InputEnded,
 }
 
+/// How long sound is under way inside this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// From the lips until a frame is encoded, besides the frame itself: the device, echo cancellation, noise
+    /// suppression.
+    pub capture: Duration,
+    /// From the mixing of a sound until it is heard.
+    pub playback: Duration,
+    /// What of it waits before the loudspeaker so that it does not run dry.
+    pub reserve: Duration,
+    /// How often it ran dry nevertheless, since it was chosen.
+    pub ran_dry: u64,
+}
+
 /// The sound of one call: a thread that records, encodes, decodes, mixes and plays. Dropping it stops it.
 pub struct Engine {
     shared: Arc<Shared>,
@@ -77,6 +91,7 @@ pub(crate) struct Wishes {
 pub(crate) struct Published {
     pub(crate) friends: Vec<(u64, FriendStats)>,
     pub(crate) capture: CaptureStats,
+    pub(crate) latency: Latency,
 }
 
 impl Engine {
@@ -223,6 +238,11 @@ impl Engine {
     /// What the microphone side did, at most 100 ms old.
     pub fn captured(&self) -> CaptureStats {
         lock(&self.shared.published).capture
+    }
+
+    /// How long sound takes through the devices, at most a second old.
+    pub fn latency(&self) -> Latency {
+        lock(&self.shared.published).latency
     }
 
     /// Frames given to [`Engine::hear`] that a held-up engine could not take.

@@ -122,6 +122,15 @@ impl Input {
         self.capture.stats()
     }
 
+    /// From the lips until a frame is encoded, besides the frame itself.
+    pub(crate) fn latency(&self) -> Duration {
+        let device = match &self.source {
+            Source::Mic { device, .. } => device.delay(),
+            Source::Silence | Source::File { .. } => Duration::ZERO,
+        };
+        device + self.capture.delay()
+    }
+
     /// Begins or ends to hear the microphone.
     pub(crate) fn listen(&mut self, now: Duration, listening: Listening, sink: &mut Sink) {
         if listening == self.listening {

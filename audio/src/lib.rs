@@ -35,6 +35,7 @@ mod output;
 mod packets;
 mod playback;
 mod receiver;
+mod reserve;
 mod resample;
 #[cfg(test)]
 mod sound;
@@ -50,7 +51,7 @@ pub use chain::{Chain, Found, Stages, Switch};
 pub use cue::Cue;
 pub use device::{Device, Devices, devices};
 pub use dred::Dred;
-pub use engine::{Engine, FromEngine};
+pub use engine::{Engine, FromEngine, Latency};
 pub use error::{Direction, Error, Existing, Trouble};
 pub use jitter::{Counts, Fit, Frame, Heard, Jitter};
 pub use mixer::Limiter;

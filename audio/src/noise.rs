@@ -67,6 +67,8 @@ fn mixed(from: f32, to: f32, at: usize) -> f32 {
     from + (to - from) * at as f32 / BLOCK as f32
 }
 
+/// In samples, while it works.
+pub(crate) const DELAY: u64 = BLOCK as u64;
 /// The network was trained on 16-bit values.
 const FULL_SCALE: f32 = 32_768.0;
 /// What is left of the noise, 26 dB below it: without it pauses sound dead and words cut out.

@@ -9,6 +9,7 @@ use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
 use crate::input::Input;
 use crate::playback::{Playback, STEP};
+use crate::reserve::Reserve;
 use crate::spec::{FrameLen, OutputSpec};
 use crate::worker::{STALL, Sink};
 
@@ -29,13 +30,25 @@ enum Drain {
     Speaker {
         device: Device<Speaker>,
         clock: PlayClock,
+        feed: Feed,
     },
+}
+
+/// Keeps as much waiting before a loudspeaker as it needs.
+struct Feed {
+    reserve: Reserve,
+    /// When the worker last came by.
+    last: Duration,
+    /// How often the device ran dry, as it counts, and how often that was ours to prevent.
+    seen: u32,
+    ran_dry: u64,
 }
 
 impl Drain {
     fn open(spec: OutputSpec, frame: FrameLen, now: Duration) -> Result<Drain, Error> {
         let speaker = |name| -> Result<Drain, Error> {
-            Ok(Drain::Speaker { device: Device::open(name, frame)?, clock: PlayClock::default() })
+            let device = Device::open(name, frame)?;
+            Ok(Drain::Speaker { device, clock: PlayClock::default(), feed: Feed::new(now) })
         };
         let done = steps_at(now);
         Ok(match spec {
@@ -78,9 +91,21 @@ impl Output {
         }
     }
 
+    /// From the mixing of a sound until it is heard, what of it waits before a loudspeaker by choice, and how often that
+    /// was too little.
+    pub(crate) fn latency(&self) -> (Duration, Duration, u64) {
+        match &self.drain {
+            Drain::Speaker { device, feed, .. } => (device.delay(), feed.reserve.length(), feed.ran_dry),
+            Drain::Null { .. } | Drain::Wav { .. } => (Duration::ZERO, Duration::ZERO, 0),
+        }
+    }
+
     /// Stops or resumes a device.
-    pub(crate) fn rest(&mut self, rest: bool) {
-        if let Drain::Speaker { device, .. } = &mut self.drain {
+    pub(crate) fn rest(&mut self, rest: bool, now: Duration) {
+        if let Drain::Speaker { device, feed, .. } = &mut self.drain {
+            if device.rests() && !rest {
+                feed.reserve.excuse(now);
+            }
             device.rest(rest);
         }
     }
@@ -114,13 +139,17 @@ impl Output {
                 }
                 Some(if playback.is_quiet() { step_time(due + QUIET_STEPS) } else { self.next_wake(due) })
             }
-            Drain::Speaker { device, clock } => {
+            Drain::Speaker { device, clock, feed } => {
                 match device.tend(now) {
                     Change::Lost => sink(FromEngine::Trouble(Trouble::SpeakerLost)),
-                    Change::Back => sink(FromEngine::Trouble(Trouble::SpeakerBack)),
+                    Change::Back => {
+                        device.get().into_iter().for_each(|speaker| feed.reopened(now, speaker));
+                        sink(FromEngine::Trouble(Trouble::SpeakerBack));
+                    }
                     Change::None => {}
                 }
                 if let Some(speaker) = device.get() {
+                    feed.tend(now, speaker, playback.is_quiet());
                     while speaker.wanted() >= STEP {
                         playback.mix(clock.step(now), &mut pcm);
                         input.played(&pcm);
@@ -164,6 +193,37 @@ fn record(file: &mut WavSink, done: &mut u64, due: u64, playback: &mut Playback)
     Ok(())
 }
 
+impl Feed {
+    fn new(now: Duration) -> Feed {
+        let mut feed = Feed { reserve: Reserve::new(), last: now, seen: 0, ran_dry: 0 };
+        feed.reserve.excuse(now);
+        feed
+    }
+
+    /// What the device needs is not forgotten while it is away.
+    fn reopened(&mut self, now: Duration, speaker: &mut Speaker) {
+        self.seen = 0;
+        self.reserve.excuse(now);
+        speaker.keep(self.reserve.samples());
+    }
+
+    fn tend(&mut self, now: Duration, speaker: &mut Speaker, quiet: bool) {
+        if now.saturating_sub(std::mem::replace(&mut self.last, now)) > HOPELESS {
+            self.reserve.excuse(now);
+        }
+        let dry = speaker.ran_dry();
+        let changed = if dry != std::mem::replace(&mut self.seen, dry) {
+            self.ran_dry += 1;
+            self.reserve.ran_dry(now)
+        } else {
+            quiet && self.reserve.rest(now)
+        };
+        if changed {
+            speaker.keep(self.reserve.samples());
+        }
+    }
+}
+
 impl PlayClock {
     fn step(&mut self, now: Duration) -> Duration {
         self.at += step_time(1);
@@ -185,6 +245,8 @@ fn step_time(step: u64) -> Duration {
     Duration::from_millis(step * STEP_MS)
 }
 
+/// Whoever is held up for longer cannot be helped by any reserve.
+const HOPELESS: Duration = Duration::from_millis(100);
 /// Of [`STEP`] samples.
 const STEP_MS: u64 = 10;
 /// Silence is written to a file twice a second.

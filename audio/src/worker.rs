@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{FromEngine, Order, Shared};
+use crate::engine::{FromEngine, Latency, Order, Shared};
 use crate::error::Error;
 use crate::input::Input;
 use crate::output::Output;
@@ -66,7 +66,7 @@ impl Worker {
         self.input.listen(now, listening, &mut self.sink);
         self.playback.set_deafened(wishes.deafened);
         // The last one's farewell is still to be heard.
-        self.output.rest(listening == Listening::Alone && self.playback.is_quiet());
+        self.output.rest(listening == Listening::Alone && self.playback.is_quiet(), now);
     }
 
     /// Gives the figures out now and then, and before a long sleep at once.
@@ -75,7 +75,10 @@ impl Worker {
         if now >= self.published + PUBLISH_EVERY || deadline.is_none_or(|deadline| deadline > next) {
             self.published = now;
             self.input.mind_monitor(self.output.id(), &mut self.sink);
+            let (playback, reserve, ran_dry) = self.output.latency();
+            let latency = Latency { capture: self.input.latency(), playback, reserve, ran_dry };
             let mut published = self.shared.published();
+            published.latency = latency;
             published.friends = self.playback.stats();
             published.capture = self.input.stats();
         }

@@ -31,6 +31,9 @@ pub(crate) trait Native: Sized {
     fn is_lost(&self) -> bool;
     /// Stops or resumes the device.
     fn rest(&mut self, rest: bool);
+    /// Of a microphone: how old its sound is when it is read, besides the piece that has to be full. Of a loudspeaker:
+    /// how long it takes to be heard after it was written. Zero until known.
+    fn delay(&self) -> Duration;
     /// What the sound system calls it; `None` where a loudspeaker's sound cannot be chosen as a microphone.
     fn id(&self) -> Option<&str> {
         None
@@ -71,6 +74,14 @@ impl<T: Native> Device<T> {
         }
     }
 
+    /// As [`Native::delay`].
+    pub(crate) fn delay(&self) -> Duration {
+        match &self.state {
+            State::Open(device) => device.delay(),
+            State::Lost { .. } => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn get(&mut self) -> Option<&mut T> {
         match &mut self.state {
             State::Open(device) => Some(device),
@@ -84,6 +95,10 @@ impl<T: Native> Device<T> {
         if let State::Open(device) = &mut self.state {
             device.rest(rest);
         }
+    }
+
+    pub(crate) fn rests(&self) -> bool {
+        self.resting
     }
 
     /// Sees whether it is still there, and tries to open it again now and then when it is not.

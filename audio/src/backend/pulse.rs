@@ -6,10 +6,12 @@ use std::io::{BufReader, Cursor, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, SystemTime};
 
 use pulseaudio::protocol::{
     self, ChannelMap, Command, CommandReply, CorkStreamParams, DESCRIPTOR_SIZE, Descriptor, DescriptorFlags,
-    PlaybackStreamParams, ProtocolError, RecordStreamParams, SampleFormat, SampleSpec,
+    LatencyParams, PlaybackStreamParams, ProtocolError, RecordStreamParams, SampleFormat, SampleSpec,
+    SetPlaybackStreamBufferAttrParams, TagStructReader,
     stream::{BufferAttr, StreamFlags},
 };
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -18,6 +20,7 @@ use super::pulse_socket::{self, Socket};
 use super::{Native, RING};
 use crate::device::{Device, Devices, choose};
 use crate::error::{Direction, Error};
+use crate::reserve::Reserve;
 use crate::spec::{FrameLen, RATE};
 
 /// A running recording stream.
@@ -38,6 +41,10 @@ struct Link {
     lost: AtomicBool,
     /// Bytes the server wants to be sent.
     wanted: AtomicU32,
+    /// How often the server had nothing to play.
+    dry: AtomicU32,
+    /// As the server said last, in microseconds, smoothed; 0 before.
+    delay: AtomicU32,
 }
 
 struct Stream {
@@ -49,6 +56,8 @@ struct Stream {
     link: Arc<Link>,
     reader: Option<JoinHandle<()>>,
     resting: bool,
+    /// Samples that went by since the server was asked for its delay.
+    unasked: usize,
 }
 
 /// A connection that has introduced itself and on which questions are answered in turn.
@@ -56,6 +65,16 @@ struct Session {
     socket: BufReader<Socket>,
     version: u16,
     next: u32,
+}
+
+impl Link {
+    /// Only the reading thread learns.
+    fn learn(&self, micros: u64) {
+        let micros = micros.min(MOST_DELAY);
+        let before = u64::from(self.delay.load(Ordering::Acquire));
+        let now = if before == 0 { micros } else { (3 * before + micros) / 4 };
+        self.delay.store(now as u32, Ordering::Release);
+    }
 }
 
 impl Native for Mic {
@@ -91,6 +110,10 @@ impl Native for Mic {
         self.stream.rest(rest);
     }
 
+    fn delay(&self) -> Duration {
+        self.stream.delay()
+    }
+
     fn id(&self) -> Option<&str> {
         Some(&self.stream.id)
     }
@@ -103,7 +126,9 @@ impl Mic {
             let (a, b) = chunk.as_slices();
             out.extend_from_slice(a);
             out.extend_from_slice(b);
+            let read = a.len() + b.len();
             chunk.commit_all();
+            self.stream.ask_delay(read);
         }
     }
 }
@@ -116,14 +141,7 @@ impl Native for Speaker {
             sample_spec: SPEC,
             channel_map: ChannelMap::mono(),
             sink_name: name.map(|_| sink.clone()),
-            buffer_attr: BufferAttr {
-                max_length: u32::MAX,
-                target_length: LATENCY,
-                minimum_request_length: LEAST_REQUEST,
-                // Plays on after an underrun instead of waiting to fill up.
-                pre_buffering: 0,
-                ..BufferAttr::default()
-            },
+            buffer_attr: buffered(Reserve::new().samples()),
             flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
             ..PlaybackStreamParams::default()
         };
@@ -143,12 +161,33 @@ impl Native for Speaker {
         self.stream.rest(rest);
     }
 
+    /// Of a step's first sample: the rest of the step plays after it.
+    fn delay(&self) -> Duration {
+        self.stream.delay().saturating_sub(Duration::from_millis(10))
+    }
+
     fn id(&self) -> Option<&str> {
         Some(&self.stream.id)
     }
 }
 
 impl Speaker {
+    /// How often the loudspeaker had nothing to play since it was opened.
+    pub(crate) fn ran_dry(&self) -> u32 {
+        self.stream.link.dry.load(Ordering::Acquire)
+    }
+
+    /// How much is to wait for the loudspeaker from now on, in samples at 48 kHz.
+    pub(crate) fn keep(&mut self, reserve: usize) {
+        let params = SetPlaybackStreamBufferAttrParams {
+            index: self.stream.channel,
+            buffer_attr: buffered(reserve),
+            adjust_latency: true,
+            early_requests: false,
+        };
+        self.stream.tell(ANY, &Command::SetPlaybackStreamBufferAttr(params));
+    }
+
     /// Samples the device wants now.
     pub(crate) fn wanted(&self) -> usize {
         self.stream.link.wanted.load(Ordering::Acquire) as usize / BYTES
@@ -174,6 +213,21 @@ impl Speaker {
         if self.stream.socket.write_all(&self.message).is_err() {
             link.lost.store(true, Ordering::Release);
         }
+        self.stream.ask_delay(pcm.len());
+    }
+}
+
+/// The server gives its device half of what is left beside two requests, and wakes so often. It shall wake each 10 ms, or
+/// a little more seldom where there is much time, so the reserve decides how large a request is.
+fn buffered(reserve: usize) -> BufferAttr {
+    let request = (reserve.saturating_sub(2 * PERIOD) / 2).clamp(1, PERIOD);
+    BufferAttr {
+        max_length: u32::MAX,
+        target_length: (reserve * BYTES) as u32,
+        minimum_request_length: (request * BYTES) as u32,
+        // Plays on after an underrun instead of waiting to fill up.
+        pre_buffering: 0,
+        ..BufferAttr::default()
     }
 }
 
@@ -269,14 +323,15 @@ impl Stream {
         let Session { socket: reader, version, .. } = session;
         let socket = reader.get_ref().try_clone().map_err(Error::Thread)?;
         socket.wait_for_ever().map_err(Error::Thread)?;
-        let link = Arc::new(Link { lost: AtomicBool::new(false), wanted: AtomicU32::new(wanted) });
+        let link = Arc::new(Link { wanted: AtomicU32::new(wanted), ..Link::default() });
         let reading = Reading { socket: reader, version, link: link.clone(), worker, flow };
         let reader = std::thread::Builder::new()
             .name(format!("pulse {direction}"))
             .spawn(move || reading.run())
             .map_err(Error::Thread)?;
         let id = id.to_string_lossy().into_owned();
-        Ok(Stream { direction, id, channel, version, socket, link, reader: Some(reader), resting: false })
+        let reader = Some(reader);
+        Ok(Stream { direction, id, channel, version, socket, link, reader, resting: false, unasked: 0 })
     }
 
     fn rest(&mut self, cork: bool) {
@@ -289,8 +344,32 @@ impl Stream {
             Direction::Input => Command::CorkRecordStream(params),
             Direction::Output => Command::CorkPlaybackStream(params),
         };
-        // The answer carries nothing, so the number of the question does not matter.
-        if protocol::write_command_message(&mut self.socket, 0, &command, self.version).is_err() {
+        self.tell(ANY, &command);
+    }
+
+    /// `passed` samples went by: asks now and then how late they are. The answer holds for this very moment, so it is
+    /// asked for right after sound was read or written.
+    fn ask_delay(&mut self, passed: usize) {
+        self.unasked += passed;
+        if self.unasked < ASK_AFTER {
+            return;
+        }
+        self.unasked = 0;
+        let params = LatencyParams { channel: self.channel, now: SystemTime::UNIX_EPOCH };
+        let command = match self.direction {
+            Direction::Input => Command::GetRecordLatency(params),
+            Direction::Output => Command::GetPlaybackLatency(params),
+        };
+        self.tell(DELAY, &command);
+    }
+
+    fn delay(&self) -> Duration {
+        Duration::from_micros(self.link.delay.load(Ordering::Acquire).into())
+    }
+
+    /// The answer, if it matters at all, is known by `seq`.
+    fn tell(&mut self, seq: u32, command: &Command) {
+        if protocol::write_command_message(&mut self.socket, seq, command, self.version).is_err() {
             self.link.lost.store(true, Ordering::Release);
         }
     }
@@ -309,6 +388,8 @@ impl Drop for Stream {
 trait Flow: Send + 'static {
     /// Returns whether the worker has something to do.
     fn sound(&mut self, bytes: &[u8]) -> bool;
+    /// The answer to the question for the delay, in microseconds.
+    fn delay(answer: &mut TagStructReader<'_>) -> Result<u64, ProtocolError>;
 }
 
 struct Recording {
@@ -342,6 +423,11 @@ impl Flow for Recording {
         }
         due
     }
+
+    fn delay(answer: &mut TagStructReader<'_>) -> Result<u64, ProtocolError> {
+        let answer: protocol::RecordLatency = answer.read()?;
+        Ok(answer.source_usec + micros(answer.write_offset - answer.read_offset))
+    }
 }
 
 impl Recording {
@@ -356,6 +442,17 @@ impl Flow for Playing {
     fn sound(&mut self, _: &[u8]) -> bool {
         false
     }
+
+    fn delay(answer: &mut TagStructReader<'_>) -> Result<u64, ProtocolError> {
+        let answer: protocol::PlaybackLatency = answer.read()?;
+        Ok(answer.sink_usec + micros(answer.write_offset - answer.read_offset))
+    }
+}
+
+/// How long so many bytes last.
+fn micros(bytes: i64) -> u64 {
+    let samples = u64::try_from(bytes).unwrap_or(0) / BYTES as u64;
+    samples.saturating_mul(1_000_000) / u64::from(RATE)
 }
 
 struct Reading<F> {
@@ -389,7 +486,8 @@ impl<F: Flow> Reading<F> {
             return Ok(true);
         }
         // What this library does not know is none of our business.
-        let Ok((_, command)) = Command::read_tag_prefixed(&mut Cursor::new(&*body), self.version) else {
+        let mut rest = Cursor::new(&*body);
+        let Ok((seq, command)) = Command::read_tag_prefixed(&mut rest, self.version) else {
             return Ok(true);
         };
         match command {
@@ -398,6 +496,14 @@ impl<F: Flow> Reading<F> {
                     Some(wanted.saturating_add(request.length).min(MOST_WANTED))
                 });
                 self.worker.unpark();
+            }
+            Command::Underflow(_) => {
+                self.link.dry.fetch_add(1, Ordering::AcqRel);
+            }
+            Command::Reply if seq == DELAY => {
+                if let Ok(delay) = F::delay(&mut TagStructReader::new(&mut rest, self.version)) {
+                    self.link.learn(delay);
+                }
             }
             Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_) => return Ok(false),
             _ => {}
@@ -416,11 +522,15 @@ const SPEC: SampleSpec = SampleSpec { format: SampleFormat::S16Le, channels: 1, 
 const COOKIE: usize = 256;
 /// Of one sample.
 const BYTES: usize = 2;
-/// 30 ms from us to the loudspeaker. The server gives its device a third of it, so it wakes every 10 ms, and keeps
-/// two thirds before it: (latency - 2 x least request) / 2.
-const LATENCY: u32 = 1440 * BYTES as u32;
-/// 5 ms.
-const LEAST_REQUEST: u32 = 240 * BYTES as u32;
+/// 10 ms, in samples.
+const PERIOD: usize = 480;
+/// The number of a question whose answer carries nothing, and of that for the delay.
+const ANY: u32 = 0;
+const DELAY: u32 = 1 << 31;
+/// Half a second of sound.
+const ASK_AFTER: usize = RATE as usize / 2;
+/// Two seconds, in microseconds: a server that says more is not to be believed.
+const MOST_DELAY: u64 = 2_000_000;
 /// The channel of a message that is no sound.
 const COMMANDS: u32 = u32::MAX;
 /// Far above any piece of sound or list of devices.
