@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The tables of docs/SOUND.md, "Capture": prints what the tool measures, then PESQ-WB of what it wrote.
-# The scorer is a Python package, installed into the build directory when it is not there.
+# The tables of docs/SOUND.md, "Capture". Usage: scripts/capture.sh [TABLE...] (echo, noise, levels, detection, cost,
+# encoder). PESQ is ITU-T P.862.2 as the Python package `pesq` has it; it is fetched into target/, for measuring only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-cargo run --quiet --release -p audio --example capture -- "$out"
-venv=target/tools/pesq
-if ! "$venv/bin/python" -c 'import pesq' 2>/dev/null; then
+cargo run --quiet --release -p audio --example capture -- "$out" "$@" >"$out/tables"
+venv=target/sound/venv
+if ! "$venv/bin/python" -c 'import pesq, scipy' 2>/dev/null; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet numpy scipy pesq
+    "$venv/bin/pip" install --quiet --disable-pip-version-check numpy scipy pesq
 fi
 "$venv/bin/python" - "$out" <<'PY'
-import glob, sys
+import re, sys
 import numpy as np
 from pesq import pesq
 from scipy.io import wavfile
@@ -31,9 +31,10 @@ def score(said, heard):
         scores.append(pesq(16000, a, b[lag:lag + size], "wb"))
     return np.mean(scores)
 
-print("\n## PESQ-WB\n")
-for path in sorted(glob.glob(sys.argv[1] + "/*.said.wav")):
-    name = path[:-len(".said.wav")]
+def filled(found):
+    name = f"{sys.argv[1]}/{found[1]}"
     said, heard = (wavfile.read(name + kind)[1] / 32768 for kind in (".said.wav", ".heard.wav"))
-    print(f"| {name.rsplit('/', 1)[1]} | {score(said, heard):.2f} |")
+    return f"{score(said, heard):.2f}"
+
+print(re.sub(r"\{([^}]*)\}", filled, open(sys.argv[1] + "/tables").read()), end="")
 PY

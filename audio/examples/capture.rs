@@ -1,23 +1,33 @@
 //! The tables of docs/SOUND.md, "Capture": what the chain does to echoes, noise and levels, on real speech.
 //!
-//! `cargo run --release -p audio --example capture [DIR]`; with DIR, `DIR/NAME.said.wav` and `DIR/NAME.heard.wav` are
-//! written for each row that has a quality (scripts/capture.sh scores them by PESQ).
+//! `cargo run --release -p audio --example capture [DIR] [TABLE...]`; with DIR, `DIR/NAME.said.wav` and
+//! `DIR/NAME.heard.wav` are written for each quality and `{NAME}` stands where its PESQ belongs (scripts/capture.sh
+//! fills it in). Tables are echo, noise, levels, detection, cost and encoder; without a name all of them.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use audio::{Capture, Chain, FrameLen, Resampler, Stages, Switch, measure};
+use audio::{Capture, Chain, Decoder, Encoder, FrameLen, Resampler, Stages, Switch, measure};
 
 fn main() {
     let dir = std::env::args().nth(1).map(PathBuf::from);
     let lab = Lab { bob: read("bob.wav"), alice: read("alice.wav"), dir };
-    lab.echo();
-    lab.noise();
-    lab.levels();
-    lab.detection();
-    lab.cost();
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let tables: [(&str, fn(&Lab)); 6] = [
+        ("echo", Lab::echo),
+        ("noise", Lab::noise),
+        ("levels", Lab::levels),
+        ("detection", Lab::detection),
+        ("cost", Lab::cost),
+        ("encoder", Lab::encoder),
+    ];
+    for (name, table) in tables {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            table(&lab);
+        }
+    }
 }
 
 struct Lab {
@@ -38,70 +48,91 @@ struct Room {
 }
 
 impl Lab {
-    /// A friend (bob) talks for 48 s without a break, now and then somebody (alice) at this end, too.
+    /// A friend talks for 48 s without a break, now and then somebody at this end does, too; then the other way round.
     fn echo(&self) {
-        println!("\n## Echo\n");
-        println!(
-            "| path | found after | ERLE | sent of the friend alone | of the own voice | ESTOI of both talking, off | on |"
-        );
-        println!("|---|---|---|---|---|---|---|");
-        let far: Vec<f32> = self.bob.iter().chain(&self.bob).copied().collect();
-        let near = self.now_and_then(far.len());
-        for room in &ROOMS {
-            let mut echo = convolved(&far, &room.response(), room.clips);
-            if room.ppm != 0.0 {
-                echo = drifted(&echo, room.ppm);
-            }
-            let floor = pink(far.len(), -72.0, 7);
-            let mic: Vec<f32> = (0..far.len()).map(|i| echo[i] + near[i] + floor[i]).collect();
-            let stages = Stages { echo: Switch::Auto, noise: Switch::Off, level: false };
-            let run = run(stages, Some(&far), &mic);
-            let alone = |i: usize| i > 300 && dbfs(&near[(i - 45) * BLOCK..(i + 1) * BLOCK]) < -80.0;
-            let own = |i: usize| i > 300 && dbfs(&near[i * BLOCK..(i + 1) * BLOCK]) > -45.0;
-            let sent =
-                |who: &dyn Fn(usize) -> bool| share((0..run.open.len()).filter(|i| who(*i)), |i| run.open[i]);
-            let quiet = SILENT_FROM * RATE..SILENT_UNTIL * RATE;
-            let erle = dbfs(&mic[quiet.clone()]) - dbfs(&run.out[quiet]);
-            let both = DOUBLE_FROM * RATE..(DOUBLE_FROM + 3) * RATE;
-            let off = measure::matches(&near[both.clone()], &mic[both.clone()], RATE as u32).estoi;
-            let on = measure::matches(&near[both.clone()], &run.out[both.clone()], RATE as u32).estoi;
-            let found = run.found.map_or("never".into(), |blocks| format!("{:.1} s", blocks as f32 / 100.0));
-            let erle = if run.found.is_some() { format!("{erle:.0} dB") } else { "-".into() };
+        for (who, far, near) in [("lower", &self.bob, &self.alice), ("higher", &self.alice, &self.bob)] {
+            println!("\n## Echo, the friend has the {who} voice\n");
             println!(
-                "| {} | {found} | {erle} | {:.1} % | {:.1} % | {off:.2} | {on:.2} |",
-                room.name,
-                sent(&alone),
-                sent(&own)
+                "| loudspeaker in the microphone | found after | echo taken out | sent of the friend alone | of the own voice \
+                 | both talking: off | on |"
             );
-            let name = room.name.replace(' ', "-");
-            self.keep(&format!("echo-{name}-off"), &near[both.clone()], &mic[both.clone()]);
-            self.keep(&format!("echo-{name}-on"), &near[both.clone()], &run.out[both]);
+            println!("|---|---|---|---|---|---|---|");
+            let far: Vec<f32> = far.iter().copied().cycle().take(2 * self.bob.len()).collect();
+            let near = now_and_then(near, far.len());
+            for room in &ROOMS {
+                self.echo_in(room, who, &far, &near);
+            }
         }
+    }
+
+    fn echo_in(&self, room: &Room, who: &str, far: &[f32], near: &[f32]) {
+        let mut echo = convolved(far, &room.response(), room.clips);
+        if room.ppm != 0.0 {
+            echo = drifted(&echo, room.ppm);
+        }
+        let floor = pink(far.len(), -72.0, 7);
+        let mic: Vec<f32> = (0..far.len()).map(|i| echo[i] + near[i] + floor[i]).collect();
+        let stages = Stages { echo: Switch::Auto, noise: Switch::Off, level: false };
+        let run = run(stages, Some(far), &mic);
+        // The gate holds on for a while after the own voice.
+        let alone = |i: usize| i > 300 && dbfs(&near[(i - 45) * BLOCK..(i + 1) * BLOCK]) < -80.0;
+        let own = |i: usize| i > 300 && dbfs(&near[i * BLOCK..(i + 1) * BLOCK]) > -45.0;
+        let sent =
+            |who: &dyn Fn(usize) -> bool| share((0..run.open.len()).filter(|i| who(*i)), |i| run.open[i]);
+        let quiet = SILENT_FROM * RATE..SILENT_UNTIL * RATE;
+        let found = run.found.map_or("never".into(), |blocks| format!("{:.1} s", blocks as f32 / 100.0));
+        let taken = match run.found {
+            Some(_) => format!("{:.0} dB", dbfs(&mic[quiet.clone()]) - dbfs(&run.out[quiet])),
+            None => "-".into(),
+        };
+        let both = DOUBLE_FROM * RATE..(DOUBLE_FROM + 3) * RATE;
+        let scored = |tag: &str, heard: &[f32]| {
+            let name = format!("echo-{who}-{}-{tag}", room.name);
+            self.scored(&name, &near[both.clone()], &heard[both.clone()])
+        };
+        println!(
+            "| {} | {found} | {taken} | {:.1} % | {:.1} % | {} | {} |",
+            room.name,
+            sent(&alone),
+            sent(&own),
+            scored("off", &mic),
+            scored("on", &run.out)
+        );
     }
 
     fn noise(&self) {
         println!("\n## Noise\n");
-        println!("| noise | ESTOI off | on | auto | auto works |\n|---|---|---|---|---|");
+        println!(
+            "| noise | lower voice: off | on | automatic | higher voice: off | on | automatic | works |"
+        );
+        println!("|---|---|---|---|---|---|---|---|");
         let said = self.said();
+        let voices = [("lower", 0..self.bob.len()), ("higher", self.bob.len() + RATE..said.len())];
         for (name, noise) in self.noises() {
             let mic: Vec<f32> = said.iter().zip(&noise).map(|(s, n)| s + n).collect();
+            let runs =
+                [("off", Switch::Off), ("on", Switch::On), ("auto", Switch::Auto)].map(|(tag, noise)| {
+                    (tag, run(Stages { echo: Switch::Off, noise, level: false }, None, &mic))
+                });
             let mut row = format!("| {name} ");
-            let mut works = 0.0;
-            for (tag, switch) in [("off", Switch::Off), ("on", Switch::On), ("auto", Switch::Auto)] {
-                let run = run(Stages { echo: Switch::Off, noise: switch, level: false }, None, &mic);
-                let estoi = measure::matches(&said, &run.out, RATE as u32).estoi;
-                row += &format!("| {estoi:.3} ");
-                works = run.suppressed;
-                self.keep(&format!("noise-{}-{tag}", name.replace(' ', "-")), &said, &run.out);
+            for (voice, at) in &voices {
+                for (tag, run) in &runs {
+                    let name = format!("noise-{name}-{voice}-{tag}");
+                    row += &format!("| {} ", self.scored(&name, &said[at.clone()], &run.out[at.clone()]));
+                }
             }
-            println!("{row}| {works:.0} % |");
+            println!("{row}| {:.0} % |", runs[2].1.suppressed);
         }
-        println!("\nThe whole chain with its defaults on a clean microphone:");
+        println!("\nThe whole chain with its defaults on a clean microphone:\n");
         let mic: Vec<f32> = said.iter().zip(pink(said.len(), -75.0, 9)).map(|(s, n)| s + n).collect();
         let run = run(Stages::default(), None, &mic);
-        println!("ESTOI {:.3}", measure::matches(&said, &run.out, RATE as u32).estoi);
-        self.keep("chain-before", &said, &mic);
-        self.keep("chain-default", &said, &run.out);
+        println!("| | before | after |\n|---|---|---|");
+        for (voice, at) in voices {
+            let scored = |tag: &str, pcm: &[f32]| {
+                self.scored(&format!("chain-{voice}-{tag}"), &said[at.clone()], &pcm[at.clone()])
+            };
+            println!("| {voice} voice | {} | {} |", scored("before", &mic), scored("after", &run.out));
+        }
     }
 
     fn levels(&self) {
@@ -130,13 +161,16 @@ impl Lab {
 
     fn detection(&self) {
         println!("\n## Voice detection\n");
-        println!("| noise | speech sent | first sound lost | noise alone sent |\n|---|---|---|---|");
+        println!("| noise | lower voice sent | higher voice sent | first sound lost | noise alone sent |");
+        println!("|---|---|---|---|---|");
         let said = self.said();
+        let split = self.bob.len() / BLOCK;
         let spoken: Vec<bool> = said.chunks_exact(BLOCK).map(|block| dbfs(block) > -45.0).collect();
         for (name, noise) in self.noises() {
             let mic: Vec<f32> = said.iter().zip(&noise).map(|(s, n)| s + n).collect();
             let sent = sent(&mic);
-            let hit = share((0..spoken.len()).filter(|i| spoken[*i]), |i| sent[i]);
+            let hit = |of: std::ops::Range<usize>| share(of.filter(|i| spoken[*i]), |i| sent[i]);
+            let (lower, higher) = (hit(0..split), hit(split..spoken.len()));
             // After a pause of half a second.
             let begins = |i: &usize| *i >= 50 && spoken[*i] && !spoken[i - 50..*i].contains(&true);
             let lost =
@@ -144,7 +178,7 @@ impl Lab {
             let worst = lost.max().unwrap_or(0) * 10;
             let alone = self::sent(&noise);
             let false_alarms = share(0..alone.len(), |i| alone[i]);
-            println!("| {name} | {hit:.1} % | {worst} ms | {false_alarms:.1} % |");
+            println!("| {name} | {lower:.1} % | {higher:.1} % | {worst} ms | {false_alarms:.1} % |");
         }
     }
 
@@ -162,14 +196,51 @@ impl Lab {
         ];
         for (name, stages, far) in cells {
             let far: Option<Vec<f32>> = far.map(|far| far.iter().copied().cycle().take(echo.len()).collect());
-            let micros = (0..5)
-                .map(|_| {
-                    let start = Instant::now();
-                    run(stages, far.as_deref(), &self.bob);
-                    start.elapsed().as_secs_f64() * 1e6 / (self.bob.len() / BLOCK) as f64
-                })
-                .fold(f64::MAX, f64::min);
+            let blocks = self.bob.len() / BLOCK;
+            let micros = best(blocks, || drop(run(stages, far.as_deref(), &self.bob)));
             println!("| {name} | {micros:.0} | {:.2} % |", micros / 100.0);
+        }
+        for (name, frame) in [("20", FrameLen::Ms20), ("10", FrameLen::Ms10)] {
+            let micros = best(self.bob.len() / BLOCK, || {
+                let mut capture = Capture::new(frame, 32_000).unwrap();
+                for pcm in self.bob.chunks_exact(frame.samples()) {
+                    capture.frame(pcm, &mut |_| ());
+                }
+            });
+            println!(
+                "| all of it, gate and encoder too, {name} ms | {micros:.0} | {:.2} % |",
+                micros / 100.0
+            );
+        }
+    }
+
+    /// What the encoder costs and gives, by its complexity.
+    fn encoder(&self) {
+        println!("\n## Encoder, 20 ms, 32 kbit/s\n");
+        println!(
+            "| complexity | microseconds per frame | of a core | lower voice | higher voice |\n|---|---|---|---|---|"
+        );
+        for complexity in [10, 9, 8, 7, 6, 5] {
+            let mut cells = String::new();
+            let mut micros = 0.0;
+            for (voice, pcm) in [("lower", &self.bob), ("higher", &self.alice)] {
+                let frames = pcm.len() / 960;
+                let coded = || {
+                    let mut encoder = Encoder::new(FrameLen::Ms20, 32_000).unwrap();
+                    encoder.set_complexity(complexity).unwrap();
+                    pcm.chunks_exact(960).map(|pcm| encoder.encode(pcm).unwrap()).collect::<Vec<_>>()
+                };
+                if voice == "lower" {
+                    micros = best(frames, || drop(coded()));
+                }
+                let (mut decoder, mut heard) = (Decoder::new().unwrap(), vec![0.0; frames * 960]);
+                for (opus, out) in coded().iter().zip(heard.chunks_exact_mut(960)) {
+                    decoder.decode(opus, out).unwrap();
+                }
+                let name = format!("encoder-{complexity}-{voice}");
+                cells += &format!("| {} ", self.scored(&name, &pcm[..frames * 960], &heard));
+            }
+            println!("| {complexity} | {micros:.0} | {:.2} % {cells}|", micros / 200.0);
         }
     }
 
@@ -193,16 +264,11 @@ impl Lab {
         noises
     }
 
-    fn now_and_then(&self, len: usize) -> Vec<f32> {
-        let mut near = vec![0.0; len];
-        for start in [8, DOUBLE_FROM, 20, 26, 38].map(|s| s * RATE) {
-            near[start..start + self.alice.len()].copy_from_slice(&self.alice);
-        }
-        near
-    }
-
-    fn keep(&self, name: &str, said: &[f32], heard: &[f32]) {
-        let Some(dir) = &self.dir else { return };
+    /// PESQ and ESTOI of what was heard; the first is for the script to fill in, from the files written here.
+    fn scored(&self, name: &str, said: &[f32], heard: &[f32]) -> String {
+        let estoi = measure::matches(said, heard, RATE as u32).estoi;
+        let Some(dir) = &self.dir else { return format!("{estoi:.3}") };
+        let name = name.replace([' ', ',', '.'], "-");
         std::fs::create_dir_all(dir).unwrap();
         for (kind, pcm) in [("said", said), ("heard", heard)] {
             let spec = hound::WavSpec {
@@ -217,7 +283,18 @@ impl Lab {
             }
             wav.finalize().unwrap();
         }
+        format!("{{{name}}} / {estoi:.2}")
     }
+}
+
+/// The first seconds of `voice`, five times.
+fn now_and_then(voice: &[f32], len: usize) -> Vec<f32> {
+    let mut near = vec![0.0; len];
+    let voice = &voice[..voice.len().min(NEAR_LASTS)];
+    for start in [8, DOUBLE_FROM, 20, 26, 38].map(|s| s * RATE) {
+        near[start..start + voice.len()].copy_from_slice(voice);
+    }
+    near
 }
 
 struct Run {
@@ -388,6 +465,16 @@ fn speaking(pcm: &[f32]) -> f32 {
     dbfs(&spoken)
 }
 
+/// Microseconds for each of `parts`, the best of five.
+fn best(parts: usize, work: impl Fn()) -> f64 {
+    let once = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64() * 1e6 / parts as f64
+    };
+    (0..5).map(once).fold(f64::MAX, f64::min)
+}
+
 fn share(which: impl Iterator<Item = usize>, is: impl Fn(usize) -> bool) -> f32 {
     let (mut yes, mut all) = (0, 0);
     which.for_each(|i| {
@@ -419,14 +506,18 @@ const BLOCK: usize = 480;
 const HANG_OVER: usize = 36;
 /// Seconds: both talk; only the friend does.
 const DOUBLE_FROM: usize = 32;
+/// In samples.
+const NEAR_LASTS: usize = 37 * RATE / 10;
 const SILENT_FROM: usize = 43;
 const SILENT_UNTIL: usize = 48;
-const ROOMS: [Room; 7] = [
+const ROOMS: [Room; 9] = [
     Room { name: "headset", gain: -200.0, rt60: 0.01, ppm: 0.0, clips: false },
-    Room { name: "headset that leaks", gain: -45.0, rt60: 0.02, ppm: 0.0, clips: false },
-    Room { name: "loudspeaker at -20 dB", gain: -20.0, rt60: 0.3, ppm: 0.0, clips: false },
+    Room { name: "headset that leaks, -45 dB", gain: -45.0, rt60: 0.02, ppm: 0.0, clips: false },
+    Room { name: "loudspeaker at -20 dB, RT60 0.3 s", gain: -20.0, rt60: 0.3, ppm: 0.0, clips: false },
     Room { name: "loudspeaker at -6 dB", gain: -6.0, rt60: 0.3, ppm: 0.0, clips: false },
     Room { name: "loudspeaker at 0 dB", gain: 0.0, rt60: 0.3, ppm: 0.0, clips: false },
-    Room { name: "another device, 50 ppm", gain: -6.0, rt60: 0.3, ppm: 50.0, clips: false },
-    Room { name: "clipping, RT60 0.5 s", gain: -6.0, rt60: 0.5, ppm: 0.0, clips: true },
+    Room { name: "at -6 dB, clocks 50 ppm apart", gain: -6.0, rt60: 0.3, ppm: 50.0, clips: false },
+    Room { name: "at -6 dB, clocks 100 ppm apart", gain: -6.0, rt60: 0.3, ppm: 100.0, clips: false },
+    Room { name: "at -6 dB, clocks -100 ppm apart", gain: -6.0, rt60: 0.3, ppm: -100.0, clips: false },
+    Room { name: "at -6 dB, clipping, RT60 0.5 s", gain: -6.0, rt60: 0.5, ppm: 0.0, clips: true },
 ];

@@ -35,8 +35,8 @@ mod output;
 mod packets;
 mod playback;
 mod receiver;
-mod reserve;
 mod resample;
+mod reserve;
 #[cfg(test)]
 mod sound;
 mod spec;

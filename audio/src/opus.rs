@@ -95,6 +95,11 @@ impl Encoder {
         self.protect(Protection { loss: percent, fec: percent > 0, dred_ms: 0 })
     }
 
+    /// What it may spend on each frame, 0 to 10; as set at the start it is the best that is worth its cost.
+    pub fn set_complexity(&mut self, complexity: u8) -> Result<(), Error> {
+        self.set(sys::OPUS_SET_COMPLEXITY_REQUEST, complexity.min(10).into())
+    }
+
     /// Encodes exactly one frame of samples in -1..1.
     pub fn encode(&mut self, pcm: &[f32]) -> Result<Vec<u8>, Refused> {
         if pcm.len() != self.frame.samples() {

@@ -211,7 +211,7 @@ impl<'a> App<'a> {
                 Output::CloseSpare(spare) => self.sockets.close_spare(spare),
                 Output::Voice { from, frame } => {
                     self.lively = Some(Instant::now());
-                    self.counts.heard(from);
+                    self.counts.heard(from, &frame);
                     if !self.deafened {
                         self.plan.sound.hear(from, frame);
                     }

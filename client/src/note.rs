@@ -207,6 +207,10 @@ pub(crate) struct Stats {
     pub(crate) muted: bool,
     pub(crate) deafened: bool,
     pub(crate) push_to_talk: bool,
+    pub(crate) capture_ms: f32,
+    pub(crate) playback_ms: f32,
+    pub(crate) reserve_ms: f32,
+    pub(crate) ran_dry: u64,
     pub(crate) peers: Vec<PeerStats>,
     pub(crate) drops: Drops,
 }

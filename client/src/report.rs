@@ -1,8 +1,9 @@
 //! The room's words and numbers as notes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use vc_core::io::{Event, PeerState, PeerView, Rung};
+use vc_core::io::{Event, PeerState, PeerView, Rung, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
@@ -24,12 +25,22 @@ pub(crate) struct Counts {
     /// The own microphone: dBFS, and whether it is being sent.
     pub(crate) level: Option<(f32, bool)>,
     pub(crate) seconds: u64,
-    heard: BTreeMap<MemberId, u64>,
+    heard: BTreeMap<MemberId, Came>,
+}
+
+/// What came of a friend's voice.
+#[derive(Clone, Copy, Default)]
+struct Came {
+    frames: u64,
+    /// From their lips until the last frame was full, in milliseconds.
+    age_ms: f32,
 }
 
 impl Counts {
-    pub(crate) fn heard(&mut self, from: MemberId) {
-        *self.heard.entry(from).or_default() += 1;
+    pub(crate) fn heard(&mut self, from: MemberId, frame: &VoiceFrame) {
+        let came = self.heard.entry(from).or_default();
+        came.frames += 1;
+        came.age_ms = f32::from(frame.age_ms) + millis(frame.len.duration());
     }
 
     pub(crate) fn forget(&mut self, id: MemberId) {
@@ -38,9 +49,11 @@ impl Counts {
 
     pub(crate) fn stats(&self, room: &Room, names: &Names, sound: &Sound) -> Stats {
         let sounds = sound.stats();
+        let latency = sound.latency();
         let mut peers = room.peers();
         peers.sort_by_key(|peer| names.place(peer.id));
         let peers = peers.into_iter().map(|peer| {
+            let came = self.heard.get(&peer.id).copied().unwrap_or_default();
             let heard = sounds.iter().find(|(friend, _)| *friend == peer.id.as_u64()).map(|(_, stats)| stats);
             let sound = heard.map(|heard| PeerSound {
                 played: heard.played,
@@ -51,15 +64,19 @@ impl Counts {
                 buffer_ms: heard.buffer_ms,
                 target_ms: heard.target_ms,
                 level_dbfs: heard.level_dbfs,
-                delay_ms: peer.rtt.map(|rtt| delay_ms(millis(rtt), heard.buffer_ms, sound.frame_ms())),
+                delay_ms: peer.rtt.map(|rtt| delay_ms(came, rtt, heard.buffer_ms, latency.playback)),
             });
-            peer_stats(peer, sound, &self.heard)
+            peer_stats(peer, sound, came.frames)
         });
         Stats {
             captured: sound.captured(),
             sent: self.sent,
             level_dbfs: self.level.map(|(dbfs, _)| dbfs),
             talking: self.level.is_some_and(|(_, talking)| talking),
+            capture_ms: millis(latency.capture),
+            playback_ms: millis(latency.playback),
+            reserve_ms: millis(latency.reserve),
+            ran_dry: latency.ran_dry,
             peers: peers.collect(),
             drops: Drops { unsent: 0, voice: sound.dropped(), garbage: room.counters().into() },
             ..Stats::default()
@@ -156,7 +173,7 @@ pub(crate) fn unreachable(place: &Place, fault: Fault) -> Failure {
     Failure::new(Kind::Unreachable, what, hint)
 }
 
-fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: &BTreeMap<MemberId, u64>) -> PeerStats {
+fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64) -> PeerStats {
     PeerStats {
         id: peer.id.into(),
         name: peer.name,
@@ -172,19 +189,19 @@ fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: &BTreeMap<MemberI
         loss_out: peer.loss_out,
         muted: peer.muted,
         deafened: peer.deafened,
-        heard: heard.get(&peer.id).copied().unwrap_or(0),
+        heard,
         sound,
     }
 }
 
-/// From their lips to our ears without the sound devices: a frame has to be full, the codec looks ahead, half a round
-/// trip, the jitter buffer.
-fn delay_ms(rtt_ms: f32, buffer_ms: u32, frame_ms: f32) -> f32 {
-    let delay = frame_ms + LOOK_AHEAD_MS + rtt_ms / 2.0 + buffer_ms as f32;
+/// From their lips to our ears: their microphone, and a frame has to be full, the codec looks ahead, half a round trip, the
+/// jitter buffer, our loudspeaker.
+fn delay_ms(came: Came, rtt: Duration, buffer_ms: u32, playback: Duration) -> f32 {
+    let delay = came.age_ms + LOOK_AHEAD_MS + millis(rtt) / 2.0 + buffer_ms as f32 + millis(playback);
     (delay * 10.0).round() / 10.0
 }
 
-fn millis(duration: std::time::Duration) -> f32 {
+fn millis(duration: Duration) -> f32 {
     (duration.as_secs_f32() * 100_000.0).round() / 100.0
 }
 

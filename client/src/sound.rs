@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audio::{
-    Adaptation, Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, OutputSpec,
+    Adaptation, Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, Latency, OutputSpec,
     Protection, Quality, Reception, Trouble,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -106,6 +106,7 @@ impl Sound {
                     FrameLen::Ms60 => io::FrameLen::Ms60,
                 },
                 last_of_talk: captured.last_of_talk,
+                age_ms: self.latency().capture.as_millis().min(u8::MAX.into()) as u8,
                 opus: captured.opus,
             }),
             FromEngine::Level { dbfs, talking } => FromSound::Level { dbfs, talking },
@@ -255,8 +256,9 @@ impl Sound {
         self.dropped.load(Ordering::Relaxed) + self.engine.as_ref().map_or(0, Engine::dropped)
     }
 
-    pub(crate) fn frame_ms(&self) -> f32 {
-        self.quality.frame.as_millis() as f32
+    /// How long sound takes through this machine.
+    pub(crate) fn latency(&self) -> Latency {
+        self.engine.as_ref().map(Engine::latency).unwrap_or_default()
     }
 
     /// Completes a recording.

@@ -176,7 +176,10 @@ fn numbers(stats: &Stats) -> String {
     if let Some(level) = stats.level_dbfs {
         text += &format!(", {level:.0} dBFS");
     }
-    text.push('\n');
+    text += &format!(
+        "; {:.0} ms to here, {:.0} ms to the ear with a reserve of {:.0}, ran dry {} times\n",
+        stats.capture_ms, stats.playback_ms, stats.reserve_ms, stats.ran_dry
+    );
     for peer in &stats.peers {
         text += &person(peer);
         text += &format!("; {} frames heard", peer.heard);

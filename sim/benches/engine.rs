@@ -42,7 +42,7 @@ fn drain(room: &mut Room) -> Vec<(SocketAddr, Vec<u8>)> {
 }
 
 fn frame(time: u32) -> VoiceFrame {
-    VoiceFrame { time, len: FrameLen::Ms20, last_of_talk: false, opus: vec![7; 80] }
+    VoiceFrame { time, len: FrameLen::Ms20, last_of_talk: false, age_ms: 20, opus: vec![7; 80] }
 }
 
 fn voice(c: &mut Criterion) {

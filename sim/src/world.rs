@@ -462,7 +462,7 @@ impl World {
         }
         self.reference.speaks(client, time);
         let opus = Reference::opus(client, time);
-        let frame = VoiceFrame { time, len: FrameLen::Ms20, last_of_talk: last, opus };
+        let frame = VoiceFrame { time, len: FrameLen::Ms20, last_of_talk: last, age_ms: 0, opus };
         self.tell(client, Input::Voice(frame));
     }
 

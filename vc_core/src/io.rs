@@ -169,6 +169,9 @@ pub struct VoiceFrame {
     pub len: FrameLen,
     /// The last one before silence.
     pub last_of_talk: bool,
+    /// How long the sender's devices had held the sound when the frame was full, in milliseconds; told in steps of 4, at
+    /// most 124.
+    pub age_ms: u8,
     pub opus: Vec<u8>,
 }
 

@@ -93,7 +93,7 @@ fn frames() -> Seeds {
         Frame::Stream { channel: Channel::Chat, seq: 3, data: b"hello" },
         Frame::Ack { channel: Channel::Control, upto: 4, bits: 0b101 },
         Frame::Report(Report { got: 50, lost: 2, burst: 15, jitter: 40, queue: 12 }),
-        Frame::Voice(VoiceFrame { time: 9, len: Len::Ms20, last_of_talk: true, opus }),
+        Frame::Voice(VoiceFrame { time: 9, len: Len::Ms20, last_of_talk: true, age_ms: 0, opus }),
     ];
     let mut seeds: Seeds = frames.iter().map(spelled).collect();
     let mut together: Vec<u8> = frames[..5].iter().flat_map(spelled).collect();

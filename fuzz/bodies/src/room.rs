@@ -160,7 +160,8 @@ impl Stage {
             9 => {
                 let (time, last_of_talk) = (script.u32(), script.byte() > 200);
                 let opus = vec![0xFC; usize::from(script.byte()) + 1];
-                self.tell(Input::Voice(VoiceFrame { time, len: FrameLen::Ms20, last_of_talk, opus }));
+                let frame = VoiceFrame { time, len: FrameLen::Ms20, last_of_talk, age_ms: 0, opus };
+                self.tell(Input::Voice(frame));
             }
             10 => self.surroundings(script),
             11 => self.visitor(script),

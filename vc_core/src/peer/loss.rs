@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn frame(time: u32, last_of_talk: bool) -> VoiceFrame {
-        VoiceFrame { time, len: FrameLen::Ms20, last_of_talk, opus: vec![1] }
+        VoiceFrame { time, len: FrameLen::Ms20, last_of_talk, age_ms: 0, opus: vec![1] }
     }
 
     fn at(ms: u64) -> Time {

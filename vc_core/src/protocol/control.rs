@@ -201,8 +201,8 @@ fn channel(byte: u8) -> Result<Channel> {
     }
 }
 
-/// `9 | format u8 | time u32 | Opus`: the format names the frame's duration and the end of a talk spurt, so that a
-/// receiver needs to know nothing beforehand. Opus fills the rest; in hard CBR every packet of a talk is one size.
+/// `9 | format u8 | time u32 | Opus`: the format names the frame's duration, its age and the end of a talk spurt, so that
+/// a receiver needs to know nothing beforehand. Opus fills the rest; in hard CBR every packet of a talk is one size.
 fn write_voice(w: &mut Vec<u8>, voice: &VoiceFrame) {
     let duration = match voice.len {
         FrameLen::Ms10 => 0,
@@ -211,26 +211,28 @@ fn write_voice(w: &mut Vec<u8>, voice: &VoiceFrame) {
         FrameLen::Ms60 => 3,
     };
     w.push(VOICE);
-    w.push(duration | if voice.last_of_talk { LAST_OF_TALK } else { 0 });
+    let age = (voice.age_ms / AGE_STEP_MS).min(MOST_AGE) << 2;
+    w.push(duration | age | if voice.last_of_talk { LAST_OF_TALK } else { 0 });
     w.extend_from_slice(&voice.time.to_be_bytes());
     w.extend_from_slice(&voice.opus);
 }
 
 fn read_voice<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>> {
     let format = r.u8()?;
-    let len = match format & !LAST_OF_TALK {
+    let len = match format & DURATION {
         0 => FrameLen::Ms10,
         1 => FrameLen::Ms20,
         2 => FrameLen::Ms40,
-        3 => FrameLen::Ms60,
-        _ => return Err(Malformed),
+        _ => FrameLen::Ms60,
     };
+    let age_ms = (format >> 2 & MOST_AGE) * AGE_STEP_MS;
+    let last_of_talk = format & LAST_OF_TALK != 0;
     let time = r.u32()?;
     let opus = r.rest();
     if opus.is_empty() || opus.len() > MAX_OPUS {
         return Err(Malformed);
     }
-    Ok(Frame::Voice(VoiceFrame { time, len, last_of_talk: format & LAST_OF_TALK != 0, opus: opus.to_vec() }))
+    Ok(Frame::Voice(VoiceFrame { time, len, last_of_talk, age_ms, opus: opus.to_vec() }))
 }
 
 /// A message of the control channel.
@@ -379,6 +381,11 @@ pub const STREAM_OVERHEAD: usize = FRAME_HEADER + 1 + 4;
 const MAX_OPUS: usize = 720;
 const FRAME_HEADER: usize = 3;
 const LAST_OF_TALK: u8 = 0x80;
+/// The bits of the duration.
+const DURATION: u8 = 3;
+/// Five bits reach 124 ms, and nobody hears 4.
+const AGE_STEP_MS: u8 = 4;
+const MOST_AGE: u8 = 31;
 
 const PAD: u8 = 0;
 const CHALLENGE: u8 = 3;
@@ -420,13 +427,24 @@ mod tests {
 
     #[test]
     fn a_voice_frame_stands_alone_and_its_size_is_its_payload_s() {
-        let voice =
-            VoiceFrame { time: 0xfffffffe, len: FrameLen::Ms20, last_of_talk: true, opus: vec![7; 80] };
+        let mut voice = VoiceFrame {
+            time: 0xfffffffe,
+            len: FrameLen::Ms20,
+            last_of_talk: true,
+            age_ms: 24,
+            opus: vec![7; 80],
+        };
         let mut w = Vec::new();
         Frame::Voice(voice.clone()).write(&mut w);
         assert_eq!(w.len(), 86);
-        assert_eq!(Frames::of(&w).next(), Some(Ok(Frame::Voice(voice))));
-        assert_eq!(Frames::of(&[VOICE, 4, 0, 0, 0, 0, 1]).next(), Some(Err(Malformed)));
+        assert_eq!(Frames::of(&w).next(), Some(Ok(Frame::Voice(voice.clone()))));
+        for (age_ms, told) in [(3, 0), (43, 40), (255, 124)] {
+            voice.age_ms = age_ms;
+            let mut w = Vec::new();
+            Frame::Voice(voice.clone()).write(&mut w);
+            let heard = VoiceFrame { age_ms: told, ..voice.clone() };
+            assert_eq!(Frames::of(&w).next(), Some(Ok(Frame::Voice(heard))));
+        }
         assert_eq!(Frames::of(&[VOICE, 1, 0, 0, 0, 0]).next(), Some(Err(Malformed)));
     }
 
