@@ -15,7 +15,7 @@ fn main() {
     let dir = std::env::args().nth(1).map(PathBuf::from);
     let lab = Lab { bob: read("bob.wav"), alice: read("alice.wav"), dir };
     let wanted: Vec<String> = std::env::args().skip(2).collect();
-    let tables: [(&str, fn(&Lab)); 6] = [
+    let tables: [(&str, Table); 6] = [
         ("echo", Lab::echo),
         ("noise", Lab::noise),
         ("levels", Lab::levels),
@@ -29,6 +29,8 @@ fn main() {
         }
     }
 }
+
+type Table = fn(&Lab);
 
 struct Lab {
     bob: Vec<f32>,

@@ -171,6 +171,131 @@ fn a_server_that_dies_and_comes_back_is_used_again() {
 }
 
 #[test]
+fn chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile() {
+    if std::env::var_os(CHILD).is_none() {
+        let Some(mut server) = Server::start() else { return };
+        let mut child =
+            child("chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile", &server.socket());
+        let mut out = child.stdout.take().unwrap();
+        expect(&mut out, READY);
+        server.stop();
+        expect(&mut out, LOST);
+        server.restart();
+        assert!(child.wait().unwrap().success());
+        return;
+    }
+    let (engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+    say(READY);
+    while trouble(&events) != Trouble::SpeakerLost {}
+    // A friend talks on, and is heard out although no loudspeaker is there.
+    let talker = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, engine.clone());
+    say(LOST);
+    while trouble(&events) != Trouble::SpeakerBack {}
+    assert!(has_tone("spk"));
+    drop(talker);
+}
+
+#[test]
+fn devices_of_any_rate_and_channels_sound_right() {
+    with_server("devices_of_any_rate_and_channels_sound_right", || {
+        load(&["module-null-sink", "sink_name=cd", "rate=44100", "channels=2", "norewinds=1"]);
+        load(&["module-null-sink", "sink_name=left", "rate=44100", "channels=1", "norewinds=1"]);
+        load(&["module-null-sink", "sink_name=wide", "rate=96000", "channels=6", "norewinds=1"]);
+        for sink in ["cd", "left", "wide"] {
+            sound::in_real_time(|| {
+                let (into, _) = start(InputSpec::Silence, device_out(sink), FrameLen::Ms20);
+                let _tone =
+                    looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into.clone());
+                let (_recorder, events) =
+                    start(device_in(&format!("{sink}.monitor")), OutputSpec::Null, FrameLen::Ms20);
+                let pcm = decode(&voices(&events, 75), FrameLen::Ms20);
+                let pure = sound::share_of_tone(&pcm[pcm.len() / 2..], 600.0, 0.177);
+                if pure > 0.7 { Ok(()) } else { Err(format!("{sink}: {pure}")) }
+            });
+        }
+    });
+}
+
+#[test]
+fn suspended_devices_go_on_when_they_wake() {
+    with_server("suspended_devices_go_on_when_they_wake", || {
+        let suspend = |sink: &str, state: &str| {
+            assert!(Command::new("pactl").args(["suspend-sink", sink, state]).status().unwrap().success());
+        };
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+        let (on_spk, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+        let _other = looped(InputSpec::Tone { hz: 700.0 }, OutputSpec::Null, FrameLen::Ms20, on_spk.clone());
+        voices(&events, 10);
+        // A monitor sleeps with its sink.
+        suspend("spk", "1");
+        suspend("mic", "1");
+        // What was under way still comes; then nothing does, and nothing breaks.
+        let quiet = || (0..50).all(|_| events.recv_timeout(Duration::from_millis(300)).is_ok());
+        assert!(!quiet());
+        suspend("mic", "0");
+        suspend("spk", "0");
+        voices(&events, 20);
+        assert!(has_tone("spk"));
+    });
+}
+
+#[test]
+fn the_delay_of_the_devices_is_known() {
+    with_server("the_delay_of_the_devices_is_known", || {
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+        let (engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+        let deadline = Instant::now() + PATIENCE;
+        let known = loop {
+            voices(&events, 10);
+            let latency = engine.latency();
+            // A monitor hears at once what its sink takes, so nothing need be known of the microphone.
+            if latency.playback > Duration::ZERO {
+                break latency;
+            }
+            assert!(Instant::now() < deadline, "{latency:?}");
+        };
+        // A stalled machine makes it longer, within what the server is believed.
+        assert!(
+            known.playback < Duration::from_secs(2) && known.capture < Duration::from_secs(2),
+            "{known:?}"
+        );
+        assert!((20..=80).contains(&known.reserve.as_millis()), "{known:?}");
+    });
+}
+
+#[test]
+fn a_loudspeaker_that_runs_dry_is_given_more() {
+    with_server("a_loudspeaker_that_runs_dry_is_given_more", || {
+        let (told, events) = mpsc::channel();
+        // The engine's own thread is held up, shorter than what is excused and longer than any first reserve.
+        let engine = Engine::start(
+            config(InputSpec::Tone { hz: 600.0 }, device_out("spk"), FrameLen::Ms20),
+            move |event| {
+                if let FromEngine::Voice(voice) = event {
+                    if voice.time % 50 == 49 {
+                        std::thread::park_timeout(Duration::from_millis(60));
+                    }
+                    let _ = told.send(());
+                }
+            },
+        )
+        .unwrap();
+        let first = engine.latency().reserve;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            events.recv_timeout(PATIENCE).unwrap();
+            let latency = engine.latency();
+            if latency.ran_dry > 0 && latency.reserve > first.max(Duration::from_millis(25)) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{latency:?}");
+        }
+    });
+}
+
+#[test]
 fn without_a_server_the_start_fails_soon_and_says_what_to_do() {
     if std::env::var_os(CHILD).is_none() {
         let dir = tempfile::tempdir().unwrap();
@@ -247,6 +372,11 @@ fn a_microphone_that_hears_the_loudspeaker_by_wire_is_told() {
         let (_engine, events) = start(device_in("spk.monitor"), device_out("spk"), FrameLen::Ms20);
         assert_eq!(trouble(&events), Trouble::InputIsMonitor);
     });
+}
+
+fn load(module: &[&str]) {
+    let loaded = Command::new("pactl").arg("load-module").args(module).stdout(Stdio::null()).status();
+    assert!(loaded.unwrap().success(), "{module:?}");
 }
 
 /// Runs `scenario` in a child of its own with a private server, or says that there is none.

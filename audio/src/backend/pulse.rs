@@ -465,7 +465,8 @@ struct Reading<F> {
 
 impl<F: Flow> Reading<F> {
     fn run(mut self) {
-        let mut body = Vec::new();
+        // As long as any message of a stream at the start, so that nothing is allocated later.
+        let mut body = Vec::with_capacity(USUAL_MESSAGE);
         while let Ok(true) = self.next(&mut body) {}
         self.link.lost.store(true, Ordering::Release);
         self.worker.unpark();
@@ -535,5 +536,7 @@ const MOST_DELAY: u64 = 2_000_000;
 const COMMANDS: u32 = u32::MAX;
 /// Far above any piece of sound or list of devices.
 const LONGEST_MESSAGE: u32 = 1 << 20;
+/// 80 ms of sound; answers and requests are shorter.
+const USUAL_MESSAGE: usize = RATE as usize * BYTES * 80 / 1_000;
 /// After a pause the server must not be flooded: 200 ms.
 const MOST_WANTED: u32 = (RING * BYTES) as u32;
