@@ -31,7 +31,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Open a room and print the code that lets friends in
     Create {
-        /// Where the room's own server listens, when no other is set [default: [::]:47700, all addresses]
+        /// Where the room's own server listens, when no other is set [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT")]
         listen: Option<SocketAddr>,
         #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) enum Command {
     },
     /// Open a room without any server: this program runs one for as long as you stay; the code says where
     Host {
-        /// Where to listen, TCP and UDP [default: [::]:47700, all addresses]
+        /// Where to listen, TCP and UDP [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT")]
         listen: Option<SocketAddr>,
         /// What the code says instead, when friends reach this machine by another address: a name, a forwarded port
@@ -174,7 +174,7 @@ pub(crate) struct Ctl {
 
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen [default: [::]:47700, all addresses]; port 0 takes any free one
+    /// Where to listen [default: 47700 at every address]; port 0 takes any free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
