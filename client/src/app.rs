@@ -279,6 +279,7 @@ impl<'a> App<'a> {
             News::Up { server, key } => {
                 self.fault = None;
                 self.met(key);
+                self.streams.set_server(server.ip());
                 if server.ip().is_loopback() != self.server_is_here {
                     self.server_is_here = server.ip().is_loopback();
                     self.tell_addresses();

@@ -183,7 +183,8 @@ pub(crate) struct Serve {
     /// The server's key, made on first use [default: server.key in the state directory]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// One more relay, a `voicechat-relay` somewhere else: each room gets up to three
+    /// One more relay, a `voicechat-relay` somewhere else: each room gets up to three; give its ADDR:443 as well
+    /// where it listens there
     #[arg(long, value_name = "ADDR:PORT", requires = "relay_key_file")]
     pub(crate) relay: Vec<SocketAddr>,
     /// The key file of that relay, once for each

@@ -9,10 +9,20 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+/// Which of an address's ports are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// The one that it names.
+    Own,
+    /// And 443 of the same machine.
+    AndOpen,
+}
+
 /// Tries the addresses one after the other, each with a head start before the next, and takes the first that succeeds.
 /// Else tells what became of each, in the order in which they failed.
 pub(crate) async fn first<T, E, F>(
     addresses: &[SocketAddr],
+    ports: Ports,
     attempt: impl Fn(SocketAddr) -> F,
 ) -> Result<T, Vec<(SocketAddr, E)>>
 where
@@ -20,7 +30,7 @@ where
     E: Send + 'static,
     F: Future<Output = Result<T, E>> + Send + 'static,
 {
-    let mut waiting = ways(addresses);
+    let mut waiting = ways(addresses, ports);
     let mut running = JoinSet::new();
     let mut failed = Vec::new();
     let start = Instant::now();
@@ -49,12 +59,13 @@ where
 }
 
 /// Each with the time after which it is tried in any case.
-fn ways(addresses: &[SocketAddr]) -> VecDeque<(Duration, SocketAddr)> {
+fn ways(addresses: &[SocketAddr], ports: Ports) -> VecDeque<(Duration, SocketAddr)> {
     let step = |n: usize| ADDRESS_STEP * u32::try_from(n).unwrap_or(u32::MAX);
     let own = addresses.iter().enumerate().map(|(n, address)| (step(n), *address));
     let last = step(addresses.len().saturating_sub(1));
-    let blocked = addresses.iter().filter(|address| address.port() != OPEN_PORT).enumerate();
+    let blocked = addresses.iter().filter(|address| ports == Ports::AndOpen && address.port() != OPEN_PORT);
     let others = blocked
+        .enumerate()
         .map(|(n, address)| (HEAD_START.max(last) + step(n), SocketAddr::new(address.ip(), OPEN_PORT)));
     own.chain(others).collect()
 }
@@ -84,7 +95,7 @@ mod tests {
 
     /// Who was reached, or who failed in which order.
     async fn reached(addresses: &[SocketAddr], port: fn(SocketAddr) -> Port) -> Result<SocketAddr, Vec<u16>> {
-        let outcome = first(addresses, |address| async move {
+        let outcome = first(addresses, Ports::AndOpen, |address| async move {
             match port(address) {
                 Port::Answers => Ok(address),
                 Port::Refuses => Err(()),
@@ -134,9 +145,15 @@ mod tests {
         assert_eq!(reached(&[], |_| Port::Refuses).await, Err(vec![]));
     }
 
+    #[tokio::test]
+    async fn who_is_to_be_tried_at_its_own_port_is_tried_at_no_other() {
+        let outcome = first(&[at(7)], Ports::Own, |address| async move { Err::<(), _>(address.port()) });
+        assert_eq!(outcome.await, Err(vec![(at(7), 7)]));
+    }
+
     #[test]
     fn the_open_port_waits_longer_than_all_of_the_servers_own() {
-        let ways = ways(&[at(7), at(8)]);
+        let ways = ways(&[at(7), at(8)], Ports::AndOpen);
         let times: Vec<u128> = ways.iter().map(|(after, _)| after.as_millis()).collect();
         assert_eq!(times, [0, 250, 1_000, 1_250]);
     }

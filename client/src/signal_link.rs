@@ -18,7 +18,7 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::MAX_MESSAGE;
 use vc_core::protocol::stream::{Frames, frame};
 
-use crate::dial::first;
+use crate::dial::{Ports, first};
 use crate::place::Place;
 
 pub(crate) enum News {
@@ -155,7 +155,7 @@ async fn connect(place: &Place, seed: [u8; 32]) -> Result<Reached, Fault> {
     let Ok(Ok(addresses)) = lookup else { return Err(Fault::Lookup) };
     let addresses: Vec<SocketAddr> = addresses.take(MAX_TRIED).collect();
     let (expected, own) = (place.key, place.port);
-    let reached = first(&addresses, |address| async move {
+    let reached = first(&addresses, Ports::AndOpen, |address| async move {
         match reach(address, seed).await {
             Ok(reached) if expected.is_some_and(|key| key != reached.key) => match address.port() == own {
                 // The user must know, whatever else answers.

@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use vc_core::io::{Hop, Socket};
 
-use crate::dial::first;
+use crate::dial::{Ports, first};
 
 pub(crate) struct Streams {
     /// By the relay's own address, whichever of its ports was reached.
     open: BTreeMap<SocketAddr, Open>,
     next: u64,
+    /// The machine that our user chose as the server, once it is known.
+    server: Option<IpAddr>,
     news: mpsc::Sender<(Key, News)>,
     inbox: mpsc::Receiver<(Key, News)>,
 }
@@ -36,7 +38,7 @@ type Key = (SocketAddr, u64);
 impl Default for Streams {
     fn default() -> Self {
         let (news, inbox) = mpsc::channel(ARRIVED);
-        Self { open: BTreeMap::new(), next: 0, news, inbox }
+        Self { open: BTreeMap::new(), next: 0, server: None, news, inbox }
     }
 }
 
@@ -48,9 +50,19 @@ impl Streams {
         }
         let open = self.open.entry(to).or_insert_with(|| {
             self.next += 1;
-            Open::dial((to, self.next), self.news.clone())
+            Open::dial((to, self.next), self.ports(to), self.news.clone())
         });
         !open.sender.send(packet)
+    }
+
+    /// Only the server is tried at a port that nobody named: the user asked for that machine. Of all others, whoever
+    /// offers their relays says where they are.
+    fn ports(&self, to: SocketAddr) -> Ports {
+        if self.server == Some(to.ip().to_canonical()) { Ports::AndOpen } else { Ports::Own }
+    }
+
+    pub(crate) fn set_server(&mut self, server: IpAddr) {
+        self.server = Some(server.to_canonical());
     }
 
     pub(crate) fn close(&mut self, to: SocketAddr) {
@@ -83,11 +95,11 @@ impl Streams {
 }
 
 impl Open {
-    fn dial(key: Key, news: mpsc::Sender<(Key, News)>) -> Self {
+    fn dial(key: Key, ports: Ports, news: mpsc::Sender<(Key, News)>) -> Self {
         let (sender, local) = (Sender::default(), Arc::new(OnceLock::new()));
         let (outgoing, ours) = (sender.clone(), local.clone());
         let task = tokio::spawn(async move {
-            let dialled = timeout(PATIENCE, first(&[key.0], TcpStream::connect)).await;
+            let dialled = timeout(PATIENCE, first(&[key.0], ports, TcpStream::connect)).await;
             let Ok(Ok(stream)) = dialled else {
                 let _ = news.send((key, News::Closed)).await;
                 return;
@@ -107,8 +119,8 @@ impl Drop for Open {
     }
 }
 
-/// Three relays, and three more while tickets change.
-const MAX_STREAMS: usize = 6;
+/// Three relays by two ways each, and as many while tickets change.
+const MAX_STREAMS: usize = 12;
 /// A SYN and its repetitions after 1 and 3 s (RFC 6298); the room tries again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A full queue slows the network, not the call.
@@ -159,6 +171,15 @@ mod tests {
         let (mut far, _) = listener.accept().await.unwrap();
         far.write_all(b"\0\x02hi").await.unwrap();
         assert_eq!(streams.next().await.1, News::Packet(b"hi".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn only_the_server_itself_is_tried_at_the_open_port() {
+        let mut streams = Streams::default();
+        let [server, relay] = ["203.0.113.1:5000", "203.0.113.2:5000"].map(|at| at.parse().unwrap());
+        assert!(streams.ports(server) == Ports::Own && streams.ports(relay) == Ports::Own);
+        streams.set_server("::ffff:203.0.113.1".parse().unwrap());
+        assert!(streams.ports(server) == Ports::AndOpen && streams.ports(relay) == Ports::Own);
     }
 
     #[tokio::test]

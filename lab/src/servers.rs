@@ -30,12 +30,13 @@ impl Servers {
         let mut command = world.servers.command(world.programs.path("voicechat-signaling"));
         command.args(["--listen", &format!("[::]:{PORT}"), "--also", "443"]);
         command.arg("--key-file").arg(work.join("signaling.key"));
-        // The host that signaling is reached at: the same relay for IPv4 and for IPv6. A friend who gets nowhere by these
-        // ports tries 443 by itself.
+        // The host that signaling is reached at: the same relay for IPv4 and for IPv6.
         let relays = [
             (0, format!("0.0.0.0:{FIRST}")),
             (1, format!("{}:{PORT}", server(3, true))),
             (1, format!("[{}]:{PORT}", server(3, false))),
+            (1, format!("{}:443", server(3, true))),
+            (1, format!("[{}]:443", server(3, false))),
         ];
         for (n, addr) in relays {
             let key = work.join(format!("relay{n}.key"));

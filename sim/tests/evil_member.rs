@@ -2,20 +2,21 @@
 //! can make them knock.
 #![allow(clippy::unwrap_used)]
 
+mod scene;
 mod victim;
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use vc_core::io::{Command, Input, PeerState};
+use scene::{all_is_well, alone, invite, ms, secs};
+use sim::Profile;
+use vc_core::io::{Command, Input, PathPolicy, PeerState, Rung};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::entrance::Entrance;
+use vc_core::protocol::member::{Candidate, Kind, MAX_CANDIDATES, MemberId};
 use victim::Victim;
-use victim::friends::{Friend, initiating_key, record, together};
+use victim::friends::{Friend, awaiting_keys, initiating_key, record, together};
 use victim::insider::Insider;
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 /// Ada with a liar and an honest Bob, all live.
 fn ada_with_a_liar_and_bob(seed: u8) -> (Victim, [Friend; 2]) {
@@ -64,11 +65,11 @@ fn a_member_that_turns_the_lock_without_end_delays_nothing_that_two_friends_say(
             if n % 10 == 0 {
                 ada.input(Input::Command(Command::Say(format!("line {n}"))));
                 ada.input(Input::Command(Command::Mute(n % 20 == 0)));
-                together(&mut ada, &mut friends, Duration::from_millis(300));
+                together(&mut ada, &mut friends, ms(300));
                 assert_eq!(friends[1].lines.last(), Some(&format!("line {n}")), "seed {seed}");
                 assert_eq!(friends[1].peer.state().muted, n % 20 == 0, "seed {seed}");
             } else {
-                together(&mut ada, &mut friends, Duration::from_millis(300));
+                together(&mut ada, &mut friends, ms(300));
             }
         }
         // Sixteen at once, and then one in 2.4 s for half a minute.
@@ -94,7 +95,7 @@ fn who_is_out_of_reach_while_a_liar_talks_hears_every_line_and_ends_with_what_is
             ada.input(Input::Command(Command::Rename(format!("ada {n}"))));
             lines.push(format!("line {n}"));
             ada.input(Input::Command(Command::Say(format!("line {n}"))));
-            together(&mut ada, &mut friends, Duration::from_millis(200));
+            together(&mut ada, &mut friends, ms(200));
         }
         let before = friends[1].told.len();
         friends[1].cut = false;
@@ -104,5 +105,109 @@ fn who_is_out_of_reach_while_a_liar_talks_hears_every_line_and_ends_with_what_is
         assert!(entrance(&friends[1]).locked.get() == held.locked.get());
         let news = friends[1].told.len() - before;
         assert!(news <= 40, "seed {seed}: {news} messages for what is one state");
+    }
+}
+
+#[test]
+fn who_was_told_too_much_is_told_everything_anew() {
+    let (mut ada, [liar, bob]) = ada_with_a_liar_and_bob(1);
+    let mut friends = vec![liar, bob];
+    for n in 3..9 {
+        let key = initiating_key(&ada, &friends[0].insider.welcome.room, n);
+        friends[0].peer.tell(&Control::Add(record(key.public(), n, Vec::new())));
+        let friend = friends[0].insider.posing_as(key);
+        friends.push(Friend::new(&ada, friend, n));
+    }
+    together(&mut ada, &mut friends, secs(8));
+    // Each vouches for 25 that nobody knows, whom Ada removes: news for Bob, who hears none of it for now.
+    friends[1].cut = true;
+    let mut removed = Vec::new();
+    let room = friends[0].insider.welcome.room;
+    let mut made_up = awaiting_keys(&ada, &room, 99);
+    for _ in 0..25 {
+        for friend in &mut friends[2..] {
+            friend.peer.tell(&Control::Add(record(made_up.next().unwrap(), 15, Vec::new())));
+        }
+        together(&mut ada, &mut friends, ms(400));
+        for peer in ada.room.peers().iter().filter(|peer| peer.state == PeerState::Connecting) {
+            removed.push(peer.id);
+            ada.input(Input::Command(Command::Kick(peer.id)));
+        }
+    }
+    assert_eq!(removed.len(), 150);
+    friends[1].cut = false;
+    together(&mut ada, &mut friends, secs(60));
+    let told: BTreeSet<MemberId> = friends[1]
+        .told
+        .iter()
+        .filter_map(|control| match control {
+            Control::Kick(id) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    // As many as a member remembers.
+    assert!(removed[150 - 64..].iter().all(|id| told.contains(id)));
+}
+
+/// A record with as many addresses as one holds, none of them used before.
+fn addresses(n: usize) -> Vec<Candidate> {
+    let addr = |at: usize| SocketAddr::from(([203, 0, (n / 250) as u8, (n % 250) as u8], 2_000 + at as u16));
+    (0..MAX_CANDIDATES).map(|at| Candidate { kind: Kind::ServerReflexive, addr: addr(at) }).collect()
+}
+
+#[test]
+fn a_member_that_vouches_for_made_up_members_has_us_knock_at_few_addresses() {
+    for seed in 1..3 {
+        let (mut ada, mut friends) = ada_with_a_liar_and_bob(seed);
+        let room = friends[0].insider.welcome.room;
+        let (mut knocked, mut packets) = (BTreeSet::new(), 0);
+        let minutes = 3;
+        let made_up: Vec<_> = awaiting_keys(&ada, &room, seed).take(minutes * 60).collect();
+        for (n, key) in made_up.into_iter().enumerate() {
+            friends[0].peer.tell(&Control::Add(record(key, 15, addresses(n))));
+            let strangers = together(&mut ada, &mut friends, secs(1));
+            packets += strangers.len();
+            knocked.extend(strangers.iter().filter(|addr| addr.port() < 3_000).copied());
+        }
+        let most = 128 + 16 * minutes;
+        assert!((112..=most).contains(&knocked.len()), "seed {seed}: {} addresses", knocked.len());
+        // Four attempts of eleven packets each, then a few now and then.
+        assert!(packets <= most * 80, "seed {seed}: {packets} packets");
+        let bob =
+            ada.room.peers().iter().any(|peer| peer.state == PeerState::Live && peer.name.ends_with('2'));
+        assert!(bob, "seed {seed}: who is there keeps its place");
+    }
+}
+
+#[test]
+fn a_member_that_tells_of_a_whole_room_at_once_is_believed() {
+    let (mut ada, mut friends) = ada_with_a_liar_and_bob(1);
+    let room = friends[0].insider.welcome.room;
+    let keys: Vec<_> = awaiting_keys(&ada, &room, 1).take(13).collect();
+    for (n, key) in keys.into_iter().enumerate() {
+        friends[0].peer.tell(&Control::Add(record(key, 15, addresses(n))));
+    }
+    let knocked: BTreeSet<SocketAddr> =
+        together(&mut ada, &mut friends, secs(2)).into_iter().filter(|addr| addr.port() < 3_000).collect();
+    assert_eq!(knocked.len(), 13 * MAX_CANDIDATES);
+    assert_eq!(ada.room.counters().too_many, 0);
+}
+
+#[test]
+fn sixteen_honest_members_that_all_join_within_seconds_meet_no_limit() {
+    for seed in 1..3 {
+        let mut world = alone(seed, Profile::clean(20), PathPolicy::Auto, None);
+        for n in 1..16 {
+            invite(&mut world, &format!("guest {n}"), PathPolicy::Auto, None);
+            world.run(ms(100));
+        }
+        let all: Vec<usize> = (0..16).collect();
+        assert!(world.run_till(secs(5), |w| w.reference.all_met(&all)), "seed {seed}: not all met");
+        world.run(secs(5));
+        for client in &world.clients {
+            assert_eq!(client.room.counters().too_many, 0, "seed {seed}");
+            assert!(client.room.peers().iter().all(|peer| peer.rung == Some(Rung::Direct)), "seed {seed}");
+        }
+        all_is_well(&mut world);
     }
 }

@@ -146,7 +146,7 @@ fn server(seed: u8) -> Rooms {
     };
     Rooms::new(Config {
         key: StaticKey::from_bytes([1; 32]),
-        relays: (1..6).map(relay).collect(),
+        relays: (1..9).map(relay).collect(),
         probes: vec![SocketAddr::from(([0; 4], 47_700)); 4],
         limits: Limits { connections: 300, rooms: 40, ..Limits::default() },
         seed: [seed; 32],

@@ -60,9 +60,10 @@ impl Friend {
     }
 }
 
-/// Time passes for all of them, 10 ms at a time; packets take no longer.
-pub(crate) fn together(victim: &mut Victim, friends: &mut [Friend], span: Duration) {
+/// Time passes for all of them, 10 ms at a time; packets take no longer. Where the victim sent what went to none of them.
+pub(crate) fn together(victim: &mut Victim, friends: &mut [Friend], span: Duration) -> Vec<SocketAddr> {
     let until = victim.now + span;
+    let mut strangers = Vec::new();
     while victim.now < until {
         victim.pass(Duration::from_millis(10));
         let mut packets: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
@@ -75,22 +76,40 @@ pub(crate) fn together(victim: &mut Victim, friends: &mut [Friend], span: Durati
         }
         let mut answers: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
         for (to, bytes) in std::mem::take(&mut victim.sent) {
-            if let Some(friend) = friends.iter_mut().find(|friend| friend.at == to && !friend.cut) {
-                answers.extend(friend.hear(victim, bytes).into_iter().map(|bytes| (to, bytes)));
+            match friends.iter_mut().find(|friend| friend.at == to) {
+                Some(friend) if friend.cut => {}
+                Some(friend) => {
+                    answers.extend(friend.hear(victim, bytes).into_iter().map(|bytes| (to, bytes)));
+                }
+                None => strangers.push(to),
             }
         }
         for (from, bytes) in answers {
             victim.input(Input::Datagram { from: from.into(), bytes: &bytes });
         }
     }
+    strangers
 }
 
 /// A key whose member id is below the victim's, so that its owner initiates.
 pub(crate) fn initiating_key(victim: &Victim, room: &[u8; 16], seed: u8) -> StaticKey {
     let me = victim.room.me().unwrap();
-    let mut keys = (0..=u8::MAX)
-        .map(|n| StaticKey::generate(&mut Rng::from_seed([seed, n].repeat(16).try_into().unwrap())));
-    keys.find(|key| MemberId::of(room, &key.public()) < me).unwrap()
+    keys(seed).find(|key| MemberId::of(room, &key.public()) < me).unwrap()
+}
+
+/// Keys at whose doors the victim is to knock.
+pub(crate) fn awaiting_keys(
+    victim: &Victim,
+    room: &[u8; 16],
+    seed: u8,
+) -> impl Iterator<Item = PublicKey> + use<> {
+    let (me, room) = (victim.room.me().unwrap(), *room);
+    keys(seed).map(|key| key.public()).filter(move |key| MemberId::of(&room, key) > me)
+}
+
+fn keys(seed: u8) -> impl Iterator<Item = StaticKey> + use<> {
+    let seed = move |n: u16| [seed, (n >> 8) as u8, n as u8, 7].repeat(8).try_into().unwrap();
+    (0..=u16::MAX).map(move |n| StaticKey::generate(&mut Rng::from_seed(seed(n))))
 }
 
 pub(crate) fn record(key: PublicKey, at: u8, candidates: Vec<Candidate>) -> Seated {

@@ -14,6 +14,7 @@ use super::loss::Losses;
 use super::news::News;
 use super::session::Sessions;
 use super::stream::Stream;
+use super::vouched::Vouched;
 use crate::crypto::keys::{PublicKey, Rng};
 use crate::crypto::noise::Drop;
 use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
@@ -53,6 +54,8 @@ pub struct Peer {
     appeared: Bucket,
     /// What we tell others at its word.
     spread: Bucket,
+    /// Newcomers that it vouched for, and what addresses it gave them.
+    vouched: Vouched,
 }
 
 enum Phase {
@@ -71,6 +74,8 @@ enum Phase {
     Away {
         since: Time,
         retry: Time,
+        /// It was there before. Of one that never was, others may have told a tale.
+        met: bool,
     },
 }
 
@@ -128,6 +133,7 @@ impl Peer {
             mailed: Bucket::default(),
             appeared: Bucket::default(),
             spread: Bucket::default(),
+            vouched: Vouched::default(),
         }
     }
 
@@ -186,10 +192,10 @@ impl Peer {
         matches!(self.phase, Phase::Away { .. })
     }
 
-    /// Since when it has been away.
-    pub fn away_since(&self) -> Option<Time> {
+    /// Whether it was ever there, and since when it is not.
+    pub fn away(&self) -> Option<(bool, Time)> {
         match self.phase {
-            Phase::Away { since, .. } => Some(since),
+            Phase::Away { since, met, .. } => Some((met, since)),
             Phase::Shaking { .. } | Phase::Live { .. } | Phase::Lost { .. } => None,
         }
     }
@@ -272,6 +278,10 @@ impl Peer {
     /// Whether what it says now may go on to all others.
     pub fn may_spread(&mut self, now: Time) -> bool {
         self.spread.take(now, SPREAD_RATE, 1)
+    }
+
+    pub fn vouched(&mut self) -> &mut Vouched {
+        &mut self.vouched
     }
 
     /// Message 1 of a peer that the room found in its roster by `knocked.remote()`.

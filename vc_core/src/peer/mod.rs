@@ -7,3 +7,4 @@ pub mod machine;
 pub mod news;
 pub mod session;
 pub mod stream;
+pub mod vouched;

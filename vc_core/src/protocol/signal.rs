@@ -507,8 +507,8 @@ pub const MAX_BLOB: usize = 6_144;
 pub const MAX_MESSAGE: usize = MAX_BLOB + 16;
 /// Two addresses tell whether a NAT maps per destination; more tell nothing new.
 pub const MAX_PROBES: usize = 4;
-/// One in use, two to fall back to.
-pub const MAX_OFFERS: usize = 3;
+/// Three relays, each with another way by TCP to port 443.
+pub const MAX_OFFERS: usize = 6;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -39,6 +39,7 @@ use crate::net::forward::rate::{Bucket, Rate, Sources};
 use crate::net::path::{Carrier, Path};
 use crate::peer::handshake::Keys;
 use crate::peer::machine::{Act, Peer, Scene};
+use crate::peer::vouched::Vouched;
 use crate::protocol::codec::Wire;
 use crate::protocol::control::{Control, State};
 use crate::protocol::entrance::Entrance;
@@ -49,7 +50,7 @@ use crate::protocol::member::{
 use crate::protocol::packet::Packet;
 use crate::protocol::removal::Removals;
 use crate::protocol::signal::{
-    Form, MAX_OFFERS, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned,
+    Form, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned,
 };
 use crate::protocol::text;
 
@@ -93,6 +94,8 @@ pub(crate) struct Stay {
     knockers: Sources,
     /// Friends that were ever reached.
     met: u32,
+    /// By all members together.
+    vouched: Vouched,
 }
 
 /// The one request that the server owes us an answer to. What it says unasked is not believed.
@@ -192,6 +195,7 @@ impl Stay {
             handshakes: Bucket::default(),
             knockers: Sources::new(KNOCKS_EACH, &mut world.rng),
             met: 0,
+            vouched: Vouched::default(),
         }
     }
 
@@ -434,7 +438,7 @@ impl Stay {
 
     fn control(&mut self, world: &mut World, now: Time, from: MemberId, control: Control) {
         match control {
-            Control::Add(seated) => self.add(world, now, Some(from), &seated),
+            Control::Add(seated) => self.vouched_for(world, now, from, &seated),
             Control::Leave => self.departed(world, now, from),
             Control::Removals(removals) => self.learn_removals(world, now, Some(from), Some(removals)),
             Control::Candidates(candidates) => {

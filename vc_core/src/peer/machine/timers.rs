@@ -6,6 +6,7 @@ use rand_core::RngCore;
 
 use super::{Act, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
+use crate::net::path::Path;
 use crate::peer::session::Sessions;
 use crate::protocol::codec::Wire;
 use crate::protocol::control::{CHAT_CLASS, CONTROL_CLASS, Channel, Frame, MAX_PLAINTEXT};
@@ -55,7 +56,7 @@ impl Peer {
         let now = scene.now;
         match self.phase {
             Phase::Shaking { since } if now - since >= UNREACHABLE_AFTER => {
-                self.phase = Phase::Away { since: now, retry: now };
+                self.phase = Phase::Away { since: now, retry: now, met: false };
                 let name = self.state.name.clone();
                 scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
                 self.report_undelivered(scene);
@@ -68,7 +69,7 @@ impl Peer {
             Phase::Lost { heard } if now - heard >= AWAY_AFTER => {
                 self.part(scene, Parting::TimedOut);
                 self.sessions = Sessions::default();
-                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY };
+                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY, met: true };
             }
             _ => {}
         }
@@ -79,7 +80,7 @@ impl Peer {
         let wanted = match &mut self.phase {
             Phase::Shaking { .. } | Phase::Lost { .. } => true,
             Phase::Live { .. } => self.sessions.stale(now) || !self.sessions.can_seal(),
-            Phase::Away { since, retry } if *retry <= now => {
+            Phase::Away { since, retry, .. } if *retry <= now => {
                 *retry = now + ((now - *since) / 16).clamp(AWAY_RETRY, AWAY_RETRY_MAX);
                 true
             }
@@ -96,7 +97,14 @@ impl Peer {
             Phase::Shaking { since } => now - since >= MAIL_AFTER,
             _ => true,
         };
-        for path in self.ladder.paths().filter(|path| mail_too || path.carries_voice()) {
+        let hearsay =
+            matches!(self.phase, Phase::Away { met: false, .. }) && initiator.tries() > HEARSAY_TRIES;
+        let wanted = |path: &&Path| match path {
+            Path::Direct(_) => !hearsay,
+            Path::Via { .. } => true,
+            Path::Mail(_) => mail_too,
+        };
+        for path in self.ladder.paths().filter(wanted) {
             scene.acts.push(Act::Send { path: *path, bytes: packet.clone() });
         }
     }
@@ -211,6 +219,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(60);
 /// A handshake attempt and a breath; less and less often as hours go by.
 const AWAY_RETRY: Duration = Duration::from_secs(7);
 const AWAY_RETRY_MAX: Duration = Duration::from_secs(30);
+/// Of each attempt's eleven: an address that nobody ever answered from may be a stranger's.
+const HEARSAY_TRIES: usize = 3;
 /// All retries of four handshake attempts on every path.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.

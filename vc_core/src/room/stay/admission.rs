@@ -79,6 +79,25 @@ impl Stay {
         self.add(world, now, None, &seated);
     }
 
+    /// By the word of a friend: of newcomers, within limits.
+    pub(super) fn vouched_for(&mut self, world: &mut World, now: Time, by: MemberId, seated: &Seated) {
+        let id = MemberId::of(&self.keys.room, &seated.record.key);
+        let newcomer = id != self.me && !self.gone.contains(&id) && !self.peers.contains_key(&id);
+        let Some(teller) = self.peers.get_mut(&by).filter(|_| newcomer) else {
+            return self.add(world, now, Some(by), seated);
+        };
+        if !teller.vouched().member(now) {
+            return world.counters.too_many += 1;
+        }
+        let count = seated.record.candidates.len();
+        let mut seated = seated.clone();
+        if !teller.vouched().addresses(now, count) || !self.vouched.addresses_in_all(now, count) {
+            world.counters.too_many += 1;
+            seated.record.candidates.clear();
+        }
+        self.add(world, now, Some(by), &seated);
+    }
+
     /// By the word of `from`, or of the door that let us in or is ours.
     pub(super) fn add(&mut self, world: &World, now: Time, from: Option<MemberId>, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
@@ -114,12 +133,13 @@ impl Stay {
         }
     }
 
-    /// There is a place for one more, if need be that of the member that has been away longest.
+    /// There is a place for one more, if need be that of the member that has been away longest; rather of one that was
+    /// never there.
     fn makes_room(&mut self) -> bool {
         if self.peers.len() + 1 < MAX_MEMBERS {
             return true;
         }
-        let longest = self.peers.values().filter_map(|peer| Some((peer.away_since()?, peer.id()))).min();
+        let longest = self.peers.values().filter_map(|peer| Some((peer.away()?, peer.id()))).min();
         longest.is_some_and(|(_, id)| self.peers.remove(&id).is_some())
     }
 }

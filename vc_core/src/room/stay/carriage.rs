@@ -142,12 +142,14 @@ impl Stay {
                 None => relays.push((id, vec![addr], ticket)),
             }
         }
+        // All members are told of them in one order.
+        relays.truncate(MAX_RELAYS);
         let offered: Vec<With> = relays.iter().map(|(id, ..)| With::Relay(*id)).collect();
         for (id, addrs, ticket) in relays {
             let with = With::Relay(id);
             // A relay that is not offered any more serves as long as its ticket does, unless another needs its place.
             let others = |bond: &Bond| bond.is_relay() && bond.with != with;
-            if self.carriage.bonds.iter().filter(|bond| others(bond)).count() >= MAX_OFFERS {
+            if self.carriage.bonds.iter().filter(|bond| others(bond)).count() >= MAX_RELAYS {
                 let stale = |bond: &Bond| others(bond) && !offered.contains(&bond.with);
                 if let Some(at) = self.carriage.bonds.iter().position(stale) {
                     self.unbind(world, now, at);
@@ -275,12 +277,13 @@ fn run(world: &mut World, errands: Vec<Errand>) {
     }));
 }
 
-/// How to reach a relay, best first. UDP is not tried on the port that only serves those who can use no other.
+/// How to reach a relay, best first. UDP is not tried on the port that only serves those who can use no other; where that
+/// port is offered, it is the second by TCP, since what blocks one unusual port blocks all.
 fn ways(addrs: &[SocketAddr]) -> Vec<Hop> {
-    let plain = addrs.iter().filter(|addr| addr.port() != HTTPS);
-    let udp = plain.clone().map(|addr| Hop::from(*addr));
-    let https = addrs.iter().filter(|addr| addr.port() == HTTPS);
-    udp.chain(plain.chain(https).map(|addr| Hop { socket: Socket::Tcp, addr: *addr })).collect()
+    let (https, plain): (Vec<SocketAddr>, _) = addrs.iter().partition(|addr| addr.port() == HTTPS);
+    let udp = plain.iter().map(|addr| Hop::from(*addr));
+    let tcp = plain.iter().take(1).chain(&https).chain(plain.iter().skip(1));
+    udp.chain(tcp.map(|addr| Hop { socket: Socket::Tcp, addr: *addr })).collect()
 }
 
 /// A ticket's first field names the relay.
@@ -298,5 +301,7 @@ const TICKET_RETRY: Duration = Duration::from_secs(30);
 const TICKET_PAUSE: Duration = Duration::from_secs(5);
 /// A round trip by a way that is given up.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+/// One in use, two to fall back to.
+const MAX_RELAYS: usize = 3;
 /// Two are elected; their predecessors may still be on the way out.
 const MAX_HOSTS: usize = 4;
