@@ -64,6 +64,8 @@ const NOBODY: MemberId = MemberId([0; 8]);
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use vc_core::protocol::signal::plates_of;
+
     use super::*;
 
     #[test]
@@ -73,6 +75,7 @@ mod tests {
         let (warden, id) = (PublicKey([4; 32]), Some(MemberId([5; 8])));
         let claim = Claim { room: [2; 16], warden, slot, id, spoken: Some(48213), link: None, expiry: 100 };
         let proof = claim.sign(&key);
+        assert_eq!(plates_of(&proof), (Some(48213), None));
         assert!(Claim::verify(&key, &proof, 99) == Some(claim));
         assert!(Claim::verify(&key, &proof, 100).is_none());
         assert!(Claim::verify(&Secret::new([2; 32]), &proof, 99).is_none());

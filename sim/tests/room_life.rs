@@ -3,11 +3,18 @@
 
 mod scene;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, config, invite, is_live, room, secs};
+use signaling::ConnId;
+use sim::node::{Operator, Turn};
 use sim::{Profile, World};
 use vc_core::Error;
 use vc_core::io::{Command, Denial, Ended, Event, Input, Parting, PathPolicy};
+use vc_core::protocol::codec::Wire;
 use vc_core::protocol::member::MemberId;
+use vc_core::protocol::signal::ToServer;
 use vc_core::room::code::Code;
 
 fn trio(seed: u64) -> World {
@@ -215,4 +222,43 @@ fn a_doorkeeper_whose_machine_sleeps_keeps_nobody_out() {
         "the next one lets her in"
     );
     all_is_well(&mut world);
+}
+
+/// Counts the nameplates that are asked for.
+struct Counting(Rc<RefCell<u32>>);
+
+impl Operator for Counting {
+    fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
+        *self.0.borrow_mut() += u32::from(matches!(ToServer::decode(&bytes), Ok(ToServer::NewCode { .. })));
+        vec![Turn::In(conn, bytes)]
+    }
+}
+
+#[test]
+fn two_new_codes_at_the_same_moment_end_as_one_that_everybody_knows_and_that_works() {
+    let mut mended = 0;
+    for seed in 1..9 {
+        let mut world = trio(seed);
+        let asked = Rc::new(RefCell::new(0));
+        world.servers[SERVER].operator = Some(Box::new(Counting(asked.clone())));
+        // One of the two is nearer to the server.
+        let (server, near) = (world.servers[SERVER].site, if seed % 2 == 0 { ADA } else { BOB });
+        let near = world.clients[near].site;
+        world.net.line(server, near, Profile::clean(4));
+        told(&mut world, ADA, Command::Invite);
+        told(&mut world, BOB, Command::Invite);
+        world.run(secs(8));
+        let codes = |client: usize| world.clients[client].codes.clone();
+        assert!(codes(ADA).is_some() && codes(ADA) == codes(BOB) && codes(ADA) == codes(EVE), "seed {seed}");
+        let (ada, bob) = (Event::NewCode { by: id(&world, ADA) }, Event::NewCode { by: id(&world, BOB) });
+        assert!(saw(&world, ADA, &bob) || saw(&world, BOB, &ada), "seed {seed}: who was outdone is told");
+        let code = world.clients[EVE].code().unwrap();
+        let carol = comes_with(&mut world, "carol", &code);
+        assert!(world.run_till(secs(5), |w| w.reference.all_met(&[ADA, BOB, EVE, carol])), "seed {seed}");
+        mended += u32::from(*asked.borrow() > 4);
+        world.run(secs(60));
+        assert!(*asked.borrow() <= 8, "seed {seed}: {} nameplates", asked.borrow());
+        all_is_well(&mut world);
+    }
+    assert!(mended > 0, "none of these moments was the same");
 }

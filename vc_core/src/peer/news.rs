@@ -91,8 +91,8 @@ impl Matter {
     }
 }
 
-/// Several rooms full of members.
-const MOST: usize = 128;
+/// Full rooms of comers and goers, four times over.
+const MOST: usize = 64;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -109,6 +109,13 @@ impl Wire for Party {
 /// nameplate 10 (zero: none), expiry u32, mac 16.
 pub type Reclaim = [u8; 91];
 
+/// Where a server leads to the room from, as the proof says that it gave with a seat. Zeros are none.
+pub fn plates_of(proof: &Reclaim) -> (Option<u32>, Option<[u8; 10]>) {
+    let mut r = Reader::new(proof.get(PLATES_AT..).unwrap_or_default());
+    let (spoken, link) = (r.u32().unwrap_or_default(), r.array().unwrap_or_default());
+    (Some(spoken).filter(|number| *number != 0), Some(link).filter(|link| *link != [0; 10]))
+}
+
 /// A ticket as it travels to its owner: the relay's address, the ticket's body, the key to bind with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -500,6 +507,8 @@ fn blob(r: &mut Reader<'_>) -> Result<Vec<u8>> {
     (blob.len() <= MAX_BLOB).then(|| blob.to_vec()).ok_or(Malformed)
 }
 
+/// Behind the room's nonce, the warden's key, the slot and the member's id.
+const PLATES_AT: usize = 16 + 32 + 1 + 8;
 pub const VERSION: u16 = 1;
 /// A welcome of 16 members with full candidate lists is the largest thing that is mailed.
 pub const MAX_BLOB: usize = 6_144;

@@ -18,7 +18,7 @@ use rand_core::RngCore;
 
 use self::again::{Again, Claim, acquaintance};
 use self::carriage::Carriage;
-use self::entrance::{Draft, PutOff, first_entrance};
+use self::entrance::{Draft, Mending, PutOff, first_entrance};
 use self::friends::Friends;
 use self::hosting::Hosting;
 use self::punching::Punching;
@@ -50,7 +50,7 @@ use crate::protocol::member::{
 use crate::protocol::packet::Packet;
 use crate::protocol::removal::Removals;
 use crate::protocol::signal::{
-    Form, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned,
+    Form, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned, plates_of,
 };
 use crate::protocol::text;
 
@@ -71,6 +71,7 @@ pub(crate) struct Stay {
     entrance: Entrance,
     draft: Option<Draft>,
     put_off: PutOff,
+    mending: Mending,
     /// The words that the door counts tries of.
     counted: Option<(u32, String)>,
     door: Door,
@@ -180,6 +181,7 @@ impl Stay {
             entrance,
             draft: None,
             put_off: PutOff::default(),
+            mending: Mending::default(),
             door: Door::default(),
             peers: Friends::default(),
             gone: VecDeque::new(),
@@ -410,6 +412,7 @@ impl Stay {
         self.punch(world, now);
         self.dismiss(world, now);
         self.hear_put_off(world, now);
+        self.mend_code(world, now);
         self.reconsider(world, now);
         if !self.present().eq(&self.checked) {
             self.checked = self.present().copied().collect();
@@ -424,13 +427,15 @@ impl Stay {
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
         let punching = self.punch_wake().map(|at| (at, "punching"));
         let put_off = self.put_off.wake().map(|at| (at, "news put off"));
+        let mending = self.mending.wake().map(|at| (at, "dead code"));
+        let entrance = put_off.into_iter().chain(mending);
         let again = self.reconsider_wake(world, now).map(|at| (at, "readmission"));
         let soonest = peers
             .chain(carriage)
             .chain(hosting)
             .chain(dismissal)
             .chain(punching)
-            .chain(put_off)
+            .chain(entrance)
             .chain(again)
             .min();
         soonest.map_or(Wake { at: now + FAR, why: "nothing" }, |(at, why)| Wake { at, why })

@@ -30,6 +30,20 @@ impl PutOff {
     }
 }
 
+/// A code of ours that leads nowhere is replaced. Two members may ask for new ones at the same moment: the members agree
+/// on one of them, the server on the one that it was asked for last.
+#[derive(Default)]
+pub(super) struct Mending {
+    due: Option<Time>,
+    done: Bucket,
+}
+
+impl Mending {
+    pub(super) fn wake(&self) -> Option<Time> {
+        self.due
+    }
+}
+
 impl Stay {
     pub(crate) fn lock(&mut self, world: &mut World, locked: bool) {
         if *self.entrance.locked.get() != locked {
@@ -95,6 +109,35 @@ impl Stay {
         self.tell_user(world, Event::Invite(codes));
     }
 
+    /// Whoever made the code does it; for one who is gone, another.
+    pub(super) fn mend_code(&mut self, world: &mut World, now: Time) {
+        let idle = self.draft.is_none() && self.asked.is_none() && world.link.is_up();
+        if !idle || !self.code_is_dead() {
+            self.mending.due = None;
+            return;
+        }
+        let patience = match MemberId::of(&self.keys.room, self.entrance.codes.by()) == self.me {
+            true => MAKER_WAITS,
+            false => OTHERS_WAIT + OTHERS_WAIT / 4 * self.slot.index() as u32,
+        };
+        if *self.mending.due.get_or_insert(now + patience) > now {
+            return;
+        }
+        self.mending.due = Some(now + OTHERS_WAIT);
+        if self.mending.done.take(now, MENDS, 1) {
+            self.invite(world);
+        }
+    }
+
+    /// The server leads here from elsewhere than our code says.
+    fn code_is_dead(&self) -> bool {
+        let codes = self.entrance.codes.get();
+        let (spoken, link) = plates_of(&self.proof);
+        let spoken_moved = spoken.zip(codes.spoken.as_ref()).is_some_and(|(at, (number, _))| at != *number);
+        let link_moved = link.zip(codes.link.as_ref()).is_some_and(|(at, (plate, _))| at != *plate);
+        spoken_moved || link_moved
+    }
+
     /// A friend's word, which all others hear from us if it is news. One friend could fill the time that others have for
     /// each other.
     pub(super) fn told_entrance(&mut self, world: &mut World, now: Time, from: MemberId, told: Entrance) {
@@ -124,11 +167,12 @@ impl Stay {
     pub(super) fn learn(&mut self, world: &mut World, from: Option<MemberId>, told: Entrance) {
         let (was_locked, before) = (*self.entrance.locked.get(), self.entrance.codes.get().clone());
         let Entrance { locked, codes } = told;
-        let news =
-            take(world, &mut self.entrance.locked, locked) | take(world, &mut self.entrance.codes, codes);
-        if !news {
+        let renewed = take(world, &mut self.entrance.codes, codes);
+        if !(take(world, &mut self.entrance.locked, locked) | renewed) {
             return;
         }
+        // Ours were not the last word: whoever has it makes the next.
+        let outdone = renewed && self.draft.take().is_some();
         let told = Control::Entrance(self.entrance.clone());
         let others = self.peers.values_mut().filter(|peer| Some(peer.id()) != from && !peer.is_away());
         others.for_each(|peer| peer.tell(&told));
@@ -138,12 +182,10 @@ impl Stay {
             events.push(Event::Door { open: was_locked, by: MemberId::of(&self.keys.room, locked.by()) });
         }
         let (codes, by) = (codes.get().clone(), MemberId::of(&self.keys.room, codes.by()));
+        if outdone || (before.spoken.is_some() && before.spoken != codes.spoken) {
+            events.push(Event::NewCode { by });
+        }
         if codes != before {
-            // Ours were not the last word.
-            self.draft = None;
-            if before.spoken.is_some() && before.spoken != codes.spoken {
-                events.push(Event::NewCode { by });
-            }
             self.changed_words(&codes);
             if codes != Codes::default() {
                 events.push(Event::Invite(codes));
@@ -173,5 +215,10 @@ pub(super) fn first_entrance(by: &StaticKey, codes: Codes) -> Entrance {
     Entrance { locked: Latest::first(by, false), codes: Latest::first(by, codes) }
 }
 
+/// Another's news by way of friends may come after the server's.
+const MAKER_WAITS: Duration = Duration::from_secs(2);
+const OTHERS_WAIT: Duration = Duration::from_secs(20);
+/// A server that takes our codes away again and again gets no new ones for that.
+const MENDS: Rate = Rate { per_minute: 1, burst: 4 };
 /// About as long as one of the words that were put off needs.
 const PUT_OFF: Duration = Duration::from_secs(2);
