@@ -147,7 +147,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_to_be_tried_at_its_own_port_is_tried_at_no_other() {
-        let outcome = first(&[at(7)], Ports::Own, |address| async move { Err::<(), _>(address.port()) });
+        let only = [at(7)];
+        let outcome = first(&only, Ports::Own, |address| async move { Err::<(), _>(address.port()) });
         assert_eq!(outcome.await, Err(vec![(at(7), 7)]));
     }
 

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 use vc_core::crypto::keys::{PublicKey, Secret, StaticKey, kdf};
 use vc_core::crypto::ticket::RelayKey;
+use vc_core::net::candidate::HTTPS;
 
 use crate::config::reason;
 use crate::failure::Failure;
@@ -61,7 +62,8 @@ impl Host {
             probes: [same_host]
                 .into_iter()
                 .chain(second)
-                .chain(relays.iter().map(|relay| relay.addr))
+                // Probes are datagrams.
+                .chain(relays.iter().map(|relay| relay.addr).filter(|addr| addr.port() != HTTPS))
                 .collect(),
             relays: [own].into_iter().chain(relays).collect(),
             limits: signaling::Limits::default(),

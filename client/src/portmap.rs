@@ -98,8 +98,16 @@ pub(crate) async fn find(port: NonZeroU16) -> Found {
 
 /// Ports that a router maps to us, one for each protocol.
 enum Held {
-    Port(Vec<PortMapping>),
+    Port { mappings: Vec<PortMapping>, told: Instant },
     Igd { gateway: Box<Gateway<Tokio>>, local: SocketAddr, port: u16, protocols: Vec<PortMappingProtocol> },
+}
+
+/// What a router says when it is asked again.
+#[derive(PartialEq, Eq)]
+enum Still {
+    Yes,
+    /// It does not answer, or began anew and with it all that it maps.
+    No,
 }
 
 async fn keep(
@@ -115,7 +123,7 @@ async fn keep(
             held = ask(local, port, purpose) => held,
         };
         told.send_replace(held.as_ref().map(|(_, outside)| *outside));
-        let mut due = Instant::now() + if held.is_some() { LEASE / 2 } else { AGAIN };
+        let mut due = Instant::now() + held.as_ref().map_or(AGAIN, |(held, _)| held.patience());
         loop {
             tokio::select! {
                 _ = &mut stopped => {
@@ -131,10 +139,10 @@ async fn keep(
             }
             if Instant::now() >= due {
                 let Some((held, _)) = &mut held else { break };
-                if !held.renew().await {
+                if held.renew().await == Still::No {
                     break;
                 }
-                due = Instant::now() + LEASE / 2;
+                due = Instant::now() + held.patience();
             }
         }
         told.send_replace(None);
@@ -181,7 +189,7 @@ async fn by_pcp(
         let fits = asked.as_ref().is_some_and(|it| purpose == Use::Call || it.external_port() == port);
         mappings.extend(asked);
         if !fits {
-            Held::Port(mappings).release().await;
+            Held::Port { mappings, told: Instant::now() }.release().await;
             return None;
         }
     }
@@ -193,7 +201,7 @@ async fn by_pcp(
         }
     };
     let outside = SocketAddr::new(ip, mapping.external_port().get());
-    Some((Held::Port(mappings), outside))
+    Some((Held::Port { mappings, told: Instant::now() }, outside))
 }
 
 async fn by_upnp(local: SocketAddr, purpose: Use) -> Option<(Held, SocketAddr)> {
@@ -230,7 +238,7 @@ async fn by_upnp(local: SocketAddr, purpose: Use) -> Option<(Held, SocketAddr)> 
 impl Held {
     fn way(&self) -> Way {
         match self {
-            Self::Port(mappings) => match mappings.first().map(PortMapping::mapping_type) {
+            Self::Port { mappings, .. } => match mappings.first().map(PortMapping::mapping_type) {
                 Some(PortMappingType::NatPmp) => Way::NatPmp,
                 Some(PortMappingType::Pcp { .. }) | None => Way::Pcp,
             },
@@ -238,12 +246,24 @@ impl Held {
         }
     }
 
-    async fn renew(&mut self) -> bool {
+    /// Until it is asked again.
+    fn patience(&self) -> Duration {
         match self {
-            Self::Port(mappings) => {
+            Self::Port { .. } => LOOK_AFTER,
+            Self::Igd { .. } => LOOK_AFTER_IGD,
+        }
+    }
+
+    async fn renew(&mut self) -> Still {
+        match self {
+            Self::Port { mappings, told } => {
+                let elapsed = std::mem::replace(told, Instant::now()).elapsed();
                 for mapping in mappings {
-                    if mapping.renew().await.is_err() {
-                        return false;
+                    let (epoch, before) = (mapping.gateway_epoch(), outside(mapping));
+                    let renewed = mapping.renew().await.is_ok();
+                    let went_on = goes_on(epoch, elapsed, mapping.gateway_epoch());
+                    if !(renewed && went_on && outside(mapping) == before) {
+                        return Still::No;
                     }
                 }
             }
@@ -251,17 +271,17 @@ impl Held {
                 for protocol in protocols {
                     let lease = LEASE.as_secs() as u32;
                     if gateway.add_port(*protocol, *port, *local, lease, NAME).await.is_err() {
-                        return false;
+                        return Still::No;
                     }
                 }
             }
         }
-        true
+        Still::Yes
     }
 
     async fn release(self) {
         match self {
-            Self::Port(mappings) => {
+            Self::Port { mappings, .. } => {
                 for mapping in mappings {
                     drop(mapping.try_drop().await);
                 }
@@ -273,6 +293,22 @@ impl Held {
             }
         }
     }
+}
+
+/// As far as the answer to a renewal tells.
+fn outside(mapping: &PortMapping) -> (Option<IpAddr>, NonZeroU16) {
+    let ip = match mapping.mapping_type() {
+        PortMappingType::Pcp { external_ip, .. } => Some(external_ip),
+        PortMappingType::NatPmp => None,
+    };
+    (ip, mapping.external_port())
+}
+
+/// Whether a router's clock went on since it was last seen, or began anew (RFC 6886, 3.6; RFC 6887, 8.5: two seconds and
+/// a sixteenth for clocks that differ). One that is ahead is no harm: ours may have slept.
+fn goes_on(before: u32, elapsed: Duration, after: u32) -> bool {
+    let expected = u64::from(before) + elapsed.as_secs() * 15 / 16;
+    u64::from(after) + 2 >= expected
 }
 
 /// The router that leads out: from the routing table where it can be read, else the first address of our network,
@@ -302,6 +338,10 @@ const NAME: &str = "voicechat";
 const LEASE: Duration = Duration::from_secs(3_600);
 /// A router that knows none of the three may be another one later.
 const AGAIN: Duration = Duration::from_secs(600);
+/// A router that was switched off and on has forgotten us; asking costs it a packet.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
+/// It tells no time, and asking is a connection.
+const LOOK_AFTER_IGD: Duration = Duration::from_secs(300);
 /// How soon another network is noticed.
 const LOOK: Duration = Duration::from_secs(10);
 /// A router is one hop away.
@@ -318,6 +358,17 @@ const FAREWELL: Duration = Duration::from_millis(700);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_router_whose_clock_goes_back_or_stands_still_was_switched_off() {
+        let minute = Duration::from_secs(60);
+        assert!(
+            goes_on(1_000, minute, 1_060) && goes_on(1_000, minute, 1_055) && goes_on(1_000, minute, 1_090)
+        );
+        assert!(!goes_on(1_000, minute, 3) && !goes_on(1_000, minute, 1_000) && !goes_on(100, minute, 153));
+        // One that started a moment before we asked first.
+        assert!(goes_on(0, Duration::ZERO, 0) && goes_on(u32::MAX, Duration::ZERO, u32::MAX));
+    }
 
     #[test]
     fn the_default_route_is_found_among_others() {

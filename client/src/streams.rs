@@ -48,9 +48,10 @@ impl Streams {
         if !self.open.contains_key(&to) && self.open.len() >= MAX_STREAMS {
             return false;
         }
+        let ports = self.ports(to);
         let open = self.open.entry(to).or_insert_with(|| {
             self.next += 1;
-            Open::dial((to, self.next), self.ports(to), self.news.clone())
+            Open::dial((to, self.next), ports, self.news.clone())
         });
         !open.sender.send(packet)
     }

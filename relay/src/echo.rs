@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use vc_core::crypto::keys::Rng;
 use vc_core::io::Time;
 use vc_core::net::forward::rate::{Net, Rate, Sources};
-use vc_core::protocol::packet::{By, MAX_UDP, Packet, probed};
+use vc_core::protocol::packet::{By, Packet, probed};
 
 use crate::listen;
+use crate::udp::{BUFFER, Udp};
 
 /// A socket one port above `beside`, or at any port of that machine if it is taken.
 pub fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
@@ -24,29 +25,36 @@ pub fn bind(beside: SocketAddr) -> io::Result<UdpSocket> {
     }
 }
 
-/// Answers for ever.
+/// Answers for ever, each from the address at which it was asked.
 pub async fn serve(socket: UdpSocket, seed: [u8; 32]) {
     let mut sources = Sources::new(PROBES, &mut Rng::from_seed(seed));
     let start = Instant::now();
-    let unasked = unasked(&socket).await.ok();
-    let mut buffer = [0; MAX_UDP + 1];
+    let unasked = unasked(&socket).await.and_then(Udp::new).ok();
+    let Ok(udp) = Udp::new(socket) else { return };
+    let mut buffer = vec![0; BUFFER];
     loop {
-        // Errors are ICMP answers to something sent earlier, and say nothing of this socket.
-        let Ok((len, from)) = socket.recv_from(&mut buffer).await else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        let came = match udp.readable().await.and_then(|()| udp.try_recv(&mut buffer)) {
+            Ok(came) => came,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            // Errors are ICMP answers to something sent earlier, and say nothing of this socket.
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         };
         let now = Time::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let (nonce, by) = match (Packet::parse(buffer.get(..len).unwrap_or_default()), &unasked) {
-            (Ok(Packet::Probe { nonce }), _) => (nonce, &socket),
-            (Ok(Packet::ProbeBy { nonce, by: By::AnotherPort }), Some(unasked)) => (nonce, unasked),
-            (Ok(Packet::ProbeBy { nonce, by: By::ThisPort }), Some(_)) => (nonce, &socket),
-            _ => continue,
-        };
-        if sources.take(now, Net::neighbourhood(from.ip()), 1) {
-            // A socket for both families sees IPv4 addresses in their IPv6 form.
-            let seen = SocketAddr::new(from.ip().to_canonical(), from.port());
-            let _ = by.try_send_to(&probed(nonce, seen), from);
+        for packet in came.datagrams(&mut buffer) {
+            let (nonce, by) = match (Packet::parse(packet), &unasked) {
+                (Ok(Packet::Probe { nonce }), _) => (nonce, &udp),
+                (Ok(Packet::ProbeBy { nonce, by: By::AnotherPort }), Some(unasked)) => (nonce, unasked),
+                (Ok(Packet::ProbeBy { nonce, by: By::ThisPort }), Some(_)) => (nonce, &udp),
+                _ => continue,
+            };
+            if sources.take(now, Net::neighbourhood(came.from.ip()), 1) {
+                // A socket for both families sees IPv4 addresses in their IPv6 form.
+                let seen = SocketAddr::new(came.from.ip().to_canonical(), came.from.port());
+                let _ = by.try_send(&probed(nonce, seen), came.from, came.at);
+            }
         }
     }
 }
@@ -104,5 +112,25 @@ mod tests {
             assert_eq!(Packet::parse(&buffer[..len]), Ok(Packet::Probed { nonce: [by as u8; 8], seen }));
         }
         task.abort();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn whoever_asks_at_one_of_several_addresses_is_answered_from_it() {
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let socket = UdpSocket::bind(any).await.unwrap();
+            let port = socket.local_addr().unwrap().port();
+            let task = tokio::spawn(serve(socket, [1; 32]));
+            for n in 1..4 {
+                let asking = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                // From elsewhere it hears nothing.
+                asking.connect((std::net::Ipv4Addr::new(127, 0, 0, n), port)).await.unwrap();
+                asking.send(&probe([n; 8])).await.unwrap();
+                let mut buffer = [0; 64];
+                let len = asking.recv(&mut buffer).await.unwrap();
+                assert!(matches!(Packet::parse(&buffer[..len]), Ok(Packet::Probed { .. })));
+            }
+            task.abort();
+        }
     }
 }

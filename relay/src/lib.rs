@@ -13,6 +13,7 @@ pub mod program;
 pub mod server;
 pub mod stream;
 mod streams;
+mod udp;
 
 pub use doors::Doors;
 pub use server::{Stats, serve, serve_with};

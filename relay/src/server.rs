@@ -2,21 +2,21 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use rand_core::SeedableRng;
 use socket2::SockRef;
-use tokio::net::UdpSocket;
 use tokio::time::Instant;
 use vc_core::crypto::keys::{Rng, kdf};
 use vc_core::crypto::ticket::RelayKey;
 use vc_core::io::{Hop, Socket, Time};
 use vc_core::net::forward::{Counters, Forwarder, Limits, Verdict};
-use vc_core::protocol::packet::{MAX_UDP, Packet};
+use vc_core::protocol::packet::Packet;
 
 use crate::doors::{Doors, welcome};
 use crate::streams::Streams;
+use crate::udp::{self, Homes, Udp};
 
 /// What a relay did. Numbers only.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +56,15 @@ pub async fn serve_with(
     let mut welcoming = tokio::task::JoinSet::new();
     welcoming.spawn(welcome(tcp, hand));
     let streams = Streams::new(&mut Rng::from_seed(seed));
-    let mut edge = Edge { udp, streams, forwarder, start: Instant::now(), stats: Stats::default() };
+    let mut edge = Edge {
+        udp: Udp::new(udp)?,
+        homes: Homes::default(),
+        buffer: vec![0; udp::BUFFER],
+        streams,
+        forwarder,
+        start: Instant::now(),
+        stats: Stats::default(),
+    };
     // Until readiness was awaited once, a try_send would only say "would block".
     edge.udp.writable().await?;
     let mut sweep = tokio::time::interval(SWEEP);
@@ -99,7 +107,9 @@ pub async fn stop_signal() {
 }
 
 struct Edge {
-    udp: UdpSocket,
+    udp: Udp,
+    homes: Homes,
+    buffer: Vec<u8>,
     streams: Streams,
     forwarder: Forwarder,
     start: Instant,
@@ -110,42 +120,48 @@ impl Edge {
     /// Takes what has arrived, within measure: timers and shutdown must have their turn in a flood.
     fn batch(&mut self) {
         let (now, wall) = (self.now(), wall());
-        // One byte longer than any packet of ours, so that what was cut off is malformed, too.
-        let mut buffer = [0; MAX_UDP + 1];
+        let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..BATCH {
-            match self.udp.try_recv_from(&mut buffer) {
-                Ok((len, from)) => {
-                    self.packet(now, wall, from.into(), buffer.get_mut(..len).unwrap_or_default());
+            match self.udp.try_recv(&mut buffer) {
+                Ok(came) => {
+                    for packet in came.datagrams(&mut buffer) {
+                        self.packet(now, wall, came.from.into(), came.at, packet);
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP message about something sent earlier; anybody can cause it and it says nothing of this socket.
                 Err(_) => {}
             }
         }
+        self.buffer = buffer;
     }
 
     fn streamed(&mut self, from: SocketAddr, mut packet: Vec<u8>) {
         let now = self.now();
-        if self.packet(now, wall(), Hop { socket: Socket::Tcp, addr: from }, &mut packet) {
+        if self.packet(now, wall(), Hop { socket: Socket::Tcp, addr: from }, None, &mut packet) {
             self.streams.is_of_use(now, from);
         }
     }
 
-    /// True if it came from the owner of a place.
-    fn packet(&mut self, now: Time, wall: u32, from: Hop, packet: &mut [u8]) -> bool {
+    /// True if it came from the owner of a place. `at`: our own address that it was sent to.
+    fn packet(&mut self, now: Time, wall: u32, from: Hop, at: Option<IpAddr>, packet: &mut [u8]) -> bool {
         self.stats.received += 1;
         match self.forwarder.handle(now, wall, from, packet) {
             Verdict::Drop(_) => false,
             Verdict::Reply(reply) => {
-                self.send(&reply, from);
-                matches!(Packet::parse(&reply), Ok(Packet::Bound(_) | Packet::Kept { .. }))
+                self.send(&reply, from, at);
+                let owner = matches!(Packet::parse(&reply), Ok(Packet::Bound(_) | Packet::Kept { .. }));
+                if let Some(at) = at.filter(|_| owner) {
+                    self.homes.found(now, from.addr, at);
+                }
+                owner
             }
             Verdict::Forward { to, header, inner } => {
                 // The header goes where the longer one of the packet up was, so the inner packet stays in place.
                 let start = inner.start.saturating_sub(header.len());
                 if let Some(down) = packet.get_mut(start..inner.end) {
                     down[..header.len()].copy_from_slice(&header);
-                    self.send(down, to);
+                    self.send(down, to, self.homes.of(to.addr));
                 }
                 true
             }
@@ -153,10 +169,10 @@ impl Edge {
     }
 
     /// Voice that cannot be sent now is worth nothing later.
-    fn send(&mut self, bytes: &[u8], to: Hop) {
+    fn send(&mut self, bytes: &[u8], to: Hop, at: Option<IpAddr>) {
         let sent = match to.socket {
             Socket::Tcp => self.streams.send(to.addr, bytes),
-            Socket::Main | Socket::Spare(_) => self.udp.try_send_to(bytes, to.addr).is_ok(),
+            Socket::Main | Socket::Spare(_) => self.udp.try_send(bytes, to.addr, at).is_ok(),
         };
         self.stats.unsent += u64::from(!sent);
     }
@@ -167,6 +183,7 @@ impl Edge {
             self.forwarder.expire(now);
         }
         self.streams.sweep(now);
+        self.homes.sweep(now);
     }
 
     fn now(&self) -> Time {

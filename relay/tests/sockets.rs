@@ -3,6 +3,7 @@
 
 mod scene;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use scene::{Client, Running, slot, ticket};
@@ -24,6 +25,28 @@ async fn two_clients_hear_each_other_through_the_relay() {
     }
     let stats = relay.stop().await;
     assert_eq!((stats.counters.forwarded, stats.counters.all_dropped(), stats.unsent), (6, 0, 0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn whoever_asks_at_one_of_several_addresses_is_answered_from_it() {
+    for any in ["0.0.0.0:0", "[::]:0"] {
+        let relay = Running::start_at(any.parse().unwrap(), Limits::default()).await;
+        // Each hears only what comes from where it sent to: the sockets are connected.
+        let at = |n: u8| SocketAddr::from(([127, 0, 0, n], relay.addr.port()));
+        let (a, b) = (Client::bind(at(1), 0).await, Client::bind(at(2), 5).await);
+        let mut c = Client::bind(at(3), 7).await;
+        for (from, to, n, m) in [(&a, &b, 0, 5), (&b, &a, 5, 0)] {
+            from.say(m, &[0xD2; 40]).await;
+            assert_eq!(to.heard().await, packet::down(slot(n), &[0xD2; 40]), "{any}");
+        }
+        // Who comes to another address of ours is found from there.
+        c.moves_to(at(4)).await;
+        c.rebind(7).await;
+        a.say(7, &[0xD2; 40]).await;
+        assert_eq!(c.heard().await, packet::down(slot(0), &[0xD2; 40]), "{any}");
+        relay.stop().await;
+    }
 }
 
 #[tokio::test]

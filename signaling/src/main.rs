@@ -10,6 +10,7 @@ use relay::program;
 use signaling::{Config, Doors, Limits, RelayInfo};
 use vc_core::crypto::keys::StaticKey;
 use vc_core::crypto::ticket::RelayKey;
+use vc_core::net::candidate::HTTPS;
 use vc_core::room::code::base32;
 
 /// Introduces friends to each other. It sees room numbers and addresses, never words, names, keys or content.
@@ -63,7 +64,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     // One relay, a port of ours, and others elsewhere: together they tell most about a client's router.
     let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr()?.port()));
     let (one, more) = args.relay.split_at(args.relay.len().min(1));
-    let probes = one.iter().copied().chain([ours]).chain(args.probe).chain(more.iter().copied()).collect();
+    let probes = one.iter().copied().chain([ours]).chain(args.probe).chain(more.iter().copied());
+    // Probes are datagrams.
+    let probes = probes.filter(|addr| addr.port() != HTTPS).collect();
     tokio::spawn(relay::echo::serve(echo, program::seed()?));
     let key_text = base32(&key.public().0);
     if let Some(addr) = first {

@@ -10,11 +10,12 @@ use rand_core::SeedableRng;
 use scene::{ADA, BOB, all_is_well, ms, room, secs};
 use sim::{Dice, Profile};
 use vc_core::crypto::keys::{Rng, StaticKey};
+use vc_core::crypto::sign::Signed;
 use vc_core::io::{Event, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::member::{MemberId, Record, Seated};
 use victim::Victim;
-use victim::insider::{Insider, knock};
+use victim::insider::{Insider, knock, knock_with};
 
 /// Ada as a liar lets her see the room: the liar, and a Bob whose key is this one.
 fn shown_a_bob(seed: u8) -> Victim {
@@ -101,4 +102,19 @@ fn who_knows_the_code_and_a_members_key_but_not_its_secret_is_not_let_in_as_that
     assert!(knock(&mut ada, 1_000, &member.key.public()).is_none());
     let another = StaticKey::generate(&mut Rng::from_seed([9; 32])).public();
     assert!(knock(&mut ada, 1_001, &another).is_some());
+    let admission = |transcript: &[u8; 32]| [&member.welcome.room[..], transcript].concat();
+    let mut shown = None;
+    let mut returns = |visitor, proof: &mut dyn FnMut(&[u8; 32]) -> Option<Signed>| {
+        knock_with(&mut ada, visitor, &member.key.public(), proof).is_some()
+    };
+    assert!(!returns(1_002, &mut |transcript| {
+        let another = StaticKey::generate(&mut Rng::from_seed([9; 32]));
+        Some(another.sign("return", &admission(transcript)))
+    }));
+    assert!(returns(1_003, &mut |transcript| {
+        shown = Some(member.key.sign("return", &admission(transcript)));
+        shown
+    }));
+    // What one admission showed is worth nothing at another.
+    assert!(!returns(1_004, &mut |_| shown));
 }

@@ -11,7 +11,8 @@ use scene::{ADA, BOB, EVE, SERVER, all_is_well, invite, is_live, left, room, sec
 use signaling::ConnId;
 use sim::node::{Operator, Turn};
 use sim::{Profile, World};
-use vc_core::io::{Command, Event, Input, PathPolicy, Rung};
+use vc_core::Error;
+use vc_core::io::{Command, Ended, Event, Input, PathPolicy, Rung};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
 
@@ -147,4 +148,31 @@ fn signaling_that_is_gone_for_ten_minutes_costs_a_call_nothing_and_its_code_work
         assert_eq!(world.clients[client].events(|e| matches!(e, Event::Reconnecting { .. })), 0);
     }
     all_is_well(&mut world);
+}
+
+#[test]
+fn who_comes_back_to_a_locked_room_is_let_in_by_one_that_it_never_met() {
+    for seed in 1..4 {
+        let mut world = room(seed, Profile::clean(20), PathPolicy::Auto, None, 2);
+        world.suspend(BOB, secs(300));
+        world.run(secs(100));
+        let eve = invite(&mut world, "eve", PathPolicy::Auto, None);
+        assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, eve])));
+        world.tell(ADA, Input::Command(Command::Lock(true)));
+        world.run(secs(1));
+        world.tell(ADA, Input::Command(Command::Leave));
+        let joins = Rc::new(RefCell::new(0));
+        world.servers[SERVER].operator = Some(Box::new(Forgetful { refuse: 1, joins: joins.clone() }));
+        world.run(secs(190));
+        assert!(world.run_till(secs(60), |w| is_live(w, BOB, eve) && is_live(w, eve, BOB)), "seed {seed}");
+        assert!((1..=2).contains(&*joins.borrow()), "seed {seed}: by the door");
+        // A stranger with the code is not.
+        let mallory = invite(&mut world, "mallory", PathPolicy::Auto, None);
+        world.run(secs(10));
+        assert_eq!(world.clients[mallory].ended, Some(Ended::Failed(Error::Closed)), "seed {seed}");
+        world.say(BOB);
+        world.say(eve);
+        world.run(secs(5));
+        all_is_well(&mut world);
+    }
 }

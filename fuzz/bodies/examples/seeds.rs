@@ -133,6 +133,7 @@ fn records() -> Seeds {
         members: vec![seated(), seated()],
         gone: vec![MemberId([4; 8])],
         removals: Some(removals(MemberId([5; 8]))),
+        absent: vec![MemberId([6; 8])],
     };
     let candidate = Candidate { kind: Kind::PortMapped, addr: v6() };
     vec![

@@ -391,6 +391,7 @@ impl Friend {
             members: vec![Seated { slot: Slot::all().next().unwrap(), record }],
             gone: Vec::new(),
             removals: None,
+            absent: Vec::new(),
         }
     }
 

@@ -84,6 +84,11 @@ impl Client {
         client
     }
 
+    /// The same socket towards another address.
+    pub(crate) async fn moves_to(&mut self, relay: SocketAddr) {
+        self.socket.connect(relay).await.unwrap();
+    }
+
     pub(crate) async fn rebind(&mut self, n: u8) {
         let ticket = ticket(n);
         let mut bind = Bind { version: 1, body: ticket.body, nonce: [3; 8], cookie: [0; 16], mac: [0; 16] };

@@ -4,6 +4,7 @@
 use rand_core::SeedableRng;
 use vc_core::crypto::keys::{PublicKey, Rng, Secret, StaticKey};
 use vc_core::crypto::pake::{self, Context};
+use vc_core::crypto::sign::Signed;
 use vc_core::io::{Counters, Input};
 use vc_core::net::path::Path;
 use vc_core::peer::handshake::Keys;
@@ -134,6 +135,16 @@ impl Insider {
 
 /// Proves the code with this static key, but not that it is ours; the welcome, if the door gives one.
 pub(crate) fn knock(victim: &mut Victim, visitor: u32, key: &PublicKey) -> Option<Welcome> {
+    knock_with(victim, visitor, key, |_| None)
+}
+
+/// And shows something as the proof that the key is ours.
+pub(crate) fn knock_with(
+    victim: &mut Victim,
+    visitor: u32,
+    key: &PublicKey,
+    proof: impl FnOnce(&[u8; 32]) -> Option<Signed>,
+) -> Option<Welcome> {
     let nameplate = Nameplate::Spoken(NUMBER);
     let words = victim.spoken();
     // The door takes one visitor in ten seconds.
@@ -148,7 +159,9 @@ pub(crate) fn knock(victim: &mut Victim, visitor: u32, key: &PublicKey) -> Optio
     let Ok(Mail::B1(b1)) = Mail::parse(&letters[0].1) else { panic!("no answer") };
     let record =
         Record { key: *key, name: "CANARY-insider".into(), relay_only: false, candidates: Vec::new() };
-    let (knock, a2) = joiner.read(b1).unwrap().seal(&Entry { record, known: None }.encode());
+    let keys = joiner.read(b1).unwrap();
+    let known = proof(&keys.transcript());
+    let (knock, a2) = keys.seal(&Entry { record, known }.encode());
     victim.tell(ToClient::Mail { from, blob: Mail::A2(&a2).blob() });
     let letters = victim.letters();
     let Ok(Mail::B2(b2)) = Mail::parse(&letters[0].1) else { return None };

@@ -80,6 +80,10 @@ impl Joiner {
 pub struct JoinerKeys(Keys);
 
 impl JoinerKeys {
+    pub fn transcript(&self) -> Transcript {
+        self.0.transcript
+    }
+
     /// A2, which proves the code and carries the joiner's record. Sealing uses the keys up: their nonce is fixed.
     pub fn seal(self, record: &[u8]) -> (Knock, Vec<u8>) {
         let a2 = self.0.joiner.seal(record);
@@ -124,6 +128,10 @@ pub fn answer(prs: &[u8], ctx: &Context, a1: &[u8], rng: &mut Rng) -> Result<(Do
 pub struct DoorKeys(Keys);
 
 impl DoorKeys {
+    pub fn transcript(&self) -> Transcript {
+        self.0.transcript
+    }
+
     /// Reads A2: one try, right or wrong. A wrong code counts against the code's budget.
     pub fn open(self, a2: &[u8]) -> Result<(Admitted, Vec<u8>), Refused> {
         let record = self.0.joiner.open(a2)?;
@@ -145,12 +153,16 @@ impl Admitted {
 struct Keys {
     joiner: Half,
     door: Half,
+    transcript: Transcript,
 }
+
+/// SHA-256 of A1 and B1: this one admission and no other.
+pub type Transcript = [u8; 32];
 
 impl Keys {
     fn derive(isk: &Secret<64>, ss: &Secret<32>, a1: &[u8], b1: &[u8]) -> Self {
         let prk = Zeroizing::new([&isk.as_bytes()[..], ss.as_bytes()].concat());
-        let transcript = Sha256::new().chain_update(a1).chain_update(b1).finalize();
+        let transcript: Transcript = Sha256::new().chain_update(a1).chain_update(b1).finalize().into();
         let keys = kdf::<128>(&prk, "admit", &transcript);
         let key = |n: usize| {
             let mut key = [0; 32];
@@ -163,7 +175,7 @@ impl Keys {
             tag: hmac(key(confirm).as_bytes(), &[a1, b1]),
             seal: Aead::new(&key(seal)),
         };
-        Self { joiner: half(0, 2), door: half(1, 3) }
+        Self { joiner: half(0, 2), door: half(1, 3), transcript }
     }
 }
 

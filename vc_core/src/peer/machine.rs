@@ -594,7 +594,7 @@ impl Peer {
 }
 
 /// A laptop that slept through a pause still finds its room.
-const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
+pub const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
 /// A greeting in a full room, several times over; then more changes than a second can show.
 const CONTROL_RATE: Rate = Rate::per_second(10, 80);
 /// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.

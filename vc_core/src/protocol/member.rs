@@ -12,6 +12,7 @@ use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text
 use super::entrance::Entrance;
 use super::removal::Removals;
 use crate::crypto::keys::PublicKey;
+use crate::crypto::sign::Signed;
 
 /// The room's identity, random, known to members only.
 pub type RoomId = [u8; 16];
@@ -153,8 +154,8 @@ impl Wire for Record {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     pub record: Record,
-    /// A MAC under what the joiner's and the door's static keys have in common.
-    pub known: Option<[u8; 16]>,
+    /// Its signature of this very admission, by which any member that has heard of its key knows it.
+    pub known: Option<Signed>,
 }
 
 impl Wire for Entry {
@@ -239,6 +240,8 @@ pub struct Welcome {
     /// Members that left; their keys are never taken again.
     pub gone: Vec<MemberId>,
     pub removals: Option<Removals>,
+    /// Members that are away, who may come back to a door that never met them.
+    pub absent: Vec<MemberId>,
 }
 
 impl Wire for Welcome {
@@ -252,6 +255,7 @@ impl Wire for Welcome {
             members: r.list(MAX_MEMBERS)?,
             gone: r.list(MAX_GONE)?,
             removals: if bool::read(r)? { Some(Removals::read(r)?) } else { None },
+            absent: r.list(MAX_MEMBERS)?,
         })
     }
 
@@ -265,6 +269,7 @@ impl Wire for Welcome {
         write_list(w, &self.gone);
         self.removals.is_some().write(w);
         self.removals.iter().for_each(|removals| removals.write(w));
+        write_list(w, &self.absent);
     }
 }
 
@@ -327,6 +332,7 @@ mod tests {
             members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
             gone: vec![MemberId([9; 8]); MAX_GONE],
             removals,
+            absent: vec![MemberId([8; 8]); MAX_MEMBERS],
         };
         let bytes = welcome.encode();
         assert!(bytes.len() + 64 <= super::super::signal::MAX_BLOB, "{}", bytes.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::code::{nameplate_bytes, secret_of};
 use crate::crypto::keys::{PublicKey, Rng};
-use crate::crypto::pake::{self, Context, DoorKeys, Refused};
+use crate::crypto::pake::{self, Context, DoorKeys, Refused, Transcript};
 use crate::io::Time;
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::protocol::codec::Wire;
@@ -79,7 +79,7 @@ impl Door {
         visitor: u32,
         letter: &Mail<'_>,
         lock: &Lock<'_>,
-        welcome: impl FnOnce(&Entry) -> Result<Welcome, Turned>,
+        welcome: impl FnOnce(&Entry, &Transcript) -> Result<Welcome, Turned>,
         rng: &mut Rng,
     ) -> Verdict {
         let Some(Visitor { since, step }) = self.visitors.remove(&visitor) else { return Verdict::Dropped };
@@ -159,12 +159,13 @@ impl Door {
         caller: Caller,
         keys: DoorKeys,
         a2: &[u8],
-        welcome: impl FnOnce(&Entry) -> Result<Welcome, Turned>,
+        welcome: impl FnOnce(&Entry, &Transcript) -> Result<Welcome, Turned>,
     ) -> Verdict {
         let Caller { visitor, since, nameplate, .. } = caller;
         if self.bars(nameplate) {
             return turn(Turned::Locked);
         }
+        let transcript = keys.transcript();
         let (admitted, entry) = match keys.open(a2) {
             Ok(open) => open,
             Err(Refused::WrongCode) if matches!(nameplate, Nameplate::Link(_)) => {
@@ -179,7 +180,7 @@ impl Door {
         // Only guesses are slowed down: sixteen friends may arrive together.
         self.pace.give_back(1);
         let Ok(entry) = Entry::decode(&entry) else { return turn(Turned::Version) };
-        match welcome(&entry) {
+        match welcome(&entry, &transcript) {
             Ok(welcome) => {
                 let (b2, key) = (admitted.seal(&welcome.encode()), entry.record.key);
                 self.visitors

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::code::nameplate_bytes;
 use crate::crypto::keys::{Rng, StaticKey};
-use crate::crypto::pake::{self, Context, Refused};
+use crate::crypto::pake::{self, Context, Refused, Transcript};
 use crate::error::Error;
 use crate::io::Time;
 use crate::protocol::codec::Wire;
@@ -60,7 +60,7 @@ impl Joining {
     pub(crate) fn receive(
         &mut self,
         message: &ToClient,
-        me: impl FnOnce() -> Entry,
+        me: impl FnOnce(&Transcript) -> Entry,
         rng: &mut Rng,
     ) -> Progress {
         match message {
@@ -93,14 +93,6 @@ impl Joining {
         }
     }
 
-    /// The member that answers us.
-    pub(crate) fn door(&self) -> Option<Slot> {
-        match &self.step {
-            Step::Proving { door, .. } | Step::Knocking { door, .. } => Some(*door),
-            Step::Calling | Step::Asked | Step::Admitted { .. } => None,
-        }
-    }
-
     /// Nobody finished with us in time.
     pub(crate) fn expired(&self, now: Time) -> Option<Error> {
         (now >= self.deadline).then_some(match self.step {
@@ -113,11 +105,12 @@ impl Joining {
         self.deadline
     }
 
-    fn letter(&mut self, from: Slot, letter: &Mail<'_>, me: impl FnOnce() -> Entry) -> Progress {
+    fn letter(&mut self, from: Slot, letter: &Mail<'_>, me: impl FnOnce(&Transcript) -> Entry) -> Progress {
         match (std::mem::replace(&mut self.step, Step::Calling), letter) {
             (Step::Proving { pake, door, nonce }, Mail::B1(b1)) if door == from => match pake.read(b1) {
                 Ok(keys) => {
-                    let (knock, a2) = keys.seal(&me().encode());
+                    let entry = me(&keys.transcript());
+                    let (knock, a2) = keys.seal(&entry.encode());
                     self.step = Step::Knocking { knock, door, nonce };
                     Progress::Send(mail(door, Mail::A2(&a2)))
                 }

@@ -284,7 +284,7 @@ impl Room {
                     relay_only: world.policy == PathPolicy::Relay,
                     candidates: world.surroundings.candidates().to_vec(),
                 };
-                let entry = || Entry { record: record(), known: None };
+                let entry = |_: &_| Entry { record: record(), known: None };
                 match joining.receive(&message, entry, &mut world.rng) {
                     Progress::Send(message) => world.tell_server(&message),
                     Progress::Entered { welcome, nonce, slot, proof } => {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
-use self::again::{Again, Claim, acquaintance};
+use self::again::{Again, Claim, RETURN, admission};
 use self::carriage::Carriage;
 use self::entrance::{Draft, Mending, PutOff, first_entrance};
 use self::friends::Friends;
@@ -29,7 +29,8 @@ use super::check;
 use super::code::{fresh_secret, fresh_words, secret_of};
 use super::door::{Door, Lock, Verdict};
 use super::join::Joining;
-use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey, mac16, same};
+use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey};
+use crate::crypto::pake::Transcript;
 use crate::crypto::ticket::Ticket;
 use crate::error::Error;
 use crate::io::{
@@ -78,6 +79,8 @@ pub(crate) struct Stay {
     peers: Friends,
     /// Those that left, whose keys are never taken again; the oldest go first.
     gone: VecDeque<MemberId>,
+    /// Whom others knew and we never met, as we heard when we were let in.
+    absent: Vec<MemberId>,
     /// Those that the creator removed.
     removals: Option<Removals>,
     dismissed: BTreeMap<MemberId, Dismissed>,
@@ -148,6 +151,7 @@ impl Stay {
         let mut stay = Self::new(world, now, keys, secret, founder, seat, welcome.entrance);
         stay.told = world.surroundings.candidates().to_vec();
         stay.gone = welcome.gone.into_iter().collect();
+        stay.absent = welcome.absent;
         stay.learn_removals(world, now, None, welcome.removals);
         for member in welcome.members {
             stay.add(world, now, None, &member);
@@ -185,6 +189,7 @@ impl Stay {
             door: Door::default(),
             peers: Friends::default(),
             gone: VecDeque::new(),
+            absent: Vec::new(),
             removals: None,
             dismissed: BTreeMap::new(),
             checked: Vec::new(),

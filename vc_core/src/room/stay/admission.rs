@@ -8,21 +8,21 @@ impl Stay {
         let lock = Lock { codes: self.entrance.codes.get(), nonce: self.nonce };
         let candidates = world.surroundings.candidates().to_vec();
         let relay_only = world.policy == PathPolicy::Relay;
-        let welcome = |entry: &Entry| {
+        let welcome = |entry: &Entry, transcript: &Transcript| {
             let id = MemberId::of(&self.keys.room, &entry.record.key);
             if self.is_gone(&id) || id == self.me {
                 return Err(Turned::Locked);
             }
             // Whoever shows a member's key could else read the welcome without anybody's seeing a newcomer.
-            let returns = self.peers.contains_key(&id);
-            if (returns || *self.entrance.locked.get()) && !(returns && self.is_proven(entry)) {
+            let returns = self.peers.contains_key(&id) || self.absent_now(now).any(|absent| absent == id);
+            if (returns || *self.entrance.locked.get()) && !(returns && self.is_proven(entry, transcript)) {
                 return Err(Turned::Closed);
             }
             let others = self.peers.values().filter(|peer| !peer.is_away() && peer.id() != id);
             if others.count() + 1 >= MAX_MEMBERS {
                 return Err(Turned::Full);
             }
-            Ok(self.welcome(relay_only, candidates))
+            Ok(self.welcome(now, relay_only, candidates))
         };
         let verdict = door.letter(now, visitor, letter, &lock, welcome, &mut world.rng);
         self.door = door;
@@ -48,7 +48,7 @@ impl Stay {
         }
     }
 
-    fn welcome(&self, relay_only: bool, candidates: Vec<Candidate>) -> Welcome {
+    fn welcome(&self, now: Time, relay_only: bool, candidates: Vec<Candidate>) -> Welcome {
         let myself = Seated { slot: self.slot, record: self.record(relay_only, candidates) };
         let others = self.peers.values().filter(|peer| !peer.is_away()).map(Peer::seated);
         Welcome {
@@ -60,6 +60,7 @@ impl Stay {
             members: std::iter::once(myself).chain(others).collect(),
             gone: self.gone.iter().copied().collect(),
             removals: self.removals.clone(),
+            absent: self.absent_now(now).take(MAX_MEMBERS).collect(),
         }
     }
 
@@ -68,9 +69,17 @@ impl Stay {
     }
 
     /// The owner of its key, rather than one that has only seen it.
-    fn is_proven(&self, entry: &Entry) -> bool {
-        let expected = acquaintance(&self.keys, &entry.record.key);
-        entry.known.zip(expected).is_some_and(|(shown, expected)| same(&shown, &expected))
+    fn is_proven(&self, entry: &Entry, transcript: &Transcript) -> bool {
+        let words = admission(&self.keys, transcript);
+        entry.known.is_some_and(|shown| entry.record.key.signed(RETURN, &words, &shown))
+    }
+
+    /// Members that are away, by our own knowledge or by that of the door that let us in.
+    fn absent_now(&self, now: Time) -> impl Iterator<Item = MemberId> {
+        let away = |peer: &Peer| peer.away().is_some_and(|(met, _)| met);
+        let ours = self.peers.values().filter(move |peer| away(peer)).map(Peer::id);
+        let told = self.absent.iter().copied().filter(move |_| self.knows_absent(now));
+        ours.chain(told.filter(|id| !self.peers.contains_key(id) && !self.is_gone(id)))
     }
 
     /// We let a member in: everybody else learns it from us.

@@ -2,6 +2,7 @@
 //! are there do not know us (any more). The key stays the same, so that friends who do know us notice nothing.
 
 use super::*;
+use crate::peer::machine::FORGET_AFTER;
 use crate::room::join::{Joining, Progress};
 
 /// How we get a seat on the next connection.
@@ -50,6 +51,11 @@ impl Stay {
         self.asked = Some(Asked::Entry(joining));
     }
 
+    /// What we were told of members that were away then still holds.
+    pub(super) fn knows_absent(&self, now: Time) -> bool {
+        now - self.again.entered < FORGET_AFTER
+    }
+
     /// A message while we stand at the door.
     pub(super) fn at_door(
         &mut self,
@@ -59,9 +65,9 @@ impl Stay {
         message: ToClient,
     ) {
         let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates().to_vec());
-        let door = joining.door().and_then(|slot| self.peers.values().find(|peer| peer.slot() == slot));
-        let known = door.and_then(|peer| acquaintance(&self.keys, peer.key()));
-        let entry = || Entry { record, known };
+        let keys = &self.keys;
+        let signed = |transcript: &Transcript| keys.me.sign(RETURN, &admission(keys, transcript));
+        let entry = |transcript: &Transcript| Entry { record, known: Some(signed(transcript)) };
         match joining.receive(&message, entry, &mut world.rng) {
             Progress::Send(message) => world.tell_server(&message),
             Progress::Ignored => world.counters.out_of_turn += 1,
@@ -162,6 +168,7 @@ impl Stay {
             }
         }
         self.learn_removals(world, now, None, welcome.removals);
+        self.absent = welcome.absent;
         for member in &welcome.members {
             self.add(world, now, None, member);
         }
@@ -173,11 +180,12 @@ impl Stay {
     }
 }
 
-/// Proof for a member that another is who it says: only the two can know it.
-pub(super) fn acquaintance(keys: &Keys, other: &PublicKey) -> Option<[u8; 16]> {
-    let shared = keys.me.agree(other)?;
-    Some(mac16(shared.as_bytes(), &[b"vc1 return", &keys.room]))
+/// What a member signs to come back: this admission to this room, so that nobody can show it at another door.
+pub(super) fn admission(keys: &Keys, transcript: &Transcript) -> Vec<u8> {
+    [&keys.room[..], transcript].concat()
 }
+
+pub(super) const RETURN: &str = "return";
 
 /// From when all are away. By then the server has dropped whoever fell silent when they did, so that who is there is
 /// awake.
