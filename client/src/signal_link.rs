@@ -153,7 +153,9 @@ struct Reached {
 async fn connect(place: &Place, seed: [u8; 32]) -> Result<Reached, Fault> {
     let lookup = timeout(LOOKUP, tokio::net::lookup_host((place.host.as_str(), place.port))).await;
     let Ok(Ok(addresses)) = lookup else { return Err(Fault::Lookup) };
-    let addresses: Vec<SocketAddr> = addresses.take(MAX_TRIED).collect();
+    let mut addresses: Vec<SocketAddr> = addresses.take(MAX_TRIED).collect();
+    // IPv4 first: the address by which a router shows us is to be asked for there; those of IPv6 are on our interfaces.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
     let (expected, own) = (place.key, place.port);
     let reached = first(&addresses, Ports::AndOpen, |address| async move {
         match reach(address, seed).await {
