@@ -395,6 +395,8 @@ impl<'a> App<'a> {
 
     fn event(&mut self, event: Event) {
         tracing::debug!(?event);
+        // Before anything is forgotten: who was renamed, who left.
+        let note = report::note(&event, &self.plan, &self.names);
         match &event {
             Event::Joined { id, name } => {
                 self.names.set(*id, name.clone());
@@ -411,7 +413,6 @@ impl<'a> App<'a> {
                 // What was chosen before there was anybody to tell.
                 self.tell(Input::Command(Command::Mute(self.muted)));
                 self.tell(Input::Command(Command::Deafen(self.deafened)));
-                self.keep_server();
             }
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Denied(denial) => self.denied = Some(*denial),
@@ -432,12 +433,16 @@ impl<'a> App<'a> {
             | Event::Locked
             | Event::Signaling { .. } => {}
         }
-        if let Some(note) = report::note(&event, &self.plan, &self.names) {
+        if let Some(note) = note {
             self.happened(event_by_me(&event, self.room.me()), note);
         }
-        if let Event::Left { id, .. } = event {
-            self.names.forget(id);
-            self.counts.forget(id);
+        match event {
+            Event::Left { id, .. } => {
+                self.names.forget(id);
+                self.counts.forget(id);
+            }
+            Event::Entered { .. } => self.keep_server(),
+            _ => {}
         }
         self.glance();
     }

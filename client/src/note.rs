@@ -55,6 +55,7 @@ pub(crate) enum Note {
     Renamed {
         id: Id,
         name: String,
+        was: String,
     },
     Door {
         open: bool,
@@ -346,7 +347,7 @@ pub(crate) mod tests {
             Note::Said { text: text() },
             Note::Undelivered { to: id(), name: name(), text: text() },
             Note::Muted { id: id(), name: name(), muted: true },
-            Note::Renamed { id: id(), name: name() },
+            Note::Renamed { id: id(), name: name(), was: name() },
             Note::Door { open: false, by: id(), name: name() },
             Note::NewCode { by: id(), name: name() },
             Note::CheckChanged,

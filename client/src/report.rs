@@ -111,7 +111,9 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names) -> Option<Note> {
         }
         Event::Echoes { id } => Note::Echoes { id: (*id).into(), name: name(id) },
         Event::Muted { id, muted } => Note::Muted { id: (*id).into(), name: name(id), muted: *muted },
-        Event::Renamed { id, name } => Note::Renamed { id: (*id).into(), name: name.clone() },
+        Event::Renamed { id, name: new } => {
+            Note::Renamed { id: (*id).into(), name: new.clone(), was: name(id) }
+        }
         Event::Door { open, by } => Note::Door { open: *open, by: (*by).into(), name: name(by) },
         Event::NewCode { by } => Note::NewCode { by: (*by).into(), name: name(by) },
         Event::CheckChanged => Note::CheckChanged,

@@ -84,7 +84,7 @@ fn news(note: &Note) -> Option<String> {
         Note::Unreachable { name, .. } => format!("No connection to {name} works so far; still trying."),
         Note::WrongCode { tries } => format!("Somebody tried to enter with wrong words ({tries} so far)."),
         Note::Locked => "Too many wrong words: this code lets nobody in any more; a new one does.".to_owned(),
-        Note::Renamed { name, .. } => format!("Somebody is called {name} now."),
+        Note::Renamed { name, was, .. } => format!("{was} is called {name} now."),
         Note::Door { open: false, name, .. } => format!("{name} locked the room: nobody can join."),
         Note::Door { open: true, name, .. } => format!("{name} opened the room: the code lets friends in."),
         Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),

@@ -1,5 +1,6 @@
 //! Whether `voicechat doctor` says of each kind of access what it is.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::nat::{Dependence, Kind};
 use crate::report::say;
 use crate::servers::Servers;
-use crate::world::{Programs, World};
+use crate::world::{Killed, Programs, Seat, World};
 
 /// True if all of them are told rightly.
 pub(crate) fn check(programs: &Programs, kinds: &[Kind]) -> Result<bool> {
@@ -30,7 +31,61 @@ pub(crate) fn check(programs: &Programs, kinds: &[Kind]) -> Result<bool> {
             findings.iter().for_each(|(topic, message)| say(&format!("      {topic}: {message}")));
         }
     }
+    if kinds.contains(&Kind::Upnp) {
+        let rung = hosted(programs)?;
+        good &= rung.is_some();
+        match rung {
+            Some(rung) => say(&format!("ok  upnp     a room behind it lets a stranger in: {rung}")),
+            None => say("NOT upnp     a room behind it lets nobody in"),
+        }
+    }
     Ok(good)
+}
+
+/// A room without a server behind a router that opens ports when asked, and a stranger with its code: by which rung?
+fn hosted(programs: &Programs) -> Result<Option<String>> {
+    let world = World::new(programs)?;
+    let (mut home, mut street) = (world.site(Kind::Upnp)?, world.site(Kind::Open)?);
+    let (inside, outside) = (world.seat(&mut home, None)?, world.seat(&mut street, None)?);
+    let start = |seat: &Seat, name: &str, order: &str| -> Result<Killed> {
+        let mut command = seat.ns.command(programs.path("voicechat"));
+        command.args([
+            order,
+            "--json",
+            "--name",
+            name,
+            "--input",
+            "tone",
+            "--output",
+            "null",
+            "--seconds",
+            "30",
+        ]);
+        command.env("HOME", world.work.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Killed(command.stderr(Stdio::null()).spawn()?))
+    };
+    let mut ada = start(&inside, "Ada", "host")?;
+    let Some(invite) = told(&mut ada, |event| event["event"] == "invite" && event["reach"] == "public")?
+    else {
+        return Ok(None);
+    };
+    let mut bob = start(&outside, "Bob", "join")?;
+    let code = invite["code"].as_str().context("no code")?;
+    writeln!(bob.0.stdin.as_mut().context("no stdin")?, "{code}")?;
+    let path = told(&mut bob, |event| event["event"] == "path" && event["rung"] != "mail")?;
+    Ok(path.and_then(|path| Some(path["rung"].as_str()?.to_owned())))
+}
+
+/// The first such event; `None` if the program ends without it.
+fn told(program: &mut Killed, wanted: impl Fn(&Value) -> bool) -> Result<Option<Value>> {
+    let stdout = program.0.stdout.as_mut().context("no stdout")?;
+    for line in BufReader::new(stdout).lines() {
+        let event = serde_json::from_str(&line?)?;
+        if wanted(&event) {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
 }
 
 /// Words that a finding must hold.

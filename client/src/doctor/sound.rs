@@ -10,7 +10,7 @@ use vc_core::protocol::text::harmless;
 use super::tell;
 use crate::config::Settings;
 use crate::note::State;
-use crate::ui::{self, Ui};
+use crate::ui::Ui;
 
 /// The worst of what was found.
 pub(super) async fn examine(settings: &Settings, seconds: u32, ui: &Ui) -> State {
@@ -166,7 +166,7 @@ async fn listen(events: &mut UnboundedReceiver<FromEngine>, time: Duration, ui: 
                 sample.loudest = sample.loudest.max(dbfs);
                 sample.talking |= talking;
                 if ui.is_person() {
-                    ui::say(&meter(dbfs));
+                    ui.draw(meter(dbfs));
                 }
             }
             FromEngine::Trouble(Trouble::InputIsMonitor) => sample.monitor = true,
@@ -174,7 +174,7 @@ async fn listen(events: &mut UnboundedReceiver<FromEngine>, time: Duration, ui: 
         }
     }
     if ui.is_person() {
-        ui::say("\r\x1b[K");
+        ui.draw("\r\x1b[K".into());
     }
     sample
 }

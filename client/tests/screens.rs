@@ -1,0 +1,243 @@
+//! What a person sees, session by session, in a real terminal.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+mod party;
+mod scene;
+#[cfg(target_os = "linux")]
+mod sound_server;
+mod terminal;
+
+use party::{Friend, Party, asset};
+use scene::{QUIET, Scene, kept, masked};
+use terminal::{Terminal, signal};
+
+impl Scene {
+    /// These friends, one after the other.
+    fn crowd(&self, names: &[&str]) -> Vec<Friend> {
+        let quiet: Vec<&str> = QUIET.split(' ').collect();
+        let enter = |name: &&str| {
+            let mut friend = self.party.join(&self.place, name, &self.code, &quiet);
+            friend.wait_for("entered");
+            self.terminal.until(|_| self.terminal.all().contains(&format!("* {name} is here.")));
+            friend
+        };
+        names.iter().map(enter).collect()
+    }
+}
+
+/// A terminal without a call in it.
+fn shell(party: &Party, size: (u32, u32), env: &[(&str, &str)]) -> Option<Terminal> {
+    let terminal = Terminal::open(party, size, env)?;
+    terminal.line("clear");
+    terminal.until(|seen| seen == "$\n");
+    Some(terminal)
+}
+
+#[test]
+fn three_friends_stand_in_the_order_in_which_they_came() {
+    let Some(scene) = Scene::new((100, 24), &[], QUIET) else { return };
+    let mut friends = scene.crowd(&["Zoe", "Mia", "Ben"]);
+    scene.terminal.until(|seen| seen.matches(" direct").count() == 3);
+    friends[1].say("/mute");
+    scene.terminal.shows("lost  muted");
+    friends[0].say("/name Yara");
+    scene.terminal.shows("Zoe is called Yara now.");
+    friends[2].say("who is Yara?");
+    let seen = scene.terminal.until(|seen| seen.contains("  Yara") && seen.contains("Ben: who is Yara?"));
+    let row = |name: &str| seen.lines().position(|line| line.starts_with(&format!("  {name} "))).unwrap();
+    assert!(row("Yara") < row("Mia") && row("Mia") < row("Ben"), "{seen}");
+    scene.keeps("three_friends");
+}
+
+#[test]
+fn fifteen_friends_leave_half_of_the_window_to_the_conversation() {
+    let Some(scene) = Scene::new((90, 24), &[], QUIET) else { return };
+    let names: Vec<String> = (1..=15).map(|n| format!("friend{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let _friends = scene.crowd(&names);
+    scene.terminal.until(|seen| seen.matches(" direct").count() == 10 && seen.contains("  and 5: friend11,"));
+    let seen = scene.terminal.seen();
+    scene.kept("fifteen_friends", &seen[seen.find("* friend15").unwrap()..]);
+    scene.terminal.resize(90, 40);
+    scene.terminal.until(|seen| seen.matches(" direct").count() == 15);
+    scene.terminal.resize(40, 10);
+    scene.terminal.until(|seen| seen.contains("  and 12: ") && !seen.contains("lost"));
+}
+
+#[test]
+fn what_is_typed_completed_mistaken_and_interrupted() {
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    let mut friends = scene.crowd(&["Barbara", "Bartholomew"]);
+    scene.terminal.until(|seen| seen.matches(" direct").count() == 2);
+    scene.terminal.types("half a ");
+    friends[0].say("you are typing, I see");
+    scene.terminal.shows("I see");
+    scene.terminal.types("bar");
+    scene.terminal.press(&["Tab"]);
+    scene.terminal.shows("  Barbara  Bartholomew");
+    scene.looks_from("* Barbara", "completing");
+    scene.terminal.press(&["C-u"]);
+    scene.terminal.line("/volmue barb 50");
+    scene.terminal.shows("Did you mean /volume?");
+    scene.terminal.line("/volume barb 50");
+    scene.terminal.shows("You hear Barbara at 50 %.");
+    scene.terminal.line("/kick Bert");
+    scene.terminal.shows("Nobody here is called");
+    scene.terminal.types("still here");
+    scene.terminal.resize(60, 20);
+    scene.terminal.until(|seen| seen.contains("> still here") && seen.matches(" direct").count() == 2);
+    friends[1].say("resized?");
+    scene.terminal.shows("Bartholomew: resized?");
+    scene.keeps("mistaken");
+}
+
+#[test]
+fn the_colours_are_the_sixteen_of_every_theme_and_none_behind_the_text() {
+    let mut shown = BTreeSet::new();
+    for (name, env) in [("coloured", &[][..]), ("no_color", &[("NO_COLOR", "1")])] {
+        let Some(scene) = Scene::new((80, 24), env, QUIET) else { return };
+        let mut friends = scene.crowd(&["Bob"]);
+        scene.terminal.shows(" direct");
+        friends[0].say("/mute");
+        friends[0].say("hello");
+        scene.terminal.until(|seen| seen.contains("Bob: hello") && seen.contains("muted"));
+        let seen = scene.terminal.coloured();
+        scene.kept(name, &seen[seen.find("Bob").unwrap()..].replace('\u{1b}', "<ESC>"));
+        let styles = seen.split("\u{1b}[").skip(1).filter_map(|rest| rest.split_once('m'));
+        shown.extend(styles.flat_map(|(style, _)| style.split(';').map(str::to_owned).collect::<Vec<_>>()));
+    }
+    // Bold, dim, foregrounds by their names; what white and black are is the theme's affair.
+    let plain = ["", "0", "1", "2", "22", "31", "32", "33", "39", "49"];
+    assert!(shown.iter().all(|style| plain.contains(&style.as_str())), "{shown:?}");
+}
+
+#[test]
+fn one_who_talks_in_spite_of_being_muted_is_told() {
+    let speech = format!("--muted --input wav:{},loop --output null", asset("alice.wav").display());
+    let Some(scene) = Scene::new((90, 20), &[], &speech) else { return };
+    let _bob = scene.crowd(&["Bob"]);
+    scene.terminal.until(|seen| seen.contains(" direct") && seen.contains("! You are talking"));
+    let seen = scene.terminal.seen();
+    let mut news: Vec<&str> = seen.lines().filter(|line| line.starts_with(['*', '!'])).collect();
+    // Which of the two comes first is chance.
+    news.sort_unstable();
+    kept("muted_but_talking", &(news.join("\n") + "\n"));
+}
+
+#[test]
+fn a_friend_who_is_lost_and_found_is_told_of_once() {
+    let Some(scene) = Scene::new((90, 20), &[], "--input tone --output null") else { return };
+    let friends = scene.crowd(&["Bob"]);
+    scene.terminal.shows(" direct");
+    let bob = friends[0].id().to_string();
+    signal("STOP", &bob);
+    scene.terminal.shows("Nothing comes from Bob");
+    scene.terminal.shows("~ Bob");
+    signal("CONT", &bob);
+    let seen = scene.terminal.shows("Bob is back.");
+    let news: Vec<&str> = seen.lines().filter(|line| line.contains("Bob") && line.starts_with('*')).collect();
+    kept("lost_and_found", &(news.join("\n") + "\n"));
+}
+
+#[test]
+fn the_doctor_with_its_meter() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let Some(terminal) = shell(&party, (150, 30), &[]) else { return };
+    terminal.line(&format!("sh call doctor --server {place} --seconds 3 --output null --input tone"));
+    terminal.until(|seen| seen.contains("[#") && seen.contains(" dBFS"));
+    let all = || terminal.all();
+    terminal.until(|_| all().contains("Calls work"));
+    let all = all();
+    let lines = all.lines().skip_while(|line| !line.starts_with("Speak")).filter(|line| *line != "$");
+    let line = |line: &str| match line.contains("IPv6 address") {
+        true => "ok  IPV6\n".to_owned(),
+        false => line.to_owned() + "\n",
+    };
+    let screen = lines.map(line).collect::<String>();
+    kept("doctor", &masked(&screen.replace("(-", "(")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_devices_of_a_machine_and_of_one_without() {
+    let party = Party::new();
+    let Some(server) = sound_server::Sound::start(&party.path("")) else { return };
+    for (name, address) in [("devices", server.address()), ("no_devices", "unix:/nowhere".to_owned())] {
+        let Some(terminal) = shell(&party, (100, 30), &[("PULSE_SERVER", &address)]) else { return };
+        terminal.line("sh call devices");
+        let seen = terminal.until(|seen| seen.lines().count() > 2 && seen.ends_with("$\n"));
+        kept(name, &seen);
+    }
+}
+
+#[test]
+fn the_settings_and_where_they_come_from() {
+    let party = Party::new();
+    let Some(terminal) = shell(&party, (130, 100), &[("VOICECHAT_NAME", "Ada")]) else { return };
+    terminal.line("sh call config show");
+    let seen = terminal.until(|seen| seen.contains("# hook = ") && seen.ends_with("$\n"));
+    kept("config", &seen);
+}
+
+#[test]
+fn ones_own_echo() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let Some(terminal) = shell(&party, (120, 30), &[]) else { return };
+    let speech = asset("alice.wav");
+    terminal.line(&format!(
+        "clear; sh call echo --server {place} --output null --input wav:{},loop",
+        speech.display()
+    ));
+    terminal.shows("Back after about");
+    terminal.press(&["C-c"]);
+    let seen = terminal.until(|seen| seen.ends_with("$\n"));
+    let mut lines: Vec<String> = masked(&seen.replace("at -", "at ")).lines().map(str::to_owned).collect();
+    lines.retain(|line| !line.starts_with("Nothing comes back yet"));
+    lines.dedup();
+    kept("echo", &(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn what_goes_wrong_is_said_in_one_sentence_and_what_to_do_in_another() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let address = place.split('#').next().unwrap().to_owned();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let Some(terminal) = shell(&party, (110, 60), &[]) else { return };
+    for order in [
+        "sh call join 48213-tiger-orbit".to_owned(),
+        format!("sh call join 48213-tiger-orbit-ocean --server {place} {QUIET} --plain"),
+        format!("sh call join 48213-tiger-orbit-ocean --server 127.0.0.1:1 {QUIET} --plain"),
+        format!("sh call serve --listen {port}"),
+        format!("sh call create --server {place} --input wav:/nowhere.wav --plain"),
+        "sh call ctl mute".to_owned(),
+        "sh call config set nmae Ada".to_owned(),
+        "sh call frobnicate".to_owned(),
+        "sh call".to_owned(),
+    ] {
+        terminal.line(&format!("{order}; echo \"= $?\""));
+        let orders = terminal.all().matches("= $?").count();
+        terminal.until(|_| terminal.all().lines().filter(|line| line.starts_with("= ")).count() == orders);
+    }
+    let number = port.split(':').nth(1).unwrap();
+    let screen = terminal.all().replace(&place, "SERVER").replace(&address, "SERVER");
+    kept("errors", &screen.replace(&port, "ADDRESS").replace(&format!("Port {number}"), "Port PORT"));
+}
+
+#[test]
+fn a_room_without_a_server_says_once_who_can_come() {
+    let party = Party::new();
+    let Some(terminal) = shell(&party, (100, 30), &[]) else { return };
+    terminal.line(&format!("clear; sh call host --listen 127.0.0.1:0 --name Ada --plain {QUIET}"));
+    let seen = terminal.until(|seen| seen.contains("vc://") && seen.contains("reach"));
+    assert_eq!(seen.matches("reach").count(), 1, "{seen}");
+    terminal.line("/quit");
+    terminal.until(|seen| seen.ends_with("$\n"));
+}
