@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod scene;
+mod victim;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +14,10 @@ use sim::{Profile, World};
 use vc_core::Error;
 use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy};
 use vc_core::protocol::codec::Wire;
+use vc_core::protocol::control::Control;
 use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
+use victim::Victim;
+use victim::insider::Insider;
 
 const DAVE: usize = 3;
 
@@ -234,5 +238,31 @@ fn a_server_that_restarted_learns_from_anybody_who_was_removed() {
         let guest = world.join(scene::config("guest", PathPolicy::Auto), &code, at, SERVER);
         assert!(world.run_till(secs(2), |w| w.reference.all_met(&[EVE, DAVE, guest])), "seed {seed}");
         all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn who_says_goodbye_to_its_friends_and_not_to_the_server_loses_its_seat_all_the_same() {
+    for (slots, stays) in [(0b11, true), (0b01, false)] {
+        let mut victim = Victim::creator(1);
+        let mut insider = Insider::admitted(&mut victim, 100);
+        let mut peer = insider.peer(&victim);
+        let packets = insider.run(&victim, &mut peer, |_, _| {});
+        insider.talk(&mut victim, &mut peer, packets);
+        victim.now = victim.now + ms(500);
+        peer.tell(&Control::Leave);
+        let packets = insider.run(&victim, &mut peer, |_, _| {});
+        insider.talk(&mut victim, &mut peer, packets);
+        assert!(victim.room.peers().is_empty());
+        victim.tell(ToClient::Present { slots });
+        victim.pass(secs(9));
+        let evicts = |victim: &Victim| {
+            let named =
+                |m: &ToServer| matches!(m, ToServer::Evict { removals } if removals.contains(&insider.id()));
+            victim.said.iter().any(named)
+        };
+        assert!(!evicts(&victim));
+        victim.pass(secs(2));
+        assert_eq!(evicts(&victim), stays);
     }
 }

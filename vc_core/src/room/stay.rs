@@ -22,8 +22,8 @@ use self::entrance::{Draft, Mending, PutOff, first_entrance};
 use self::friends::Friends;
 use self::hosting::Hosting;
 use self::punching::Punching;
-use self::removal::Dismissed;
 pub(super) use self::removal::warden;
+use self::removal::{Departed, Dismissed};
 use super::World;
 use super::check;
 use super::code::{fresh_secret, fresh_words, secret_of};
@@ -84,6 +84,7 @@ pub(crate) struct Stay {
     /// Those that the creator removed.
     removals: Option<Removals>,
     dismissed: BTreeMap<MemberId, Dismissed>,
+    departed: VecDeque<Departed>,
     /// Whom the room check was about when it last changed.
     checked: Vec<PublicKey>,
     carriage: Carriage,
@@ -192,6 +193,7 @@ impl Stay {
             absent: Vec::new(),
             removals: None,
             dismissed: BTreeMap::new(),
+            departed: VecDeque::new(),
             checked: Vec::new(),
             carriage: Carriage::new(),
             hosting: Hosting::default(),
@@ -416,6 +418,7 @@ impl Stay {
         self.peers.retain(|peer| !peer.is_forgotten(now));
         self.punch(world, now);
         self.dismiss(world, now);
+        self.see_out(world, now);
         self.hear_put_off(world, now);
         self.mend_code(world, now);
         self.reconsider(world, now);

@@ -8,6 +8,13 @@ pub(super) struct Dismissed {
     until: Time,
 }
 
+/// It said goodbye to us; whether to the server as well is looked at a little later.
+pub(super) struct Departed {
+    id: MemberId,
+    slot: Slot,
+    look: Time,
+}
+
 impl Stay {
     /// Only whoever made the room may; the right ends with that member's stay. The code is renewed, for whoever is
     /// removed knows the old one.
@@ -18,9 +25,13 @@ impl Stay {
         if !self.peers.contains_key(&id) {
             return self.tell_user(world, Event::Denied(Denial::NobodyThere));
         }
+        self.banish(world, now, id);
+        self.invite(world);
+    }
+
+    fn banish(&mut self, world: &mut World, now: Time, id: MemberId) {
         let removals = Removals::with(&warden(&self.keys.me), self.removals.as_ref(), id);
         self.enforce(world, now, None, removals);
-        self.invite(world);
     }
 
     /// By the word of `from`, of the door that let us in or of the server: it counts if it is the creator's.
@@ -72,8 +83,24 @@ impl Stay {
     /// It said goodbye.
     pub(super) fn departed(&mut self, world: &mut World, now: Time, id: MemberId) {
         self.with(world, now, id, |peer, scene| peer.farewell(scene));
-        self.peers.remove(&id);
+        if let Some(peer) = self.peers.remove(&id)
+            && self.is_creator()
+            && self.departed.len() < MAX_GONE
+        {
+            self.departed.push_back(Departed { id, slot: peer.slot(), look: now + LINGERING });
+        }
         self.bury(id);
+    }
+
+    /// Who has gone does not stay at the server to answer those who come: if it is still there, it is removed.
+    pub(super) fn see_out(&mut self, world: &mut World, now: Time) {
+        while self.departed.front().is_some_and(|gone| gone.look <= now) {
+            let Some(Departed { id, slot, .. }) = self.departed.pop_front() else { break };
+            let heirs = self.peers.values().any(|peer| peer.slot() == slot);
+            if self.here() & slot.bit() != 0 && !heirs {
+                self.banish(world, now, id);
+            }
+        }
     }
 
     /// Its key is never taken again.
@@ -116,7 +143,8 @@ impl Stay {
             .dismissed
             .values()
             .map(|gone| gone.peer.linger_wake(now).unwrap_or(gone.until).min(gone.until));
-        wakes.min()
+        let departed = self.departed.front().map(|gone| gone.look);
+        wakes.chain(departed).min()
     }
 
     pub(super) fn bury(&mut self, id: MemberId) {
@@ -139,5 +167,7 @@ fn scene<'a>(keys: &'a Keys, world: &'a mut World, now: Time, acts: &'a mut Vec<
     Scene { now, keys, rng: &mut world.rng, counters: &mut world.counters, acts }
 }
 
+/// A goodbye to the server takes a round trip, and a connection that nobody closed ends it for honest members.
+const LINGERING: Duration = Duration::from_secs(10);
 /// Four tries on a line of half a second.
 const DISMISSAL: Duration = Duration::from_secs(2);
