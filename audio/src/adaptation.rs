@@ -1,7 +1,8 @@
 //! How to send, from what those who hear us report: bit rate, length of a packet, protection against losses. Pure.
 //!
-//! A clean path pays for nothing. Losses that come one by one are met by FEC, losses in runs by DRED, and both may take
-//! more bits. A queue that grows on the way is congestion: then the rate goes down, and only what it allows protects.
+//! A clean path pays for nothing. Few single losses are met by FEC, many of them and runs by sending every packet again in a
+//! later one, runs too long for that by DRED; all but FEC may take more bits. A queue that grows on the way is
+//! congestion: then the rate goes down, and only what it allows protects.
 
 use std::time::Duration;
 
@@ -20,6 +21,14 @@ pub struct Quality {
 impl Default for Quality {
     fn default() -> Quality {
         Quality { frame: FrameLen::Ms20, bitrate: 32_000, protection: Protection::default() }
+    }
+}
+
+impl Quality {
+    /// Packets of the one can carry packets of the other.
+    pub(crate) fn has_packets_like(self, other: Quality) -> bool {
+        let shape = |quality: Quality| (quality.frame, quality.bitrate, quality.protection.copy_ms);
+        shape(self) == shape(other)
     }
 }
 
@@ -51,13 +60,19 @@ pub struct Adaptation {
     /// Seconds for which more bits against losses are out of question: they made it worse.
     no_more: u32,
     raised: bool,
+    /// As long as the packets that reports speak of.
+    sent: FrameLen,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// From what is cheap to meet to what is dear.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Losses {
     Few,
     Single,
+    ManySingle,
     Runs,
+    ManyRuns,
+    LongRuns,
 }
 
 impl Adaptation {
@@ -72,6 +87,7 @@ impl Adaptation {
             held: 0,
             no_more: 0,
             raised: false,
+            sent: base.frame,
         }
     }
 
@@ -86,16 +102,21 @@ impl Adaptation {
             && self.no_more == 0
             && reception.queue < QUEUE_WITH_LOSS
             && reception.listeners <= FEW_LISTENERS;
-        let heavy = reception.loss >= HEAVY_LOSS;
-        let factor = match (self.losses, may_raise) {
-            (Losses::Single, true) if heavy => 1.5,
-            (Losses::Runs, true) => 2.0,
+        let factor = match self.losses {
+            Losses::ManySingle | Losses::Runs if may_raise => 1.5,
+            Losses::ManyRuns | Losses::LongRuns if may_raise => 2.0,
             _ => 1.0,
         };
         self.raised = factor > 1.0;
         let bitrate = (room.bitrate as f32 * factor).min(MOST_BITS.max(room.bitrate as f32)) as u32;
-        let protection = self.protection(reception.loss, bitrate, room.frame);
-        Quality { frame: room.frame, bitrate, protection }
+        let protection = self.protection(reception.loss, bitrate);
+        let frame = match protection.copy_ms {
+            0 => room.frame,
+            // Half as many bits in packets of 10 ms leave nothing for the voice, and the wait outweighs the 10 ms.
+            _ => room.frame.max(FrameLen::Ms20),
+        };
+        self.sent = frame;
+        Quality { frame, bitrate, protection }
     }
 
     /// Down at once, up with patience, and with more of it each time that it was too early.
@@ -129,19 +150,21 @@ impl Adaptation {
         }
     }
 
+    /// Up at once, down when it has been better for a while: runs come and go, and each change leaves a gap.
     fn judge_losses(&mut self, reception: &Reception) {
-        self.held = self.held.saturating_sub(1);
-        let seen = match self.losses {
-            _ if reception.loss < CLEAN => Losses::Few,
-            Losses::Few if reception.loss < NOTABLE_LOSS => Losses::Few,
-            Losses::Runs if reception.burst >= RUNS_END => Losses::Runs,
-            _ if reception.burst >= RUNS => Losses::Runs,
+        let Reception { loss, burst, .. } = *reception;
+        let notable = if self.losses == Losses::Few { NOTABLE_LOSS } else { CLEAN };
+        let seen = match (loss, burst) {
+            _ if loss < notable => Losses::Few,
+            _ if burst * self.sent.as_millis() as f32 >= LONG_RUNS_MS => Losses::LongRuns,
+            _ if burst >= RUNS && loss >= MANY_RUNS => Losses::ManyRuns,
+            _ if burst >= RUNS => Losses::Runs,
+            _ if loss >= MANY => Losses::ManySingle,
             _ => Losses::Single,
         };
-        let worse = seen == Losses::Runs || self.losses == Losses::Few;
-        if seen != self.losses && (worse || self.held == 0) {
-            self.losses = seen;
-            self.held = HELD;
+        self.held = self.held.saturating_sub(1);
+        if seen >= self.losses || self.held == 0 {
+            (self.losses, self.held) = (seen, HELD);
         }
     }
 
@@ -158,20 +181,27 @@ impl Adaptation {
         }
     }
 
-    fn protection(&self, loss: f32, bitrate: u32, frame: FrameLen) -> Protection {
-        let percent = (loss * 100.0).round() as u8;
+    fn protection(&self, loss: f32, bitrate: u32) -> Protection {
+        let copies = |copy_ms| {
+            // Narrower copies hold more of the voice; FEC besides pays where many copies get lost as well.
+            let loss = if bitrate < ROOMY || loss >= MANY { FEC_AND_NARROW } else { NEITHER };
+            Protection { loss, fec: true, dred_ms: 0, copy_ms }
+        };
         match self.losses {
             Losses::Few => Protection::default(),
-            // Below it DRED leaves the voice too few bits, and takes none where FEC does.
-            Losses::Single | Losses::Runs if bitrate < ENOUGH_FOR_DRED => {
-                Protection { loss: percent.clamp(LEAST_FOR_FEC, 10), fec: true, dred_ms: 0 }
-            }
-            Losses::Single | Losses::Runs => {
-                let dred_ms = DRED_MS.max(4 * frame.as_millis() as u16);
-                Protection { loss: percent.clamp(15, 20), fec: true, dred_ms }
-            }
+            Losses::Single => fec(loss),
+            _ if bitrate < ENOUGH_FOR_COPIES => fec(loss),
+            Losses::ManySingle => copies(SINGLE_MS),
+            Losses::Runs | Losses::ManyRuns => copies(RUNS_MS),
+            Losses::LongRuns if bitrate < ENOUGH_FOR_DRED => copies(LONG_MS),
+            Losses::LongRuns => Protection { loss: 20, fec: false, dred_ms: DRED_MS, copy_ms: 0 },
         }
     }
+}
+
+fn fec(loss: f32) -> Protection {
+    let percent = (loss * 100.0).round() as u8;
+    Protection { loss: percent.clamp(LEAST_FOR_FEC, 10), fec: true, ..Protection::default() }
 }
 
 struct Step {
@@ -195,18 +225,30 @@ const NOTABLE_LOSS: f32 = 0.03;
 /// Below it protection is given up again.
 const CLEAN: f32 = 0.015;
 /// From here on FEC alone, within the usual bits, no longer holds the quality.
-const HEAVY_LOSS: f32 = 0.08;
+const MANY: f32 = 0.08;
+const MANY_RUNS: f32 = 0.15;
 /// Packets in a row: single losses of 30 % would give 1.4, FEC brings back the last one of a run only.
 const RUNS: f32 = 1.8;
-const RUNS_END: f32 = 1.5;
+/// Milliseconds on average; most copies would be lost in the same run as what they are copies of.
+const LONG_RUNS_MS: f32 = 200.0;
 /// Seconds; a kind of losses that was seen once is seen again.
 const HELD: u32 = 10;
-/// Bits per second at which DRED beside FEC beats FEC alone (docs/SOUND.md).
+/// Bits per second, of which copies take half; with less, FEC is better (docs/SOUND.md).
+const ENOUGH_FOR_COPIES: u32 = 30_000;
+const ROOMY: u32 = 40_000;
+/// Percent as libopus takes them: up to 5 it leaves FEC out and the band wide.
+const FEC_AND_NARROW: u8 = 10;
+const NEITHER: u8 = 5;
+/// How much later a packet is sent again: behind the next one, and behind a run of 60 ms in all likelihood.
+const SINGLE_MS: u16 = 40;
+const RUNS_MS: u16 = 100;
+const LONG_MS: u16 = 140;
+/// Below it DRED leaves the voice too few bits.
 const ENOUGH_FOR_DRED: u32 = 44_000;
 /// A voice gains nothing above it.
 const MOST_BITS: f32 = 64_000.0;
-/// Longer copies of the past would be coarser: the bits are the limit.
-const DRED_MS: u16 = 200;
+/// As far back as a receiver waits.
+const DRED_MS: u16 = 300;
 /// Up to 5 % libopus often leaves no bits for FEC.
 const LEAST_FOR_FEC: u8 = 6;
 /// More bits for each of more listeners are a burden for an uplink at home.
@@ -243,13 +285,32 @@ mod tests {
     }
 
     #[test]
-    fn single_losses_are_met_by_fec_and_runs_by_dred() {
-        let few = after(&mut adaptation(), 5, reception(0.05, 1.1, 0));
-        assert_eq!((few.bitrate, few.protection.fec, few.protection.dred_ms), (32_000, true, 0));
-        let many = after(&mut adaptation(), 5, reception(0.2, 1.2, 0));
-        assert!(many.bitrate == 48_000 && many.protection.fec && many.protection.dred_ms > 0);
-        let runs = after(&mut adaptation(), 5, reception(0.1, 3.0, 0));
-        assert!(runs.bitrate == 64_000 && runs.protection.dred_ms >= 100);
+    fn few_losses_are_met_by_fec_many_and_runs_by_copies_long_runs_by_dred() {
+        let met = |loss, burst| {
+            let quality = after(&mut adaptation(), 5, reception(loss, burst, 0));
+            let Protection { fec, dred_ms, copy_ms, .. } = quality.protection;
+            (quality.bitrate, fec, dred_ms > 0, copy_ms)
+        };
+        assert_eq!(met(0.05, 1.1), (32_000, true, false, 0));
+        assert_eq!(met(0.2, 1.2), (48_000, true, false, 40));
+        assert_eq!(met(0.05, 3.0), (48_000, true, false, 100));
+        assert_eq!(met(0.2, 3.0), (64_000, true, false, 100));
+        assert_eq!(met(0.2, 11.0), (64_000, false, true, 0));
+    }
+
+    #[test]
+    fn without_room_for_more_bits_the_usual_ones_carry_the_copies() {
+        let many = |loss, burst| Reception { listeners: 6, ..reception(loss, burst, 0) };
+        let quality = after(&mut adaptation(), 5, many(0.2, 3.0));
+        assert_eq!((quality.bitrate, quality.protection.copy_ms), (32_000, 100));
+    }
+
+    #[test]
+    fn copies_come_in_packets_of_20_ms_at_least() {
+        let base = Quality { frame: FrameLen::Ms10, ..Quality::default() };
+        let mut adaptation = Adaptation::new(base);
+        assert_eq!(after(&mut adaptation, 5, reception(0.2, 3.0, 0)).frame, FrameLen::Ms20);
+        assert_eq!(after(&mut adaptation, 30, reception(0.0, 0.0, 0)), base);
     }
 
     #[test]
@@ -258,7 +319,7 @@ mod tests {
         let first = after(&mut adaptation, 1, reception(0.1, 3.0, 120));
         assert!(first.bitrate < 32_000 && first.frame == FrameLen::Ms40, "{first:?}");
         let later = after(&mut adaptation, 10, reception(0.1, 3.0, 120));
-        assert_eq!((later.bitrate, later.frame, later.protection.dred_ms), (16_000, FrameLen::Ms60, 0));
+        assert_eq!((later.bitrate, later.frame, later.protection.copy_ms), (16_000, FrameLen::Ms60, 0));
     }
 
     #[test]
@@ -294,7 +355,7 @@ mod tests {
                 _ => reception(0.045, 1.6, 35),
             };
             let quality = adaptation.told(told);
-            changes += u32::from(quality.protection.dred_ms != last.protection.dred_ms);
+            changes += u32::from(quality.protection.copy_ms != last.protection.copy_ms);
             last = quality;
         }
         assert!(changes <= 2, "{changes}");

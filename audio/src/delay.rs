@@ -18,6 +18,9 @@ pub(crate) struct Delay {
     lateness: [f32; BUCKETS],
     /// Of all frames: those lost so many ticks of 10 ms before the packet that can bring them back.
     lost: [f32; WAIT + 1],
+    /// How long that packet is waited for, and how much more of the stream shall pass before it is waited for less.
+    wait: i64,
+    hold: i64,
     target: i64,
     /// What the target sinks to.
     wanted: i64,
@@ -34,6 +37,8 @@ impl Delay {
             seen: 0.0,
             lateness: [0.0; BUCKETS],
             lost: [0.0; WAIT + 1],
+            wait: 0,
+            hold: 0,
             target: START,
             wanted: LEAST,
             frame: frame.micros(),
@@ -67,15 +72,12 @@ impl Delay {
         self.target = self.wanted.max(self.target - sink);
     }
 
-    /// The packet that came last can bring `frames` back that are missing before it.
-    pub(crate) fn can_bring_back(&mut self, frames: u32) {
-        let ticks = self.frame / 10_000;
-        let weight = self.frame as f32 / LOST_MEMORY;
-        for i in 1..=i64::from(frames) {
-            // For what is farther back nobody would wait.
-            if let Some(share) = self.lost.get_mut((i * ticks) as usize) {
-                *share += weight;
-            }
+    /// A lost frame can be brought back by the packet that comes `later` frames after it.
+    pub(crate) fn comes_back(&mut self, later: u32) {
+        let ticks = i64::from(later) * self.frame / 10_000;
+        // For what comes later than that nobody would wait.
+        if let Some(share) = self.lost.get_mut(ticks as usize) {
+            *share += self.frame as f32 / LOST_MEMORY;
         }
     }
 
@@ -96,8 +98,20 @@ impl Delay {
         self.target
     }
 
+    /// Waits longer at once and less only after long without need: runs of losses come and go, and each change of the
+    /// delay costs splices.
+    fn wait(&mut self) {
+        let needed = self.needed();
+        self.hold -= self.frame;
+        if needed >= self.wait {
+            (self.wait, self.hold) = (needed, HOLD);
+        } else if self.hold <= 0 {
+            self.wait = needed;
+        }
+    }
+
     /// Long enough for nearly all that can be brought back.
-    fn wait(&self) -> i64 {
+    fn needed(&self) -> i64 {
         let mut above = 0.0;
         for (ticks, share) in self.lost.iter().enumerate().rev() {
             above += share;
@@ -120,7 +134,8 @@ impl Delay {
         for share in &mut self.lost {
             *share -= *share * self.frame as f32 / LOST_MEMORY;
         }
-        self.wanted = (self.percentile() + self.wait()).clamp(LEAST, MAX_TARGET);
+        self.wait();
+        self.wanted = (self.percentile() + self.wait).clamp(LEAST, MAX_TARGET);
     }
 
     fn percentile(&self) -> i64 {
@@ -166,5 +181,7 @@ const TOGETHER: f32 = 0.25;
 const WAIT: usize = 14;
 /// One frame in a hundred may stay lost although a longer wait would bring them back.
 const GIVEN_UP: f32 = 0.01;
+/// Microseconds of speech; runs of losses are seldom farther apart on a path that has them at all.
+const HOLD: i64 = 20_000_000;
 /// Losses are rarer than frames, so they are remembered longer, in microseconds.
 const LOST_MEMORY: f32 = 8_000_000.0;

@@ -120,7 +120,7 @@ mod tests {
         let heard = |dred: bool| {
             let mut encoder = Encoder::new(FrameLen::Ms20, 32_000).unwrap();
             let ms = if dred { 300 } else { 0 };
-            encoder.protect(Protection { loss: 30, fec: false, dred_ms: ms }).unwrap();
+            encoder.protect(Protection { loss: 30, dred_ms: ms, ..Protection::default() }).unwrap();
             let frames: Vec<_> = said.chunks_exact(960).map(|f| encoder.encode(f).unwrap()).collect();
             assert!(frames.iter().all(|f| f.len() == 80), "one size");
             let (mut decoder, mut unpacked) = (Decoder::new().unwrap(), Dred::new().unwrap());

@@ -61,6 +61,8 @@ pub enum Fit {
 pub struct Counts {
     pub late: u64,
     pub duplicates: u64,
+    /// Lost, and there in time inside a later packet.
+    pub again: u64,
     /// Thrown away to catch up with a delay above the maximum.
     pub skipped: u64,
     /// Times the sender's clock began anew.
@@ -134,7 +136,7 @@ impl Jitter {
         let now = micros(now);
         let tick = match &mut self.run {
             Some(run) => {
-                let tick = run.newest.unwrap(&heard);
+                let tick = run.newest.unwrap(heard.time, heard.len);
                 if run.is_another_clock(now, tick) {
                     self.counts.resets += 1;
                     self.restart(&heard)
@@ -174,11 +176,24 @@ impl Jitter {
         Some((&slot.opus, slot.len))
     }
 
-    /// The packet that was pushed last could bring so many of the frames back that are missing before it. So it pays to
+    /// Takes a frame that came once more, inside a later packet: it says nothing about the path.
+    pub fn again(&mut self, now: Duration, copy: Heard) {
+        let Some(run) = &self.run else { return };
+        let Heard { time, len, opus, last_of_talk } = copy;
+        let tick = run.newest.unwrap(time, len);
+        let kept = (run.newest.tick - SLOTS as i64 + 1).max(run.next)..run.newest.tick;
+        if !kept.contains(&tick) || run.already(tick) || self.slots[place(tick)].is_some() {
+            return;
+        }
+        self.slots[place(tick)] = Some(Slot { tick, arrived: micros(now), len, opus, last_of_talk });
+        self.counts.again += 1;
+    }
+
+    /// Of frames that were lost, each can be brought back by the packet that comes so many frames later. So it pays to
     /// wait for packets like it.
-    pub fn could_bring_back(&mut self, frames: u32) {
+    pub fn could_bring_back(&mut self, later: impl Iterator<Item = u32>) {
         if let Some(run) = &mut self.run {
-            run.delay.can_bring_back(frames);
+            later.for_each(|later| run.delay.comes_back(later));
         }
     }
 
@@ -308,11 +323,11 @@ impl Default for Jitter {
 
 impl Newest {
     /// The tick of a frame; the numbers wrap as long as the length stays.
-    fn unwrap(&self, heard: &Heard) -> i64 {
-        if heard.len == self.len {
-            self.tick + i64::from(heard.time.wrapping_sub(self.time) as i32) * ticks(self.len)
+    fn unwrap(&self, time: u32, len: FrameLen) -> i64 {
+        if len == self.len {
+            self.tick + i64::from(time.wrapping_sub(self.time) as i32) * ticks(self.len)
         } else {
-            self.tick + i64::from(heard.time) * ticks(heard.len) - i64::from(self.time) * ticks(self.len)
+            self.tick + i64::from(time) * ticks(len) - i64::from(self.time) * ticks(self.len)
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Protection {
     pub fec: bool,
     /// Each packet carries a coarser copy of so many milliseconds of the past (DRED), at most 1040; 0 for none.
     pub dred_ms: u16,
+    /// Each packet carries the whole packet of so many milliseconds before as well; 0 for none. Not together with DRED.
+    pub copy_ms: u16,
 }
 
 /// The codec refused the frame; the hole is to be concealed.
@@ -72,15 +74,15 @@ impl Encoder {
         if !BITRATES.contains(&bitrate) {
             return Err(Error::Bitrate(bitrate));
         }
-        let bytes = (bitrate * frame.as_millis() / 8000) as usize;
-        self.set(sys::OPUS_SET_BITRATE_REQUEST, (bytes as u32 * 8000 / frame.as_millis()) as c_int)?;
+        let bytes = frame.bytes(bitrate);
+        self.set(sys::OPUS_SET_BITRATE_REQUEST, frame.bitrate(bytes) as c_int)?;
         (self.frame, self.bytes) = (frame, bytes);
         Ok(())
     }
 
     /// What the frames carry against losses from the next one on.
     pub fn protect(&mut self, protection: Protection) -> Result<(), Error> {
-        let Protection { loss, fec, dred_ms } = protection;
+        let Protection { loss, fec, dred_ms, copy_ms: _ } = protection;
         self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(fec))?;
         self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(loss.min(100)))?;
         self.set(sys::OPUS_SET_DRED_DURATION_REQUEST, c_int::from((dred_ms / 10).min(DRED_FRAMES)))
@@ -92,7 +94,7 @@ impl Encoder {
             FrameLen::Ms20 if percent >= WORTH_FEC => percent.max(LEAST_FOR_FEC),
             _ => percent,
         };
-        self.protect(Protection { loss: percent, fec: percent > 0, dred_ms: 0 })
+        self.protect(Protection { loss: percent, fec: percent > 0, ..Protection::default() })
     }
 
     /// What it may spend on each frame, 0 to 10; as set at the start it is the best that is worth its cost.
@@ -217,6 +219,19 @@ pub fn has_fec(opus: &[u8]) -> bool {
     let Ok(len) = i32::try_from(opus.len()) else { return false };
     // SAFETY: `opus` points to `len` readable bytes; a length of 0 is refused before the first read.
     len > 0 && unsafe { sys::opus_packet_has_lbrr(opus.as_ptr(), len) } == 1
+}
+
+/// Makes a packet `len` bytes long with zeros that mean nothing; `None` when it is longer or no packet.
+pub(crate) fn pad(opus: &mut Vec<u8>, len: usize) -> Option<()> {
+    let was = i32::try_from(opus.len()).ok()?;
+    let wanted = i32::try_from(len).ok()?;
+    if was == 0 || wanted < was {
+        return None;
+    }
+    opus.resize(len, 0);
+    // SAFETY: `opus` has room for `wanted` bytes, of which the first `was`, at least one, are the packet.
+    let status = unsafe { sys::opus_packet_pad(opus.as_mut_ptr(), was, wanted) };
+    (status == sys::OPUS_OK).then_some(())
 }
 
 const MONO: c_int = 1;

@@ -5,33 +5,43 @@
 
 use crate::adaptation::Quality;
 use crate::capture::Captured;
+use crate::copies::{self, Copies};
 use crate::error::Error;
 use crate::opus::Encoder;
 
-pub(crate) struct Packets {
+/// The encoding half of [`crate::Capture`].
+pub struct Packets {
     wanted: Quality,
     used: Quality,
     /// The encoder's memory is only taken by who talks.
     encoder: Option<Encoder>,
+    copies: Copies,
     /// What is said since the packet's beginning, and where that is, in milliseconds.
     pcm: Vec<f32>,
     start: u64,
 }
 
 impl Packets {
-    pub(crate) fn new(quality: Quality) -> Result<Packets, Error> {
+    pub fn new(quality: Quality) -> Result<Packets, Error> {
         // Made once to find a wrong bitrate now and not at the first word.
         Encoder::new(quality.frame, quality.bitrate)?;
-        Ok(Packets { wanted: quality, used: quality, encoder: None, pcm: Vec::new(), start: 0 })
+        Ok(Packets {
+            wanted: quality,
+            used: quality,
+            encoder: None,
+            copies: copies(quality),
+            pcm: Vec::new(),
+            start: 0,
+        })
     }
 
     /// What is wanted from the next packet on that can begin with it.
-    pub(crate) fn set(&mut self, quality: Quality) {
+    pub fn set(&mut self, quality: Quality) {
         self.wanted = quality;
     }
 
     /// Takes what was said from `at` (ms) on; returns a packet when one is full, and at the end of the talk in any case.
-    pub(crate) fn push(&mut self, at: u64, pcm: &[f32], last_of_talk: bool) -> Option<Captured> {
+    pub fn push(&mut self, at: u64, pcm: &[f32], last_of_talk: bool) -> Option<Captured> {
         if self.pcm.is_empty() {
             self.begin(at);
         }
@@ -44,12 +54,9 @@ impl Packets {
         let opus = self.encoder.as_mut()?.encode(&self.pcm).ok();
         self.pcm.clear();
         let len = self.used.frame;
-        Some(Captured {
-            time: (self.start / u64::from(len.as_millis())) as u32,
-            len,
-            opus: opus?,
-            last_of_talk,
-        })
+        let number = self.start / u64::from(len.as_millis());
+        let opus = self.copies.send(number, opus?)?;
+        Some(Captured { time: number as u32, len, opus, last_of_talk })
     }
 
     /// A packet that begins at `at`, or before it with silence.
@@ -57,6 +64,9 @@ impl Packets {
         let grid = u64::from(self.wanted.frame.as_millis());
         let goes_on = self.start + u64::from(self.used.frame.as_millis()) == at;
         if self.wanted != self.used && (!goes_on || at.is_multiple_of(grid)) {
+            if !self.used.has_packets_like(self.wanted) {
+                self.copies = copies(self.wanted);
+            }
             self.used = self.wanted;
             if let Some(encoder) = &mut self.encoder
                 && let Err(error) = tune(encoder, self.used)
@@ -79,8 +89,18 @@ impl Packets {
 }
 
 fn tune(encoder: &mut Encoder, quality: Quality) -> Result<(), Error> {
-    encoder.tune(quality.frame, quality.bitrate)?;
-    encoder.protect(quality.protection)
+    let Quality { frame, bitrate, protection } = quality;
+    let bitrate = match protection.copy_ms {
+        0 => bitrate,
+        _ => frame.bitrate(copies::each(frame.bytes(bitrate))),
+    };
+    encoder.tune(frame, bitrate)?;
+    encoder.protect(protection)
+}
+
+fn copies(quality: Quality) -> Copies {
+    let back = u32::from(quality.protection.copy_ms) / quality.frame.as_millis();
+    Copies::new(u8::try_from(back).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ pub const STEP: usize = 480;
 pub struct FriendStats {
     /// Decoded as they came.
     pub played: u64,
-    /// Lost, and recovered from the copy in the next frame.
+    /// Lost, and there in time as a copy inside a later packet; counted as played as well.
+    pub again: u64,
+    /// Lost, and recovered from the coarse copy in the next frame.
     pub fec: u64,
     /// Lost, and recovered from the coarse copy of the past in a later packet.
     pub dred: u64,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::comfort::Comfort;
+use crate::copies;
 use crate::dred::Dred;
 use crate::jitter::{Counts, FADED, Fit, Frame, Heard, Jitter};
 use crate::opus::{self, Decoder};
@@ -52,12 +53,31 @@ impl Receiver {
             self.stats.refused += 1;
             return;
         }
+        let Heard { time, len, .. } = heard;
+        let copy = copies::copy(&heard.opus)
+            .filter(|(_, opus)| opus::lasts(opus, len))
+            .map(|(back, opus)| (u32::from(back), opus.to_vec()));
         let missing = self.jitter.push(now, heard);
-        if missing > 0
-            && let (Some(codec), Some((opus, len))) = (&mut self.codec, self.jitter.newest())
-        {
-            let known = codec.reach(opus, len).max(u32::from(opus::has_fec(opus)));
-            self.jitter.could_bring_back(missing.min(known));
+        let back = copy.as_ref().map(|(back, _)| *back);
+        if let Some((back, opus)) = copy {
+            let time = time.wrapping_sub(back);
+            self.jitter.again(now, Heard { time, len, opus, last_of_talk: false });
+        }
+        match back {
+            Some(back) => self.jitter.could_bring_back((0..missing).map(|_| back)),
+            None if missing > 0 => {
+                let known = self.reach();
+                self.jitter.could_bring_back(1..=missing.min(known));
+            }
+            None => {}
+        }
+    }
+
+    /// How many frames before it the newest packet knows.
+    fn reach(&mut self) -> u32 {
+        match (&mut self.codec, self.jitter.newest()) {
+            (Some(codec), Some((opus, len))) => codec.reach(opus, len).max(u32::from(opus::has_fec(opus))),
+            _ => 0,
         }
     }
 
@@ -98,11 +118,12 @@ impl Receiver {
     }
 
     pub(crate) fn stats(&self) -> FriendStats {
-        let Counts { late, duplicates, skipped, .. } = self.jitter.counts();
+        let Counts { late, duplicates, again, skipped, .. } = self.jitter.counts();
         let (at, target) = self.jitter.delay();
         FriendStats {
             late,
             duplicates,
+            again,
             skipped,
             buffer_ms: at.as_millis() as u32,
             target_ms: target.as_millis() as u32,

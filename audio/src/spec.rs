@@ -74,6 +74,16 @@ impl FrameLen {
         Duration::from_millis(frame * u64::from(self.as_millis()))
     }
 
+    /// Of a frame at `bitrate` bits per second.
+    pub(crate) const fn bytes(self, bitrate: u32) -> usize {
+        (bitrate * self.as_millis() / 8000) as usize
+    }
+
+    /// The least that gives frames of `bytes`, in bits per second.
+    pub(crate) const fn bitrate(self, bytes: usize) -> u32 {
+        (bytes as u32 * 8000).div_ceil(self.as_millis())
+    }
+
     pub(crate) const fn micros(self) -> i64 {
         self.as_millis() as i64 * 1000
     }

@@ -466,7 +466,7 @@ impl<'a> Net<'a> {
                 next += 1;
                 let frame = heard(self.first.wrapping_add(i), self.len);
                 let missing = jitter.push(Duration::from_micros(at as u64), Heard { last_of_talk, ..frame });
-                jitter.could_bring_back(missing.min(self.reach));
+                jitter.could_bring_back(1..=missing.min(self.reach));
             }
             let len = i64::from(self.len.as_millis()) * 1000;
             now += match jitter.pull(Duration::from_micros(now as u64)) {

@@ -29,7 +29,7 @@ fn losses_are_recovered_from_the_next_frame_when_they_are_expected() {
     let spoken = sound::speech(12.0);
     let lossy = |i: usize| i % 7 != 3;
     let mut forewarned = Call::new(FrameLen::Ms20);
-    let protection = audio::Protection { loss: 14, fec: true, dred_ms: 0 };
+    let protection = audio::Protection { loss: 14, fec: true, ..audio::Protection::default() };
     forewarned.capture.set_quality(audio::Quality { protection, ..Default::default() });
     let forewarned = forewarned.hear(&spoken, lossy);
     let unaware = Call::new(FrameLen::Ms20).hear(&spoken, lossy);

@@ -1,7 +1,7 @@
 //! What the buffer adds to the delay, beside the least constant delay that would have done.
 
 use anyhow::Result;
-use audio::{FrameLen, Protection};
+use audio::{FrameLen, Quality};
 
 use crate::network::{Way, way};
 use crate::player::{encode, ours};
@@ -13,7 +13,7 @@ pub(crate) fn table() -> Result<()> {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for len in [FrameLen::Ms20, FrameLen::Ms10] {
-        let packets = encode(&said()?, len, 32_000, Protection::default())?;
+        let packets = encode(&said()?, Quality { frame: len, ..Quality::default() })?;
         for (name, kind) in WAYS {
             let frame = i64::from(len.as_millis()) * 1000;
             let count = (MINUTES * 60_000_000 / frame) as usize;
@@ -52,7 +52,7 @@ pub(crate) fn table() -> Result<()> {
 pub(crate) fn drift() -> Result<()> {
     println!("| clocks differ by | first 10 min: mean ms | last 10 min: mean ms | most ms | concealed |");
     println!("|---|---|---|---|---|");
-    let packets = encode(&said()?, FrameLen::Ms20, 32_000, Protection::default())?;
+    let packets = encode(&said()?, Quality::default())?;
     for ppm in [-100, 100] {
         let clean = way(Way::Clean, HOURS * 3600 * 50, 20_000, 3);
         let trace = clean.iter().map(|at| Some(at + at * ppm / 1_000_000)).collect();

@@ -1,13 +1,14 @@
-//! Tables of docs/SOUND.md: `sound_lab quality DIR` writes what was heard as wav files for PESQ (scripts/sound.sh scores
-//! them), `sound_lab delay` and `sound_lab drift` print their tables at once. `sound_lab mouth` and `sound_lab soak` run the real
+//! Tables of docs/SOUND.md: `sound_lab quality DIR SEEDS VOICE..` writes what was heard as wav files for PESQ (scripts/sound.sh scores
+//! them), `sound_lab loop`, `sound_lab delay` and `sound_lab drift` print their tables at once. `sound_lab mouth` and `sound_lab soak` run the real
 //! program, in real time, on a sound server of their own.
 
 #![allow(clippy::print_stdout)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+mod closed;
 mod delay;
 mod dice;
 #[cfg(target_os = "linux")]
@@ -22,8 +23,11 @@ mod speech;
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["quality", dir] => quality::run(Path::new(dir), 3),
-        ["quality", dir, seeds] => quality::run(Path::new(dir), seeds.parse()?),
+        ["quality", dir, seeds, ref voices @ ..] if !voices.is_empty() => {
+            let voices: Vec<PathBuf> = voices.iter().map(PathBuf::from).collect();
+            quality::run(Path::new(dir), seeds.parse()?, &voices)
+        }
+        ["loop"] => closed::table(),
         ["delay"] => delay::table(),
         ["drift"] => delay::drift(),
         #[cfg(target_os = "linux")]
@@ -33,7 +37,7 @@ fn main() -> Result<()> {
             soak::run(Path::new(program), Path::new(speech), minutes.parse()?)
         }
         _ => bail!(
-            "usage: sound_lab quality DIR [SEEDS] | delay | drift | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
+            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | drift | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
         ),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) enum Loss {
     /// Two states (Gilbert 1960), losses come in runs of this mean length.
     Bursts {
         share: f64,
-        mean: f64,
+        mean_ms: f64,
     },
 }
 
@@ -23,7 +23,8 @@ pub(crate) fn trace(packets: usize, frame: i64, loss: Loss, jitter: f64, seed: u
         .map(|i| {
             let lost = match loss {
                 Loss::Random(share) => dice.roll() < share,
-                Loss::Bursts { share, mean } => {
+                Loss::Bursts { share, mean_ms } => {
+                    let mean = (mean_ms * 1000.0 / frame as f64).max(1.0);
                     let change = if bad { 1.0 / mean } else { share / ((1.0 - share) * mean) };
                     bad ^= dice.roll() < change;
                     bad

@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use audio::{Decoder, Dred, Encoder, FrameLen, FriendStats, Heard, Playback, Protection, STEP};
+use audio::{Decoder, Dred, FrameLen, FriendStats, Heard, Packets, Playback, Quality, STEP};
 
 use crate::network::Trace;
 
-/// Everything said, in packets.
-pub(crate) fn encode(
-    said: &[f32],
-    len: FrameLen,
-    bitrate: u32,
-    protection: Protection,
-) -> Result<Vec<Vec<u8>>> {
-    let mut encoder = Encoder::new(len, bitrate)?;
-    encoder.protect(protection)?;
-    Ok(said.chunks_exact(len.samples()).filter_map(|pcm| encoder.encode(pcm).ok()).collect())
+/// Everything said, in packets as the program sends them.
+pub(crate) fn encode(said: &[f32], quality: Quality) -> Result<Vec<Vec<u8>>> {
+    let mut packets = Packets::new(quality)?;
+    let steps = said.chunks_exact(STEP).enumerate();
+    Ok(steps.filter_map(|(i, pcm)| packets.push(10 * i as u64, pcm, false)).map(|sent| sent.opus).collect())
 }
 
 /// Jitter buffer, decoder and mixer of the program, asked every 10 ms; `watch` sees the figures at each.
@@ -51,7 +46,7 @@ pub(crate) fn ours(
     heard
 }
 
-/// As good with losses, but every frame is played `delay` after it was sent and no sooner or later.
+/// As good with losses, but every frame is played `delay` microseconds after it was sent and no sooner or later.
 pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i64) -> Result<Vec<f32>> {
     let mut decoder = Decoder::new()?;
     let mut dred = Dred::new()?;
@@ -59,14 +54,19 @@ pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i6
     let mut heard = vec![0.0; packets.len() * samples];
     for (i, out) in heard.chunks_exact_mut(samples).enumerate() {
         let due = i as i64 * i64::from(len.as_millis()) * 1000 + delay;
-        let here = |i: usize| matches!(trace.get(i), Some(Some(at)) if *at <= due);
-        let next = (i..(i + 60).min(packets.len())).find(|i| here(*i));
+        let came = |i: usize| matches!(trace.get(i), Some(Some(at)) if *at <= due);
+        let here = |i: usize| match packets.get(i) {
+            Some(packet) if came(i) => Some(&packet[..]),
+            _ => (i + 1..i + LONGEST_WAY_BACK).find_map(|later| match audio::copy(packets.get(later)?) {
+                Some((back, old)) if later - usize::from(back) == i && came(later) => Some(old),
+                _ => None,
+            }),
+        };
+        let next = (i..i + FARTHEST).find_map(|i| Some((i, here(i)?)));
         let done = match next {
-            Some(next) if next == i => decoder.decode(&packets[i], out),
-            Some(next) if next == i + 1 && audio::has_fec(&packets[next]) => {
-                decoder.recover(&packets[next], out)
-            }
-            Some(next) if dred.unpack(&packets[next]) > 0 => {
+            Some((next, packet)) if next == i => decoder.decode(packet, out),
+            Some((next, packet)) if next == i + 1 && audio::has_fec(packet) => decoder.recover(packet, out),
+            Some((next, packet)) if dred.unpack(packet) > 0 => {
                 dred.decode(&mut decoder, (next - i) * samples, out).or_else(|_| decoder.conceal(out))
             }
             _ => decoder.conceal(out),
@@ -91,5 +91,8 @@ pub(crate) fn plain(packets: &[Vec<u8>], len: FrameLen, trace: &Trace) -> Result
     Ok(heard)
 }
 
+/// Packets; what comes later is not waited for by anybody.
+const FARTHEST: usize = 30;
+const LONGEST_WAY_BACK: usize = 16;
 const STEP_MICROS: i64 = 10_000;
 const PHASE: i64 = 3_700;

@@ -1,176 +1,166 @@
 //! Quality against loss: real speech through the codec, a lossy network and the receive path.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use anyhow::{Context, Result};
-use audio::{Adaptation, Protection, Quality, RATE, Reception, measure};
+use anyhow::{Context, Result, anyhow};
+use audio::{Adaptation, FrameLen, Quality, RATE, Reception, measure};
 
-use crate::network::{Loss, trace};
+use crate::network::{Loss, Trace, trace};
 use crate::player::{encode, fixed, ours, plain};
-use crate::speech::{said, write};
+use crate::speech::{read, write};
 
-/// Writes `DIR/said-K.wav`, and for each cell `DIR/CELL-SEED-K.wav` of what was heard of it; lists the cells with what
-/// PESQ cannot know in `DIR/cells.tsv`.
-pub(crate) fn run(dir: &Path, seeds: u64) -> Result<()> {
+/// Writes `DIR/said-VOICE.wav`, and for each cell `DIR/CELL-VOICE-SEED.wav` of what was heard of it; lists them with
+/// what PESQ cannot know in `DIR/cells.tsv`.
+pub(crate) fn run(dir: &Path, seeds: u64, voices: &[PathBuf]) -> Result<()> {
     fs::create_dir_all(dir)?;
-    let once = said()?;
-    let once = &once[..once.len() / PIECES / 960 * 960 * PIECES];
-    // The first time round the buffer learns the network.
-    let twice = [once, once].concat();
-    for (k, piece) in once.chunks_exact(once.len() / PIECES).enumerate() {
-        write(&dir.join(format!("said-{k}.wav")), piece)?;
+    let mut said = Vec::new();
+    for path in voices {
+        let name = path.file_stem().and_then(|name| name.to_str()).context("a voice without a name")?;
+        let pcm = read(path)?;
+        let pcm = pcm.get(..LEARNED + SCORED).with_context(|| format!("{name} says too little"))?.to_vec();
+        write(&dir.join(format!("said-{name}.wav")), &pcm[LEARNED..])?;
+        said.push((name.to_owned(), pcm));
     }
-    let mut cells = String::new();
-    for cell in cells_of_the_table() {
-        for seed in 1..=seeds {
-            let name = format!("{}-{seed}", cell.name());
-            let (heard, figures) = cell.play(&twice, seed)?;
-            let pieces = pieces(once, &heard).with_context(|| name.clone())?;
-            let mut intelligible = 0.0;
-            for (k, (heard, estoi)) in pieces.iter().enumerate() {
-                write(&dir.join(format!("{name}-{k}.wav")), heard)?;
-                intelligible += estoi / PIECES as f64;
+    let cells = cells_of_the_table();
+    let jobs: Vec<_> = cells.iter().flat_map(|cell| said.iter().map(move |voice| (cell, voice))).collect();
+    let (next, lines) = (AtomicUsize::new(0), Mutex::new(vec![String::new(); jobs.len()]));
+    thread::scope(|scope| -> Result<()> {
+        let work = || -> Result<()> {
+            while let Some((i, (cell, (voice, pcm)))) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
+            {
+                let done = cell.play(dir, voice, pcm, seeds)?;
+                lines.lock().map_err(|_| anyhow!("a worker died"))?[i] = done;
             }
-            let line = format!(
-                "{}\t{}\t{}\t{}\t{name}\t{intelligible:.4}\t{figures}\n",
-                cell.setting,
-                cell.loss_name(),
-                cell.jitter_ms,
-                cell.player.name()
-            );
-            print!("{line}");
-            cells += &line;
-        }
-    }
-    Ok(fs::write(dir.join("cells.tsv"), cells)?)
+            Ok(())
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker died"))?)
+    })?;
+    let lines = lines.into_inner().map_err(|_| anyhow!("a worker died"))?;
+    Ok(fs::write(dir.join("cells.tsv"), lines.concat())?)
 }
 
 struct Cell {
-    setting: &'static str,
-    quality: Quality,
+    frame: FrameLen,
     loss: Loss,
     jitter_ms: u32,
-    player: Player,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Player {
-    Ours,
-    Fixed,
-    Plain,
-}
-
-impl Player {
-    fn name(self) -> &'static str {
-        match self {
-            Player::Ours => "ours",
-            Player::Fixed => "fixed",
-            Player::Plain => "plain",
-        }
-    }
 }
 
 fn cells_of_the_table() -> Vec<Cell> {
     let mut cells = Vec::new();
-    let losses = [0.0, 0.05, 0.10, 0.20, 0.30].into_iter().flat_map(|share| {
-        let bursts = Loss::Bursts { share, mean: BURST };
-        if share == 0.0 { vec![Loss::Random(share)] } else { vec![Loss::Random(share), bursts] }
-    });
-    for loss in losses {
-        for jitter_ms in [0, 40] {
-            let cell = |setting, quality, player| Cell { setting, quality, loss, jitter_ms, player };
-            let adapted = adapted(loss);
-            cells.push(cell("adapted", adapted, Player::Ours));
-            cells.push(cell("adapted", adapted, Player::Fixed));
-            cells.push(cell("none", Quality::default(), Player::Plain));
-            if adapted.bitrate > 32_000 {
-                // As after congestion: no bits beyond the usual ones.
-                let protection = Protection { loss: 10, fec: true, dred_ms: 0 };
-                cells.push(cell("fec32", Quality { protection, ..Quality::default() }, Player::Ours));
+    for share in [0.0, 0.05, 0.10, 0.20, 0.30] {
+        for loss in [Loss::Random(share), Loss::Bursts { share, mean_ms: BURST_MS }] {
+            if share > 0.0 || matches!(loss, Loss::Random(_)) {
+                cells.extend([0, 40].map(|jitter_ms| Cell { frame: FrameLen::Ms20, loss, jitter_ms }));
             }
         }
+    }
+    let bursts = |share| Loss::Bursts { share, mean_ms: BURST_MS };
+    for loss in [Loss::Random(0.0), Loss::Random(0.05), Loss::Random(0.2), bursts(0.05), bursts(0.2)] {
+        cells.push(Cell { frame: FrameLen::Ms10, loss, jitter_ms: 0 });
     }
     let only = std::env::var("CELLS").unwrap_or_default();
     cells.retain(|cell| only.is_empty() || only.split(' ').any(|only| cell.name().contains(only)));
     cells
 }
 
-/// What the sender makes of the reports of one listener.
-fn adapted(loss: Loss) -> Quality {
-    let (loss, burst) = match loss {
-        Loss::Random(share) => (share, 1.0 / (1.0 - share)),
-        Loss::Bursts { share, mean } => (share, mean),
-    };
-    let reception =
-        Reception { loss: loss as f32, burst: burst as f32, listeners: 1, ..Reception::default() };
-    let mut adaptation = Adaptation::new(Quality::default());
-    (0..10).map(|_| adaptation.told(reception)).last().unwrap_or_default()
-}
-
 impl Cell {
-    fn loss_name(&self) -> String {
-        match self.loss {
+    fn name(&self) -> String {
+        let loss = match self.loss {
             Loss::Random(share) => format!("random{:.0}", share * 100.0),
             Loss::Bursts { share, .. } => format!("bursts{:.0}", share * 100.0),
+        };
+        format!("{}-{loss}-{}", self.frame.as_millis(), self.jitter_ms)
+    }
+
+    /// Everything that is compared, of one voice; a line for each.
+    fn play(&self, dir: &Path, voice: &str, said: &[f32], seeds: u64) -> Result<String> {
+        let base = Quality { frame: self.frame, ..Quality::default() };
+        let adapted = self.adapted(base, 1);
+        let usual = self.adapted(base, MANY_LISTENERS);
+        let (packets, bare) = (encode(said, adapted)?, encode(said, base)?);
+        let mut lines = String::new();
+        let mut note = |player: &str, seed: u64, bytes: usize, delay: i64, heard: &[f32]| -> Result<()> {
+            let name = format!("{}-{player}-{voice}-{seed}", self.name());
+            let (heard, estoi) = scored(said, heard).with_context(|| name.clone())?;
+            write(&dir.join(format!("{name}.wav")), &heard)?;
+            let cell = self.name();
+            lines += &format!("{cell}\t{player}\t{voice}\t{name}\t{estoi:.4}\t{bytes}\t{delay}\n");
+            Ok(())
+        };
+        for seed in 1..=seeds {
+            let trace = |quality: Quality, packets: &[Vec<u8>]| -> Trace {
+                let frame = quality.frame.as_millis();
+                let jitter = f64::from(self.jitter_ms) * 1000.0;
+                trace(packets.len(), i64::from(frame) * 1000, self.loss, jitter, seed)
+            };
+            let way = trace(adapted, &packets);
+            let (heard, delay) = through(&packets, adapted.frame, &way);
+            let bytes = packets[0].len();
+            note("ours", seed, bytes, delay, &heard)?;
+            note("alike", seed, bytes, delay, &fixed(&packets, adapted.frame, &way, delay * 1000)?)?;
+            note("fixed", seed, bytes, FIXED, &fixed(&packets, adapted.frame, &way, FIXED * 1000)?)?;
+            let way = trace(base, &bare);
+            note("plain", seed, bare[0].len(), 0, &plain(&bare, base.frame, &way)?)?;
+            if usual != adapted {
+                let packets = encode(said, usual)?;
+                let (heard, delay) = through(&packets, usual.frame, &trace(usual, &packets));
+                note("usual", seed, packets[0].len(), delay, &heard)?;
+            }
         }
+        Ok(lines)
     }
 
-    fn name(&self) -> String {
-        format!("{}-{}-{}-{}", self.setting, self.loss_name(), self.jitter_ms, self.player.name())
-    }
-
-    /// What is heard of `said`, and bytes per packet, ms of delay.
-    fn play(&self, said: &[f32], seed: u64) -> Result<(Vec<f32>, String)> {
-        let Quality { frame: len, bitrate, protection } = self.quality;
-        let packets = encode(said, len, bitrate, protection)?;
-        let frame = i64::from(len.as_millis()) * 1000;
-        let trace = trace(packets.len(), frame, self.loss, f64::from(self.jitter_ms) * 1000.0, seed);
-        let (mut delay, mut steps, mut last) = (0u64, 0u64, None);
-        let heard = match self.player {
-            Player::Ours => ours(&packets, len, &trace, |stats| {
-                delay += u64::from(stats.buffer_ms);
-                steps += 1;
-                last = Some(*stats);
-            }),
-            Player::Fixed => fixed(&packets, len, &trace, FIXED)?,
-            Player::Plain => plain(&packets, len, &trace)?,
-        };
-        let delay = match self.player {
-            Player::Ours => delay / steps.max(1),
-            Player::Fixed => FIXED as u64 / 1000,
-            Player::Plain => 0,
-        };
-        let counts = last.map_or(String::new(), |s| {
-            format!("\t{} played, {} fec, {} dred, {} concealed", s.played, s.fec, s.dred, s.concealed)
-        });
-        Ok((heard, format!("{}\t{delay}{counts}", packets[0].len())))
+    /// What the sender makes of the reports of so many listeners.
+    fn adapted(&self, base: Quality, listeners: usize) -> Quality {
+        let mut adaptation = Adaptation::new(base);
+        let mut quality = base;
+        for _ in 0..10 {
+            let frame_ms = f64::from(quality.frame.as_millis());
+            let (loss, burst) = match self.loss {
+                Loss::Random(share) => (share, 1.0 / (1.0 - share)),
+                Loss::Bursts { share, mean_ms } => (share, (mean_ms / frame_ms).max(1.0)),
+            };
+            let (loss, burst) = (loss as f32, burst as f32);
+            quality = adaptation.told(Reception { loss, burst, listeners, ..Reception::default() });
+        }
+        quality
     }
 }
 
-/// What was heard of the second time, piece by piece, and how intelligible it is.
-fn pieces(once: &[f32], heard: &[f32]) -> Result<Vec<(Vec<f32>, f64)>> {
-    let len = once.len() / PIECES;
-    once.chunks_exact(len)
-        .enumerate()
-        .map(|(k, said)| {
-            let from = once.len() + k * len;
-            let until = (from + len + MARGIN).min(heard.len());
-            // The delay may change on the way; PESQ follows, and so does this measure.
-            let verdict = measure::matches(said, heard.get(from..until).context("too short")?, RATE);
-            let start = from + (verdict.delay_ms.max(0.0) * 48.0) as usize;
-            let mut piece = heard.get(start..).unwrap_or(&[]).to_vec();
-            piece.resize(len, 0.0);
-            Ok((piece, verdict.estoi))
-        })
-        .collect()
+/// What the receive path makes of it, and its delay in ms, on average of what is scored.
+fn through(packets: &[Vec<u8>], len: FrameLen, way: &Trace) -> (Vec<f32>, i64) {
+    let mut delays = Vec::new();
+    let heard = ours(packets, len, way, |stats| delays.push(i64::from(stats.buffer_ms)));
+    let scored = &delays[(LEARNED / audio::STEP).min(delays.len())..];
+    (heard, scored.iter().sum::<i64>() / scored.len().max(1) as i64)
 }
 
-/// Of about 8 s: PESQ is made for such lengths.
-const PIECES: usize = 3;
+/// What was heard of the part that is scored, and how intelligible it is.
+fn scored(said: &[f32], heard: &[f32]) -> Result<(Vec<f32>, f64)> {
+    let until = (LEARNED + SCORED + MARGIN).min(heard.len());
+    // The delay may change on the way; PESQ follows, and so does this measure.
+    let verdict = measure::matches(&said[LEARNED..], heard.get(LEARNED..until).context("too short")?, RATE);
+    let start = LEARNED + (verdict.delay_ms.max(0.0) * 48.0) as usize;
+    let mut piece = heard.get(start..).unwrap_or(&[]).to_vec();
+    piece.resize(SCORED, 0.0);
+    Ok((piece, verdict.estoi))
+}
+
+/// 8 s: the buffer learns the network.
+const LEARNED: usize = 384_000;
+/// 8 s: PESQ is made for such lengths.
+const SCORED: usize = 384_000;
 /// 0.7 s, more than any delay here.
 const MARGIN: usize = 33_600;
-/// A common choice for a buffer of fixed length, in microseconds.
-const FIXED: i64 = 60_000;
-/// Packets in a row, 60 ms.
-const BURST: f64 = 3.0;
+/// A common choice for a buffer of fixed length, in milliseconds.
+const FIXED: i64 = 60;
+const BURST_MS: f64 = 60.0;
+/// So many that nobody gets more bits than usual.
+const MANY_LISTENERS: usize = 6;
+const WORKERS: usize = 2;

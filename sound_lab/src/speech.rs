@@ -7,8 +7,12 @@ use audio::{RATE, Resampler};
 
 /// A lower voice, five sentences, 24.7 s; at 48 kHz.
 pub(crate) fn said() -> Result<Vec<f32>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../client/assets/bob.wav");
-    let mut wav = hound::WavReader::open(path).context(path)?;
+    read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../client/assets/bob.wav")))
+}
+
+/// A mono file of 16 bit, at 48 kHz.
+pub(crate) fn read(path: &Path) -> Result<Vec<f32>> {
+    let mut wav = hound::WavReader::open(path).with_context(|| path.display().to_string())?;
     let rate = wav.spec().sample_rate;
     let pcm: Vec<f32> =
         wav.samples::<i16>().map(|s| Ok(f32::from(s?) / 32_768.0)).collect::<Result<_, hound::Error>>()?;
