@@ -1,5 +1,6 @@
-"""Scores what `sound_lab quality DIR` wrote: PESQ-WB (ITU-T P.862.2) of each piece, means per cell, as a table."""
+"""Scores what `sound_lab quality DIR` wrote: PESQ-WB (ITU-T P.862.2), mean and spread per cell, as tables."""
 import collections
+import multiprocessing
 import sys
 import wave
 
@@ -14,22 +15,52 @@ def read(name):
         return numpy.frombuffer(wav.readframes(wav.getnframes()), dtype="<i2")
 
 
-said = [read(f"said-{piece}") for piece in range(3)]
-cells = collections.OrderedDict()
-for line in open(f"{directory}/cells.tsv"):
-    setting, loss, jitter, player, name, estoi, size, delay = line.rstrip("\n").split("\t")[:8]
-    scores = [pesq(16000, said[piece], read(f"{name}-{piece}"), "wb") for piece in range(3)]
-    figures = (numpy.mean(scores), float(estoi), float(size), float(delay))
-    cells.setdefault((loss, jitter), {}).setdefault(f"{setting}-{player}", []).append(figures)
+def scored(line):
+    cell, player, voice, name, estoi, size, delay = line.rstrip("\n").split("\t")
+    score = pesq(16000, read(f"said-{voice}"), read(name), "wb")
+    return cell, player, voice, (score, float(estoi), float(size), float(delay))
 
-print("| loss | jitter, ms | as adapted | bytes per packet | delay, ms | within 32 kbit/s | fixed buffer | plain |")
-print("|---|---|---|---|---|---|---|---|")
-for (loss, jitter), row in cells.items():
-    mean = {name: numpy.mean(figures, axis=0) for name, figures in row.items()}
 
-    def score(name):
-        return "{:.2f} / {:.3f}".format(*mean[name][:2]) if name in mean else "the same"
+def spelled(cell):
+    frame, loss, jitter = cell.split("-")
+    kind, share = loss[:6], loss[6:]
+    return f"{'none' if share == '0' else share + ' % ' + kind} | {frame} | {jitter}"
 
-    size, delay = mean["adapted-ours"][2:] if "adapted-ours" in mean else (0, 0)
-    print(f"| {loss} % | {jitter} | {score('adapted-ours')} | {size:.0f} | {delay:.0f} | {score('fec32-ours')} "
-          f"| {score('adapted-fixed')} | {score('none-plain')} |")
+
+def main():
+    lines = open(f"{directory}/cells.tsv").read().splitlines()
+    with multiprocessing.Pool(2) as pool:
+        results = pool.map(scored, lines, chunksize=8)
+    cells = collections.OrderedDict()
+    voices = collections.OrderedDict()
+    for cell, player, voice, figures in results:
+        cells.setdefault(cell, {}).setdefault(player, []).append(figures)
+        voices.setdefault(cell, {}).setdefault((player, voice), []).append(figures[0])
+
+    print("| loss | frames, ms | jitter, ms | as adapted | bytes | delay, ms | fixed, as late | fixed, 60 ms "
+          "| usual bits | bytes | plain |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for cell, row in cells.items():
+        mean = {player: numpy.mean(figures, axis=0) for player, figures in row.items()}
+        spread = {player: numpy.std([f[0] for f in figures]) for player, figures in row.items()}
+
+        def score(player):
+            if player not in mean:
+                return "the same"
+            return "{:.2f} ± {:.2f} / {:.3f}".format(mean[player][0], spread[player], mean[player][1])
+
+        size, delay = mean["ours"][2:]
+        usual = f"{mean['usual'][2]:.0f}" if "usual" in mean else ""
+        print(f"| {spelled(cell)} | {score('ours')} | {size:.0f} | {delay:.0f} | {score('alike')} | {score('fixed')} "
+              f"| {score('usual')} | {usual} | {score('plain')} |")
+
+    names = sorted({voice for row in voices.values() for _, voice in row})
+    print()
+    print("| as adapted | frames, ms | jitter, ms | " + " | ".join(names) + " |")
+    print("|---|---|---|" + "---|" * len(names))
+    for cell, row in voices.items():
+        print(f"| {spelled(cell)} | " + " | ".join(f"{numpy.mean(row['ours', name]):.2f}" for name in names) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,10 @@
 //! A second chance for whole packets: each carries, besides its own frame, the complete packet of some frames before.
 //! What a burst took comes back as it was, bit for bit, once the burst is over.
 //!
-//! The copy travels in the padding of the Opus packet (RFC 6716, section 3.2.5) as an extension that runs to its end
+//! The copy travels in the padding of the Opus packet (RFC 6716, section 3.2.5) as an extension
 //! (draft-ietf-mlcodec-opus-extension), so that a decoder plays the packet as if it were not there:
-//! `id << 1 | back u8 | earlier packet`. A packet has either this or DRED, which uses the same place.
+//! `id << 1 | 1`, length (1 byte, 2 from 255 on), `back` (1 byte), the earlier packet without its own padding.
+//! A packet has either this or DRED, which uses the same place.
 
 use std::collections::VecDeque;
 
@@ -36,25 +37,41 @@ impl Copies {
             Some((then, _)) if then + u64::from(self.back) == number => self.past.pop_front(),
             _ => None,
         };
+        let size = size(opus.len());
+        let opus = opus::unpad(opus)?;
         let mut packet = opus.clone();
-        opus::pad(&mut packet, size(opus.len()))?;
-        if let (Some((_, old)), Some(room)) = (due, padding(&packet))
-            && room.len() == old.len() + HEADER
-        {
-            let at = packet.len() - room.len();
-            packet[at] = EXTENSION << 1;
-            packet[at + 1] = self.back;
-            packet[at + HEADER..].copy_from_slice(&old);
+        opus::pad(&mut packet, size)?;
+        if let (Some((_, old)), Some(room)) = (due, padding(&packet)) {
+            let (at, extension) = (packet.len() - room.len(), self.extension(&old));
+            if let Some(room) = packet.get_mut(at..at + extension.len()) {
+                room.copy_from_slice(&extension);
+            }
         }
         self.past.push_back((number, opus));
         Some(packet)
+    }
+
+    fn extension(&self, old: &[u8]) -> Vec<u8> {
+        let mut extension = vec![EXTENSION << 1 | WITH_LENGTH];
+        let mut len = old.len() + 1;
+        while len >= 255 {
+            extension.push(255);
+            len -= 255;
+        }
+        extension.extend([len as u8, self.back]);
+        extension.extend_from_slice(old);
+        extension
     }
 }
 
 /// The copy in `packet`, and how many frames before it belongs.
 pub fn copy(packet: &[u8]) -> Option<(u8, &[u8])> {
-    match padding(packet)? {
-        [id, back, old @ ..] if *id == EXTENSION << 1 && *back > 0 && !old.is_empty() => Some((*back, old)),
+    let (id, rest) = padding(packet)?.split_first()?;
+    let (len, rest) = laced(rest, 255)?;
+    match rest.get(..len)? {
+        [back, old @ ..] if *id == EXTENSION << 1 | WITH_LENGTH && *back > 0 && !old.is_empty() => {
+            Some((*back, old))
+        }
         _ => None,
     }
 }
@@ -62,12 +79,13 @@ pub fn copy(packet: &[u8]) -> Option<(u8, &[u8])> {
 /// How long a frame may be so that it and a copy of another fill at most `bytes`.
 pub(crate) fn each(bytes: usize) -> usize {
     let each = bytes.saturating_sub(OVERHEAD) / 2;
+    // The lengths of long ones take two bytes more.
     if size(each) > bytes { each.saturating_sub(1) } else { each }
 }
 
 /// Of a packet with a frame of `each` bytes and a copy of the same size.
 fn size(each: usize) -> usize {
-    2 * each + OVERHEAD + usize::from(each + HEADER > SHORT_PADDING)
+    2 * each + OVERHEAD + usize::from(each + 1 >= 255) + usize::from(each + EXTENSION_HEADER > SHORT_PADDING)
 }
 
 /// What follows the frames of a packet of code 3.
@@ -76,24 +94,30 @@ fn padding(packet: &[u8]) -> Option<&[u8]> {
     if toc & 3 != 3 || count & HAS_PADDING == 0 {
         return None;
     }
-    let (mut len, mut rest) = (0, rest);
-    loop {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        if *byte < 255 {
-            len += usize::from(*byte);
-            break;
-        }
-        len += SHORT_PADDING;
-    }
+    let (len, rest) = laced(rest, SHORT_PADDING)?;
     rest.get(rest.len().checked_sub(len)?..)
+}
+
+/// A number of which each byte 255 stands for `step` and for another byte to come; and what follows it.
+fn laced(mut bytes: &[u8], step: usize) -> Option<(usize, &[u8])> {
+    let mut sum = 0;
+    loop {
+        let (byte, rest) = bytes.split_first()?;
+        bytes = rest;
+        if *byte < 255 {
+            return Some((sum + usize::from(*byte), bytes));
+        }
+        sum += step;
+    }
 }
 
 /// One that is left to experiments, next to DRED's 126.
 const EXTENSION: u8 = 125;
-const HEADER: usize = 2;
-/// Frame count, length of the padding, header.
-const OVERHEAD: usize = 2 + HEADER;
+const WITH_LENGTH: u8 = 1;
+/// Id, length, back.
+const EXTENSION_HEADER: usize = 3;
+/// Frame count and length of the padding, besides.
+const OVERHEAD: usize = 2 + EXTENSION_HEADER;
 /// As long as one byte can tell.
 const SHORT_PADDING: usize = 254;
 const HAS_PADDING: u8 = 0x40;
@@ -109,15 +133,21 @@ mod tests {
 
     #[test]
     fn what_was_sent_comes_again_bit_for_bit() {
-        for (len, bytes) in [(FrameLen::Ms10, 40), (FrameLen::Ms20, 80), (FrameLen::Ms20, 160)] {
+        for (len, bytes) in
+            [(FrameLen::Ms10, 40), (FrameLen::Ms20, 80), (FrameLen::Ms20, 120), (FrameLen::Ms60, 480)]
+        {
             let voice = each(bytes);
             let sent = packets(len, voice);
-            let mut copies = Copies::new(5);
-            for (i, opus) in sent.iter().enumerate() {
-                let packet = copies.send(i as u64, opus.clone()).unwrap();
-                assert_eq!(packet.len(), bytes, "{len:?}");
-                assert!(lasts(&packet, len));
-                assert_eq!(copy(&packet), (i >= 5).then(|| (5, &sent[i - 5][..])));
+            let bare: Vec<_> = sent.iter().map(|opus| opus::unpad(opus.clone()).unwrap()).collect();
+            for back in [2, 5] {
+                let mut copies = Copies::new(back);
+                for (i, opus) in sent.iter().enumerate() {
+                    let packet = copies.send(i as u64, opus.clone()).unwrap();
+                    assert_eq!(packet.len(), size(voice), "{len:?}");
+                    assert!((bytes - 1..=bytes).contains(&packet.len()) && lasts(&packet, len));
+                    let before = i.checked_sub(usize::from(back)).map(|i| (back, &bare[i][..]));
+                    assert_eq!(copy(&packet), before, "packet {i}");
+                }
             }
         }
     }
@@ -149,8 +179,8 @@ mod tests {
 
     #[test]
     fn two_frames_fit_where_they_should() {
-        for bytes in 20..800 {
-            assert!((bytes - 2..=bytes).contains(&size(each(bytes))), "{bytes}");
+        for bytes in 20..720 {
+            assert!((bytes - 3..=bytes).contains(&size(each(bytes))), "{bytes}");
         }
     }
 
@@ -158,13 +188,14 @@ mod tests {
         #[test]
         fn garbage_has_no_copy_beyond_its_end(packet in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Some((back, old)) = copy(&packet) {
-                prop_assert!(back > 0 && old.len() + 4 <= packet.len());
+                prop_assert!(back > 0 && old.len() + OVERHEAD <= packet.len());
             }
         }
     }
 
     fn packets(len: FrameLen, bytes: usize) -> Vec<Vec<u8>> {
-        let mut encoder = Encoder::new(len, (bytes * 8000).div_ceil(len.as_millis() as usize) as u32).unwrap();
+        let mut encoder =
+            Encoder::new(len, (bytes * 8000).div_ceil(len.as_millis() as usize) as u32).unwrap();
         encoder.expect_loss(10).unwrap();
         speech(1.0).chunks_exact(len.samples()).map(|pcm| encoder.encode(pcm).unwrap()).collect()
     }

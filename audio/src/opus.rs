@@ -234,6 +234,15 @@ pub(crate) fn pad(opus: &mut Vec<u8>, len: usize) -> Option<()> {
     (status == sys::OPUS_OK).then_some(())
 }
 
+/// The packet without its padding, whatever that says; `None` when it is no packet.
+pub(crate) fn unpad(mut opus: Vec<u8>) -> Option<Vec<u8>> {
+    let len = i32::try_from(opus.len()).ok().filter(|len| *len > 0)?;
+    // SAFETY: `opus` has `len` bytes, at least one.
+    let len = unsafe { sys::opus_packet_unpad(opus.as_mut_ptr(), len) };
+    opus.truncate(usize::try_from(len).ok().filter(|len| *len > 0)?);
+    Some(opus)
+}
+
 const MONO: c_int = 1;
 /// Of 10 ms, the most that libopus takes.
 const DRED_FRAMES: u16 = 104;

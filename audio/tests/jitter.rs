@@ -48,6 +48,20 @@ fn what_no_packet_knows_is_not_waited_for() {
 }
 
 #[test]
+fn what_comes_again_in_a_later_packet_is_played_in_its_turn() {
+    // Runs of four; the wait for what comes again does not come and go with them.
+    for every in [80, 200] {
+        let lost = |i: u32| i % every < 4 && i > 100;
+        let out = Net::new(FrameLen::Ms20).frames(4_000).lose(lost).again(5).run();
+        assert!(out.concealed + out.recovered <= 12, "{every}: {} {}", out.concealed, out.recovered);
+        let delays = || out.played[600..].iter().map(|played| played.delay);
+        let (least, most) = (delays().min().unwrap(), delays().max().unwrap());
+        assert!(least >= 100 && most <= 140, "{every}: {least} to {most} ms");
+        assert!(out.voiced().windows(2).all(|w| w[0] < w[1]));
+    }
+}
+
+#[test]
 fn after_a_stall_the_delay_is_back_within_five_seconds() {
     // 300 ms every 10 s, for ten minutes.
     let stall = |i: u32| match i64::from(i % 500) {
@@ -366,6 +380,8 @@ struct Net<'a> {
     twice: Box<dyn Fn(u32) -> bool + 'a>,
     /// Frames that each packet knows of the past.
     reach: u32,
+    /// Frames after which each is in a packet again.
+    again: Option<u32>,
 }
 
 struct Outcome {
@@ -394,6 +410,7 @@ impl<'a> Net<'a> {
             delay: Box::new(|_| 0),
             twice: Box::new(|_| false),
             reach: 0,
+            again: None,
         }
     }
 
@@ -435,6 +452,11 @@ impl<'a> Net<'a> {
         self
     }
 
+    fn again(mut self, frames: u32) -> Net<'a> {
+        self.again = Some(frames);
+        self
+    }
+
     fn sent_at(&self, i: u32) -> i64 {
         let frame = i64::from(self.len.as_millis()) * 1000;
         PATH + i64::from(i) * frame + i64::from(i) * frame * self.drift / 1_000_000
@@ -467,6 +489,11 @@ impl<'a> Net<'a> {
                 let frame = heard(self.first.wrapping_add(i), self.len);
                 let missing = jitter.push(Duration::from_micros(at as u64), Heard { last_of_talk, ..frame });
                 jitter.could_bring_back(1..=missing.min(self.reach));
+                if let Some(back) = self.again.filter(|back| *back <= i) {
+                    let time = self.first.wrapping_add(i - back);
+                    jitter.again(Duration::from_micros(at as u64), heard(time, self.len));
+                    jitter.could_bring_back((0..missing).map(|_| back));
+                }
             }
             let len = i64::from(self.len.as_millis()) * 1000;
             now += match jitter.pull(Duration::from_micros(now as u64)) {

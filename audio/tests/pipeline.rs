@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use audio::{Capture, Captured, FrameLen, Heard, Playback, STEP};
+use audio::{Capture, Captured, FrameLen, Heard, Playback, STEP, measure};
 
 #[path = "../src/sound.rs"]
 mod sound;
@@ -37,6 +37,24 @@ fn losses_are_recovered_from_the_next_frame_when_they_are_expected() {
     assert!(unaware.stats().fec == 0 && unaware.stats().concealed > 50, "{:?}", unaware.stats());
     let (with, without) = (likeness(&spoken, &forewarned.heard), likeness(&spoken, &unaware.heard));
     assert!(with > without, "{with} with recovery, {without} without");
+}
+
+#[test]
+fn what_a_run_of_losses_took_comes_again_whole() {
+    let spoken = sound::speech(12.0);
+    // 80 ms of each 600.
+    let lossy = |i: usize| i < 100 || i % 30 >= 4;
+    let heard = |protection, bitrate| {
+        let mut call = Call::new(FrameLen::Ms20);
+        call.capture.set_quality(audio::Quality { protection, bitrate, ..Default::default() });
+        call.hear(&spoken, lossy)
+    };
+    let copies = audio::Protection { loss: 10, fec: true, dred_ms: 0, copy_ms: 100 };
+    let (with, without) = (heard(copies, 48_000), heard(audio::Protection::default(), 32_000));
+    assert!(with.stats().again > 50 && with.stats().concealed < 20, "{:?}", with.stats());
+    assert!(without.stats().again == 0 && without.stats().concealed > 50, "{:?}", without.stats());
+    let scores = [with.heard, without.heard].map(|heard| measure::matches(&spoken, &heard, 48_000).estoi);
+    assert!(scores[0] > scores[1] + 0.02, "{scores:?}");
 }
 
 #[test]

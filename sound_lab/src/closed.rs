@@ -144,8 +144,7 @@ impl Way {
     fn send(&mut self, now: f64, bits: f64, ticks: u32, frame: VoiceFrame, phase: &Phase) -> Option<f64> {
         for _ in 0..ticks {
             let mean = BURST_MS / 10.0;
-            let change =
-                if self.bad { 1.0 / mean } else { phase.share / ((1.0 - phase.share) * mean) };
+            let change = if self.bad { 1.0 / mean } else { phase.share / ((1.0 - phase.share) * mean) };
             self.bad ^= self.dice.roll() < change;
         }
         let queue = (self.free_at - now).max(0.0);

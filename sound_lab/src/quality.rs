@@ -1,6 +1,7 @@
 //! Quality against loss: real speech through the codec, a lossy network and the receive path.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,17 +27,18 @@ pub(crate) fn run(dir: &Path, seeds: u64, voices: &[PathBuf]) -> Result<()> {
         said.push((name.to_owned(), pcm));
     }
     let cells = cells_of_the_table();
+    // Each voice goes through losses of its own.
+    let said: Vec<_> = (1..).step_by(seeds.max(1) as usize).zip(said).collect();
     let jobs: Vec<_> = cells.iter().flat_map(|cell| said.iter().map(move |voice| (cell, voice))).collect();
     let (next, lines) = (AtomicUsize::new(0), Mutex::new(vec![String::new(); jobs.len()]));
     thread::scope(|scope| -> Result<()> {
         let work = || -> Result<()> {
-            while let Some((i, (cell, (voice, pcm)))) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
-            {
-                let done = cell.play(dir, voice, pcm, seeds)?;
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some((cell, (seed, (voice, pcm)))) = jobs.get(i) else { return Ok(()) };
+                let done = cell.play(dir, voice, pcm, *seed..*seed + seeds)?;
                 lines.lock().map_err(|_| anyhow!("a worker died"))?[i] = done;
             }
-            Ok(())
         };
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow!("a worker died"))?)
@@ -79,7 +81,7 @@ impl Cell {
     }
 
     /// Everything that is compared, of one voice; a line for each.
-    fn play(&self, dir: &Path, voice: &str, said: &[f32], seeds: u64) -> Result<String> {
+    fn play(&self, dir: &Path, voice: &str, said: &[f32], seeds: Range<u64>) -> Result<String> {
         let base = Quality { frame: self.frame, ..Quality::default() };
         let adapted = self.adapted(base, 1);
         let usual = self.adapted(base, MANY_LISTENERS);
@@ -93,7 +95,7 @@ impl Cell {
             lines += &format!("{cell}\t{player}\t{voice}\t{name}\t{estoi:.4}\t{bytes}\t{delay}\n");
             Ok(())
         };
-        for seed in 1..=seeds {
+        for seed in seeds {
             let trace = |quality: Quality, packets: &[Vec<u8>]| -> Trace {
                 let frame = quality.frame.as_millis();
                 let jitter = f64::from(self.jitter_ms) * 1000.0;
