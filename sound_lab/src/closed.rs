@@ -99,7 +99,7 @@ impl Call {
                 audio::FrameLen::Ms40 => io::FrameLen::Ms40,
                 audio::FrameLen::Ms60 => io::FrameLen::Ms60,
             };
-            let frame = VoiceFrame { time: sent.time, len, last_of_talk: false, opus: sent.opus };
+            let frame = VoiceFrame { time: sent.time, age_ms: 0, len, last_of_talk: false, opus: sent.opus };
             let queue = self.way.send(now, bits, sent.len.as_millis() / 10, frame, phase);
             row.sent += 1;
             row.lost += u64::from(queue.is_none());
