@@ -34,6 +34,9 @@ pub struct Level {
 pub struct CaptureStats {
     /// Frames that passed while neither muted nor alone.
     pub heard: u64,
+    /// Samples of those frames, and how many of them were as large as can be: the microphone was too loud for them.
+    pub samples: u64,
+    pub clipped: u64,
     /// Packets that the encoder made of what the gate let through; all of them went to the sink.
     pub sent: u64,
     /// Noise suppression works at this moment.
@@ -82,6 +85,8 @@ impl Capture {
         work.extend_from_slice(pcm);
         let verdict = self.process(&mut work);
         self.stats.heard += 1;
+        self.stats.samples += pcm.len() as u64;
+        self.stats.clipped += pcm.iter().filter(|sample| sample.abs() >= FULL).count() as u64;
         let pcm = &work[..];
         match verdict {
             Verdict::Closed => self.keep(pcm),
@@ -193,3 +198,5 @@ impl Capture {
 /// What is sent from before the gate opened, in milliseconds: the detector wakes at the vowel, and a hiss or a stop
 /// before it lasts about this long.
 const PRE_ROLL: u32 = 60;
+/// The largest sample of 16 bits; what is larger was cut off to it.
+const FULL: f32 = 32_767.0 / 32_768.0;
