@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     NoCall,
     RelayOnly,
     TcpOnly,
+    Refused,
 }
 
 impl Kind {
@@ -42,6 +43,7 @@ impl Kind {
             Self::NoCall => 13,
             Self::RelayOnly => 14,
             Self::TcpOnly => 15,
+            Self::Refused => 16,
         }
     }
 
@@ -63,11 +65,12 @@ impl Kind {
             Self::NoCall => "no_call",
             Self::RelayOnly => "relay_only",
             Self::TcpOnly => "tcp_only",
+            Self::Refused => "refused",
         }
     }
 
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Defect,
         Self::Usage,
         Self::WrongCode,
@@ -83,6 +86,7 @@ impl Kind {
         Self::NoCall,
         Self::RelayOnly,
         Self::TcpOnly,
+        Self::Refused,
     ];
 }
 

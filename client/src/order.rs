@@ -1,6 +1,9 @@
 //! What can be ordered in a call: the same words in the input line, on stdin and from outside. Parsed once, here;
 //! app/obey.rs does it.
 
+use std::convert::Infallible;
+use std::str::FromStr;
+
 use audio::{InputSpec, OutputSpec};
 use vc_core::protocol::text::{self, MAX_CHAT};
 
@@ -119,6 +122,9 @@ impl Order {
 
     /// A line of chat, whatever it begins with.
     pub(crate) fn said(text: &str) -> Result<Self, Refusal> {
+        if text.trim().is_empty() {
+            return Err(Refusal { order: None, why: NOTHING.to_owned() });
+        }
         if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Self::Say(text.to_owned())) }
     }
 
@@ -157,8 +163,8 @@ impl Word {
             "echo" => Order::Echo(stage(rest)),
             "level" => Order::Level(rest == "on"),
             "devices" => Order::Devices,
-            "input" => Order::Input(text().parse().unwrap_or(InputSpec::Default)),
-            "output" => Order::Output(text().parse().unwrap_or(OutputSpec::Default)),
+            "input" => Order::Input(whatever(rest)),
+            "output" => Order::Output(whatever(rest)),
             "save" => Order::Save,
             "invite" if rest == "new" => Order::NewInvite,
             "invite" => Order::Invite,
@@ -170,7 +176,8 @@ impl Word {
             "name" => Order::Name(text()),
             "stats" => Order::Stats,
             "quit" => Order::Quit,
-            _ => Order::Help,
+            "help" => Order::Help,
+            other => return Err(unknown(other).why),
         })
     }
 
@@ -210,6 +217,11 @@ impl Word {
             Takes::Device => format!("/{name} DEVICE"),
         }
     }
+}
+
+/// What any text means.
+fn whatever<T: FromStr<Err = Infallible>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|never| match never {})
 }
 
 /// When a stage of the capture chain is to work.
@@ -317,6 +329,7 @@ const fn word(name: &'static str, takes: Takes, does: &'static str) -> Word {
 
 const ON_OFF: &[&str] = &["on", "off"];
 const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
+const NOTHING: &str = "There is nothing to say in that line. Add the text.";
 /// As loud as the sound engine goes: four times.
 const LOUDEST: u16 = 400;
 
@@ -365,6 +378,7 @@ mod tests {
         assert_eq!(done("/mute"), Some(Order::Mute(Switch::On)));
         assert_eq!(done("/ quit "), Some(Order::Quit));
         assert_eq!(done(" \t\n"), None);
+        assert!(Order::said(" ").is_err());
     }
 
     #[test]

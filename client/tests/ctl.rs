@@ -37,7 +37,7 @@ fn a_call_is_run_by_a_script_alone() {
 
     let pid = bob.id().to_string();
     let mut events =
-        party.command(&["ctl", "events", "--call", &pid]).stdout(Stdio::piped()).spawn().unwrap();
+        party.command(&["ctl", "--call", &pid, "events"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
     let mut event = |kind: &str| -> Value {
         let parsed = lines.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
@@ -78,7 +78,7 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     assert_eq!(typo.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&typo.stderr).contains("Did you mean"), "{typo:?}");
     let alone = ctl(&party, &ada, &["say", "hello"]);
-    assert_eq!(alone.status.code(), Some(2));
+    assert_eq!(alone.status.code(), Some(16));
 }
 
 #[cfg(unix)]
@@ -94,4 +94,97 @@ fn nobody_but_this_user_reaches_the_socket_and_nothing_of_it_stays() {
     done(&party, &ada, &["leave"]);
     ada.end();
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+/// Text of somebody else, as a program passes it on.
+#[test]
+fn nothing_in_a_text_is_an_option_or_another_order() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &NO_SOUND);
+    let mut bob = party.join(&place, "Bob", &code, &NO_SOUND);
+    ada.wait_for("joined");
+    bob.wait_for("joined");
+    let log = party.path("log");
+    let option = format!("--log={}", log.display());
+    for text in [option.as_str(), "-5 points", "--help", "--", "a\nname Mallory"] {
+        done(&party, &ada, &["say", text]);
+        let said = bob.wait_for("chat")["text"].as_str().unwrap().to_owned();
+        assert_eq!(said, text.replace('\n', " "));
+    }
+    assert!(!log.exists());
+
+    let long = "x".repeat(4_092) + "name Mallory";
+    let refused = ctl(&party, &ada, &["say", &long]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert_eq!(done(&party, &bob, &["peers"])["peers"][0]["name"], "Ada");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_without_an_end_is_no_request_and_no_other_follows_it() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (ada, _) = party.create(&place, "Ada", &NO_SOUND);
+    let socket = party.path(&format!("runtime/voicechat/call-{}", ada.id()));
+    for request in ["say ".to_owned() + &"x".repeat(4_092) + "name Mallory\n", "name Mallory".to_owned()] {
+        let mut call = UnixStream::connect(&socket).unwrap();
+        call.write_all(request.as_bytes()).unwrap();
+        call.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        // The end may come as a reset, because not all was read.
+        let _ = call.read_to_string(&mut answer);
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+        assert!(answer.contains("\"status\":2"), "{answer}");
+    }
+    done(&party, &ada, &["leave"]);
+    let (_, log, _) = ada.end();
+    assert!(!log.iter().any(|event| event["order"] == "name"), "{log:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn callers_that_say_nothing_lock_nobody_out() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (ada, _) = party.create(&place, "Ada", &NO_SOUND);
+    let socket = party.path(&format!("runtime/voicechat/call-{}", ada.id()));
+    let mut idle: Vec<UnixStream> = (0..16).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let mut one_more = UnixStream::connect(&socket).unwrap();
+    one_more.write_all(b"mute\n").unwrap();
+    let mut answer = String::new();
+    one_more.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"status\":16") && answer.contains("Too many programs"), "{answer}");
+    // Each of them is hung up on.
+    for caller in &mut idle {
+        assert_eq!(caller.read(&mut [0]).unwrap(), 0);
+    }
+    done(&party, &ada, &["mute"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_socket_that_does_not_answer_is_kept_while_its_process_lives_and_swept_away_after() {
+    use std::os::unix::net::UnixListener;
+    let party = Party::new();
+    let dir = party.path("runtime/voicechat");
+    std::fs::create_dir_all(&dir).unwrap();
+    // Bound by a process that has stopped listening: this one, and one that has ended.
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let [living, dead] = [std::process::id(), ended.id()].map(|pid| dir.join(format!("call-{pid}")));
+    for socket in [&living, &dead] {
+        drop(UnixListener::bind(socket).unwrap());
+    }
+    let nobody = party.command(&["ctl", "mute"]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(11), "{nobody:?}");
+    assert!(living.exists());
+    let pid = ended.id().to_string();
+    let nobody = party.command(&["ctl", "--call", &pid, "mute"]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(13), "{nobody:?}");
+    assert!(!dead.exists());
 }

@@ -1,37 +1,52 @@
 //! `voicechat ctl`: the caller's end.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::time::Duration;
 
 use interprocess::local_socket::Stream;
 use interprocess::local_socket::prelude::*;
 
-use super::{Answered, Spot, dir};
+use super::{Answered, MAX_REQUEST, PATIENCE, Spot, dir};
 use crate::cli::Ctl;
 use crate::config::reason;
 use crate::failure::{Failure, Kind};
+use crate::order::too_long;
 use crate::ui;
 
 pub(crate) fn run(ctl: Ctl) -> Result<(), Failure> {
-    let mut call = BufReader::new(connect(ctl.call)?);
-    let request = ctl.order.join(" ").replace(['\r', '\n'], " ");
-    call.get_mut().write_all(format!("{request}\n").as_bytes()).map_err(lost)?;
+    let request = ctl.order.join(" ").replace(['\r', '\n'], " ") + "\n";
+    if request.len() > MAX_REQUEST {
+        return Err(Failure::usage(too_long().why, ""));
+    }
+    let call = connect(ctl.call)?;
+    // Where a pipe knows no limit, the call's own holds.
+    let _ = call.set_recv_timeout(Some(ANSWERED)).and(call.set_send_timeout(Some(PATIENCE)));
+    let mut call = BufReader::new(call);
+    call.get_mut().write_all(request.as_bytes()).map_err(lost)?;
+    let request = request.trim_end();
     if request == "events" {
+        let _ = call.get_ref().set_recv_timeout(None);
         return stream(call);
     }
     let mut line = String::new();
     call.read_line(&mut line).map_err(lost)?;
     // Leaving may be faster than its answer.
-    if line.is_empty() && matches!(request.as_str(), "leave" | "quit") {
+    if line.is_empty() && matches!(request, "leave" | "quit") {
         return Ok(());
     }
     let answered: Answered =
         serde_json::from_str(&line).map_err(|_| lost(io::ErrorKind::UnexpectedEof.into()))?;
-    match (ctl.json, answered.done) {
+    match (ctl.json, answered.status) {
         (true, _) => ui::say(&format!("{}\n", answered.event)),
-        (false, true) => ui::say(&format!("{}\n", answered.text.trim_end())),
-        (false, false) => {}
+        (false, 0) => ui::say(&format!("{}\n", answered.text.trim_end())),
+        (false, _) => {}
     }
-    if answered.done { Ok(()) } else { Err(Failure::usage(answered.text, "")) }
+    let kind = Kind::Refused;
+    match answered.status {
+        0 => Ok(()),
+        status if status == kind.status() => Err(Failure::new(kind, answered.text, "")),
+        _ => Err(Failure::usage(answered.text, "")),
+    }
 }
 
 fn stream(call: BufReader<Stream>) -> Result<(), Failure> {
@@ -60,21 +75,20 @@ fn connect(pid: Option<u32>) -> Result<Stream, Failure> {
         Some(pid) => vec![Spot::of(&dir, pid)],
         None => Spot::all(&dir),
     };
-    for spot in spots {
-        match spot.name().and_then(Stream::connect) {
-            Ok(stream) => return Ok(stream),
-            // Its process ended without a farewell.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => spot.remove(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(lost(error)),
-        }
+    match spots.iter().find_map(Spot::connect) {
+        Some(reached) => reached.map_err(lost),
+        None => Err(none()),
     }
-    Err(none())
 }
 
 fn lost(error: io::Error) -> Failure {
-    Failure::machine(
-        format!("The call does not answer ({}).", reason(&error)),
-        "It may just be ending; try again.",
-    )
+    let why = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it is silent".to_owned(),
+        io::ErrorKind::UnexpectedEof => "it hung up".to_owned(),
+        _ => reason(&error),
+    };
+    Failure::machine(format!("The call does not answer ({why})."), "It may just be ending; try again.")
 }
+
+/// Asking a sound server for its devices takes the longest, and is given up before.
+const ANSWERED: Duration = Duration::from_secs(10);

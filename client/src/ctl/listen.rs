@@ -8,11 +8,14 @@ use interprocess::local_socket::tokio::prelude::*;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Answered, MAX_REQUEST, Spot, dir};
+use super::{Answered, MAX_REQUEST, PATIENCE, Spot, dir};
 use crate::app::obey::Reply;
+use crate::failure::Kind;
 use crate::note::Note;
-use crate::order::{Answer, Order, Refusal};
+use crate::order::{Order, Refusal, too_long};
+use crate::ui;
 use crate::words::Words;
 
 pub(crate) struct Listener {
@@ -33,6 +36,8 @@ pub(crate) struct Asked {
 enum Request {
     Order(Result<Order, Refusal>),
     Events,
+    /// No line, so whatever follows is none either.
+    Endless,
 }
 
 impl Listener {
@@ -40,21 +45,11 @@ impl Listener {
     pub(crate) fn open(events: broadcast::Sender<Arc<str>>) -> io::Result<Self> {
         let dir = dir().ok_or(io::ErrorKind::NotFound)?;
         let spot = Spot::of(&dir, std::process::id());
-        // Left by an earlier process of this number.
-        spot.remove();
-        let options = ListenerOptions::new().name(spot.name()?);
-        #[cfg(windows)]
-        let options = {
-            std::fs::write(&spot.0, "")?;
-            for_owner_alone(options)?
-        };
-        Ok(Self {
-            socket: options.create_tokio()?,
-            spot,
-            callers: JoinSet::new(),
-            orders: mpsc::channel(1),
-            events,
-        })
+        // Two sets of processes may share the directory and count alike: who lives there stays.
+        if spot.connect().is_some() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        Ok(Self { socket: listen(&spot)?, spot, callers: JoinSet::new(), orders: mpsc::channel(1), events })
     }
 
     /// The next order. Callers are served meanwhile.
@@ -63,14 +58,17 @@ impl Listener {
             tokio::select! {
                 Some(asked) = self.orders.1.recv() => return asked,
                 Some(_) = self.callers.join_next() => {}
-                caller = self.socket.accept(), if self.callers.len() < MAX_CALLERS => match caller {
-                    Ok(caller) => {
+                caller = self.socket.accept() => match caller {
+                    // One who hangs up in the middle has had what it wanted.
+                    Ok(caller) if self.callers.len() < MAX_CALLERS => {
                         let (orders, events) = (self.orders.0.clone(), self.events.clone());
-                        self.callers.spawn(async move {
-                            // One who hangs up in the middle has had what it wanted.
-                            let _ = serve(caller, orders, events).await;
-                        });
+                        self.callers.spawn(async move { drop(serve(caller, orders, events).await) });
                     }
+                    Ok(caller) if self.callers.len() < 2 * MAX_CALLERS => {
+                        self.callers.spawn(async move { drop(refuse(caller).await) });
+                    }
+                    // So many at once are no people.
+                    Ok(_) => {}
                     // Out of descriptors, most likely: they come back.
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 },
@@ -83,6 +81,23 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.spot.remove();
     }
+}
+
+/// Nobody finds it before it answers.
+#[cfg(unix)]
+fn listen(spot: &Spot) -> io::Result<LocalSocketListener> {
+    let made = Spot(spot.0.with_extension("new"));
+    made.remove();
+    let socket = ListenerOptions::new().name(made.name()?).reclaim_name(false).create_tokio()?;
+    std::fs::rename(&made.0, &spot.0).inspect_err(|_| made.remove())?;
+    Ok(socket)
+}
+
+#[cfg(windows)]
+fn listen(spot: &Spot) -> io::Result<LocalSocketListener> {
+    let socket = for_owner_alone(ListenerOptions::new().name(spot.name()?))?.create_tokio()?;
+    std::fs::write(&spot.0, "")?;
+    Ok(socket)
 }
 
 async fn serve(
@@ -104,20 +119,33 @@ async fn serve(
                 if orders.send(Asked { order, reply }).await.is_err() {
                     return Ok(());
                 }
-                let Ok(answer) = answer.await else { return Ok(()) };
-                say(&mut answers, answer).await?;
+                match answer.await {
+                    Ok(Ok(note)) => say(&mut answers, 0, note).await?,
+                    Ok(Err(refusal)) => say(&mut answers, Kind::Refused.status(), refusal.into()).await?,
+                    Err(_) => return Ok(()),
+                }
             }
-            Request::Order(Err(refusal)) => say(&mut answers, Err(refusal)).await?,
+            Request::Order(Err(refusal)) => say(&mut answers, Kind::Usage.status(), refusal.into()).await?,
+            Request::Endless => return say(&mut answers, Kind::Usage.status(), too_long().into()).await,
         }
     }
     Ok(())
 }
 
+async fn refuse(caller: LocalSocketStream) -> io::Result<()> {
+    // Who hangs up on an unread request may take the answer away with it.
+    next(&mut BufReader::new(&caller)).await?;
+    let refusal = Refusal { order: None, why: TOO_MANY.to_owned() };
+    say(&mut &caller, Kind::Refused.status(), refusal.into()).await
+}
+
 async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Request>> {
     let mut line = String::new();
-    if requests.take(MAX_REQUEST).read_line(&mut line).await? == 0 {
+    let mut bounded = requests.take(MAX_REQUEST as u64);
+    if timeout(PATIENCE, bounded.read_line(&mut line)).await?? == 0 {
         return Ok(None);
     }
+    let Some(line) = line.strip_suffix('\n') else { return Ok(Some(Request::Endless)) };
     let line = line.trim();
     Ok(Some(match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
         ("events", "") => Request::Events,
@@ -128,14 +156,12 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
     }))
 }
 
-async fn say(answers: &mut (impl AsyncWrite + Unpin), answer: Answer) -> io::Result<()> {
-    let done = answer.is_ok();
-    let note = answer.unwrap_or_else(Note::from);
+async fn say(answers: &mut (impl AsyncWrite + Unpin), status: u8, note: Note) -> io::Result<()> {
     let text = Words::of(&note).map(Words::text).unwrap_or_default();
-    let answered = Answered { done, text, event: serde_json::to_value(&note)? };
+    let answered = Answered { status, text, event: serde_json::to_value(&note)? };
     let mut line = serde_json::to_vec(&answered)?;
     line.push(b'\n');
-    answers.write_all(&line).await
+    timeout(PATIENCE, answers.write_all(&line)).await?
 }
 
 /// Until the caller hangs up.
@@ -148,9 +174,12 @@ async fn stream(
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Ok(line) => answers.write_all(line.as_bytes()).await?,
-                // One who reads too slowly misses some.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(line) => timeout(PATIENCE, answers.write_all(line.as_bytes())).await??,
+                // One who reads too slowly misses some, and is told.
+                Err(broadcast::error::RecvError::Lagged(lines)) => {
+                    let missed = ui::json(&Note::Missed { lines });
+                    timeout(PATIENCE, answers.write_all(missed.as_bytes())).await??;
+                }
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             _ = requests.read(&mut nothing) => return Ok(()),
@@ -170,4 +199,6 @@ fn for_owner_alone(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'
 
 /// Keys of a desktop, a status bar and a streaming program, many times over.
 const MAX_CALLERS: usize = 16;
+const TOO_MANY: &str = "Too many programs talk to this call at once. End some of them, and try again.";
+/// Descriptors come back when anything else is closed; a person does not notice so short a wait.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

@@ -7,8 +7,10 @@ mod listen;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use interprocess::local_socket::Name;
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::{ConnectOptions, Name, Stream};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::command::run;
@@ -18,7 +20,8 @@ use crate::config::runtime_dir;
 /// What answers a request.
 #[derive(Debug, Deserialize, Serialize)]
 struct Answered {
-    done: bool,
+    /// What the caller's process ends with: 0 when it was done, else as in docs/EVENTS.md.
+    status: u8,
     /// In words, for people.
     text: String,
     /// The same as an event of docs/EVENTS.md.
@@ -60,10 +63,45 @@ impl Spot {
         format!("voicechat-{name}").to_ns_name::<GenericNamespaced>()
     }
 
+    /// `None` when nobody can have it: what was left there belongs to a process that has ended.
+    fn connect(&self) -> Option<io::Result<Stream>> {
+        let reached = self.name().and_then(|name| {
+            ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Timeout(PATIENCE)).connect_sync()
+        });
+        match reached {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Some systems refuse also when too many knock at once: a process that lives keeps its socket.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !self.lives() => {
+                self.remove();
+                None
+            }
+            reached => Some(reached),
+        }
+    }
+
+    /// Whether the process with the number in the name runs.
+    fn lives(&self) -> bool {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()).is_some_and(runs)
+    }
+
     fn remove(&self) {
         // What is gone already needs no removing.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+#[cfg(unix)]
+fn runs(process: i32) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    let asked = Pid::from_raw(process).map(test_kill_process);
+    asked.is_some_and(|asked| asked != Err(rustix::io::Errno::SRCH))
+}
+
+/// A pipe goes with its process, so that it is missing rather than refused.
+#[cfg(windows)]
+fn runs(_: i32) -> bool {
+    true
 }
 
 /// The directory of all spots, for this user alone. `None` on a machine without a place for it.
@@ -80,4 +118,6 @@ fn dir() -> Option<PathBuf> {
 
 const PREFIX: &str = "call-";
 /// Longer than any order.
-const MAX_REQUEST: u64 = 4_096;
+const MAX_REQUEST: usize = 4_096;
+/// A caller that says or takes nothing for so long hangs, and so does a call that is not reached in it.
+const PATIENCE: Duration = Duration::from_secs(5);
