@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vc_core::io::Config;
+use vc_core::io::{Config, PathPolicy};
 use vc_core::protocol::member::Codes;
 use vc_core::protocol::text;
 use vc_core::room::code::Code;
@@ -54,6 +54,19 @@ pub(crate) enum Entry {
 impl Plan {
     pub(crate) fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
+        if settings.server.is_none() {
+            can_be_found(&settings)?;
+        }
+        Self::open(listen, call, settings, ui)
+    }
+
+    /// A room on the server that is set, else on this machine.
+    pub(crate) fn open(
+        listen: Option<SocketAddr>,
+        call: Call,
+        settings: Settings,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
         let Some(server) = settings.server.clone() else {
             let plan = Self::on_this_machine(listen, None, &call, settings, ui)?;
             ui.notice("No server is set, so this program runs one for the room, as `voicechat host` does.");
@@ -80,6 +93,7 @@ impl Plan {
             ));
         }
         let settings = call.settings.clone().completed()?;
+        can_be_found(&settings)?;
         let address = address.or(settings.address.clone());
         let plan = Self::on_this_machine(listen, address, &call, settings, ui)?;
         ui.notice("When you leave, running calls go on, but nobody can join any more.");
@@ -93,12 +107,6 @@ impl Plan {
         settings: Settings,
         ui: &Ui,
     ) -> Result<Self, Failure> {
-        if settings.relay_only == Some(true) {
-            return Err(Failure::usage(
-                "A room on this machine cannot hide its address from friends: it is in the code.",
-                "Open it on a server with --server HOST:PORT, or without --relay-only.",
-            ));
-        }
         let sound = sound(&settings, ui)?;
         let host = embedded(listen.or(settings.listen), settings.key_file.clone(), ui)?;
         let place = Place::at(host.address, host.key);
@@ -235,8 +243,18 @@ fn embedded(listen: Option<SocketAddr>, key_file: Option<PathBuf>, ui: &Ui) -> R
     Host::start(door, &key(state_dir().as_deref(), key_file)?, Vec::new())
 }
 
+fn can_be_found(settings: &Settings) -> Result<(), Failure> {
+    if settings.policy() == PathPolicy::Relay {
+        return Err(Failure::usage(
+            "A room on this machine cannot hide its address from friends: it is in the code.",
+            "Open it on a server with --server HOST:PORT, or with --path auto.",
+        ));
+    }
+    Ok(())
+}
+
 fn tell_cost(settings: &Settings, ui: &Ui) {
-    if settings.relay_only == Some(true) {
+    if settings.policy() == PathPolicy::Relay {
         ui.notice(
             "Your address stays hidden from friends: all goes through a relay, which adds delay; without one you \
              reach nobody.",
@@ -259,7 +277,7 @@ pub(crate) fn who_reaches(reach: Reach, port: u16) -> String {
 }
 
 /// The key to expect of a server that the user chose: the one typed, else the one it showed the first time.
-fn pinned(server: Place) -> Result<(Place, Option<Pins>), Failure> {
+pub(crate) fn pinned(server: Place) -> Result<(Place, Option<Pins>), Failure> {
     let Some(pins) = state_dir().map(|dir| Pins::in_dir(&dir)) else { return Ok((server, None)) };
     let known = pins.key_of(&server.address());
     let key = server.key.or(known);

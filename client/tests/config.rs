@@ -81,3 +81,66 @@ fn every_key_can_be_set_as_a_variable_and_as_an_order() {
         assert!(said(&mut config(&home, &["show"])).contains(shown), "{key}");
     }
 }
+
+#[test]
+fn a_table_in_the_file_does_not_swallow_what_is_set_after_it() {
+    let home = TempDir::new().unwrap();
+    let path = said(&mut config(&home, &["path"]));
+    said(config(&home, &["edit"]).env("EDITOR", "true"));
+    let example = std::fs::read_to_string(path.trim_end()).unwrap();
+    let mine = example.replace("# volumes = { \"Bob\" = 120 }", "[volumes]\nBob = 120");
+    std::fs::write(path.trim_end(), mine).unwrap();
+    said(&mut config(&home, &["set", "sounds", "false"]));
+    let shown = said(&mut config(&home, &["show"]));
+    assert!(shown.contains("\nsounds = false  # from the configuration file"), "{shown}");
+}
+
+#[test]
+fn a_file_that_the_environment_names_is_made_when_something_is_set() {
+    let home = TempDir::new().unwrap();
+    let path = home.path().join("new/mine.toml");
+    let mine = |args: &[&str]| {
+        let mut command = config(&home, args);
+        command.env("VOICECHAT_CONFIG", &path);
+        command
+    };
+    let failed = mine(&["show"]).assert().code(2);
+    let hint = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+    assert!(hint.contains("There is no configuration file") && hint.contains("config edit"), "{hint}");
+    said(&mut mine(&["set", "name", "Ada"]));
+    assert!(said(&mut mine(&["show"])).contains("name = \"Ada\"  # from"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_file_stays_linked_and_open_to_whom_it_was() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let home = TempDir::new().unwrap();
+    let path = said(&mut config(&home, &["path"]));
+    let path = std::path::Path::new(path.trim_end());
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let real = home.path().join("dotfiles.toml");
+    symlink(&real, path).unwrap();
+    said(&mut config(&home, &["set", "name", "Ada"]));
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o644)).unwrap();
+    said(&mut config(&home, &["set", "bell", "true"]));
+    assert!(path.is_symlink());
+    let text = std::fs::read_to_string(&real).unwrap();
+    assert!(text.contains("name = \"Ada\"") && text.contains("bell = true"), "{text}");
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn two_who_set_something_at_once_both_have_their_way() {
+    let home = TempDir::new().unwrap();
+    let settings =
+        [("name", "Ada"), ("bell", "true"), ("sounds", "false"), ("path", "relay"), ("level", "false")];
+    let set = |(key, value): &(&str, &str)| config(&home, &["set", key, value]).unwrap();
+    std::thread::scope(|scope| {
+        for setting in &settings {
+            scope.spawn(move || set(setting));
+        }
+    });
+    let shown = said(&mut config(&home, &["show"]));
+    assert_eq!(shown.matches("from the configuration file").count(), settings.len(), "{shown}");
+}

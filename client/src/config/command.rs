@@ -6,7 +6,7 @@ use std::process::Command;
 
 use toml::Value;
 
-use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed};
+use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed, variable};
 use crate::cli::ConfigCommand;
 use crate::failure::Failure;
 use crate::ui;
@@ -20,9 +20,9 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
             let key = known(&key)?;
             let value = typed(key, &value)
                 .map_err(|why| Failure::usage(format!("That is no value for `{key}`: {why}."), SEE))?;
-            file::change(&path, &[key], Some(edited(value)?))?;
+            file::change(&path, &[(vec![key], Some(edited(value)?))])?;
         }
-        ConfigCommand::Unset { key } => file::change(&path, &[known(&key)?], None)?,
+        ConfigCommand::Unset { key } => file::change(&path, &[(vec![known(&key)?], None)])?,
         ConfigCommand::Edit => {
             if !path.exists() {
                 file::write(&path, EXAMPLE)?;
@@ -37,9 +37,8 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
 /// Keeps these settings for later calls; tells where.
 pub(crate) fn remember(settings: Vec<(Vec<&str>, toml_edit::Value)>) -> Result<PathBuf, Failure> {
     let path = file::place().ok_or_else(nowhere)?;
-    for (key, value) in settings {
-        file::change(&path, &key, Some(value))?;
-    }
+    let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    file::change(&path, &settings)?;
     Ok(path)
 }
 
@@ -57,7 +56,7 @@ fn shown(layers: &Layers) -> String {
         let key = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).map(|(key, _)| key);
         let key = key.filter(|key| keys().any(|known| known == *key));
         let set = key.and_then(|key| {
-            let env = layers.env.get(key).map(|value| (value, format!("VOICECHAT_{}", key.to_uppercase())));
+            let env = layers.env.get(key).map(|value| (value, variable(key)));
             let (value, from) =
                 env.or_else(|| Some((layers.file.get(key)?, "the configuration file".to_owned())))?;
             Some(format!("{key} = {value}  # from {from}"))

@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 use toml::Table;
 use toml_edit::DocumentMut;
 
-use super::{EXAMPLE, SEE, Settings, base, keys, nearest, reason, sentence};
+use super::{EXAMPLE, SEE, Settings, base, keys, nearest, reason, sentence, state_dir};
 use crate::failure::Failure;
 
 /// Where the file is or would be. `None` on a machine without a home.
@@ -24,12 +24,16 @@ fn named() -> Option<PathBuf> {
 /// What it sets. Nothing when there is no file where one is looked for unasked.
 pub(super) fn read(path: &Path) -> Result<Table, Failure> {
     match text(path) {
-        Ok(text) => parse(&text).map_err(|(what, hint)| {
-            Failure::usage(format!("The configuration file {} {what}.", path.display()), hint)
-        }),
+        Ok(text) => checked(path, &text),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named().is_none() => Ok(Table::new()),
         Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+fn checked(path: &Path, text: &str) -> Result<Table, Failure> {
+    parse(text).map_err(|(what, hint)| {
+        Failure::usage(format!("The configuration file {} {what}.", path.display()), hint)
+    })
 }
 
 /// What is wrong with the text, and what to do.
@@ -64,32 +68,50 @@ pub(super) fn text_or_example(path: &Path) -> Result<String, Failure> {
     }
 }
 
-/// Sets `key`, or removes it; all else in the file stays as it was written.
-pub(super) fn change(path: &Path, key: &[&str], value: Option<toml_edit::Value>) -> Result<(), Failure> {
-    read(path)?;
+/// A key, with those of the tables around it, and what it is to be; `None` takes it out.
+pub(super) type Setting<'a> = (Vec<&'a str>, Option<toml_edit::Value>);
+
+/// Sets or removes all of these or, with an error, none; all else in the file stays as it was written.
+pub(super) fn change(path: &Path, settings: &[Setting<'_>]) -> Result<(), Failure> {
+    let _alone = alone();
     if path.exists() && !path.is_file() {
         let error = io::Error::other("it is no file");
         return Err(unreadable(path, &error));
     }
     let text = text_or_example(path)?;
-    write(path, &changed(&text, key, value).map_err(Failure::defect)?)
+    checked(path, &text)?;
+    let change = |text: String, (key, value): &Setting<'_>| changed(&text, key, value.as_ref());
+    let text = settings.iter().try_fold(text, change).map_err(Failure::defect)?;
+    // A file that the program would refuse to start with is never written.
+    let table = parse(&text).map_err(|(what, _)| Failure::defect(what))?;
+    if settings.iter().any(|(key, value)| !holds(&table, key, value.as_ref())) {
+        return Err(Failure::defect("a setting did not arrive in the file"));
+    }
+    write(path, &text)
+}
+
+/// Between the reading and the writing no other program of ours changes it. Where that cannot be had, it is most
+/// unlikely all the same.
+fn alone() -> Option<File> {
+    let dir = state_dir()?;
+    fs::create_dir_all(&dir).ok()?;
+    let file = File::create(dir.join("config.lock")).ok()?;
+    file.lock().ok()?;
+    Some(file)
 }
 
 fn changed(
     text: &str,
     key: &[&str],
-    value: Option<toml_edit::Value>,
+    value: Option<&toml_edit::Value>,
 ) -> Result<String, toml_edit::TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let [outer @ .., last] = key else { return Ok(text.to_owned()) };
-    // A key that the example explains takes the place of its explanation's last line.
-    if let ([], Some(value)) = (outer, &value)
+    if let ([], Some(value)) = (outer, value)
         && !document.contains_key(last)
+        && let Some(text) = uncommented(text, last, value)
     {
-        let shown = format!("# {last} = ");
-        if let Some(line) = text.lines().find(|line| line.starts_with(&shown)) {
-            return Ok(text.replacen(line, &format!("{last} = {}", value.to_string().trim()), 1));
-        }
+        return Ok(text);
     }
     let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
     for name in outer {
@@ -99,7 +121,7 @@ fn changed(
         };
         table = inner;
     }
-    match value {
+    match value.cloned() {
         Some(mut value) => match table.get_mut(last).and_then(|item| item.as_value_mut()) {
             // With the comment behind it.
             Some(old) => {
@@ -117,13 +139,41 @@ fn changed(
     Ok(document.to_string())
 }
 
-/// Whole or not at all.
+/// A key that the example explains takes the place of its explanation's last line, unless that stands where it would
+/// mean something else.
+fn uncommented(text: &str, key: &str, value: &toml_edit::Value) -> Option<String> {
+    let shown = format!("# {key} = ");
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let rest = &text[at + line.trim_end_matches(['\r', '\n']).len()..];
+        if line.starts_with(&shown) {
+            let text = format!("{}{key} = {}{rest}", &text[..at], value.to_string().trim());
+            return text.parse().is_ok_and(|table| holds(&table, &[key], Some(value))).then_some(text);
+        }
+        at += line.len();
+    }
+    None
+}
+
+fn holds(table: &Table, key: &[&str], value: Option<&toml_edit::Value>) -> bool {
+    let wanted = value.and_then(|value| format!("it = {value}").parse::<Table>().ok()?.remove("it"));
+    let [outer @ .., last] = key else { return false };
+    let inner = outer.iter().try_fold(table, |table, name| table.get(*name)?.as_table());
+    inner.and_then(|table| table.get(*last)) == wanted.as_ref()
+}
+
+/// Whole or not at all, with the access that it had.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let written = (|| {
-        let dir = path.parent().unwrap_or(Path::new("."));
+        let path = &followed(path);
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
+        if let Ok(old) = fs::metadata(path) {
+            file.as_file().set_permissions(old.permissions())?;
+        }
+        file.as_file().sync_all()?;
         file.persist(path)?;
         io::Result::Ok(())
     })();
@@ -135,6 +185,16 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Where a link leads, also to nothing: the link itself is the user's.
+fn followed(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("")).join(to);
+    }
+    path
+}
+
 fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_LEN).read_to_string(&mut text)?;
@@ -142,6 +202,12 @@ fn text(path: &Path) -> io::Result<String> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Failure::usage(
+            format!("There is no configuration file {}.", path.display()),
+            "VOICECHAT_CONFIG names it: `voicechat config edit` makes it, or unset the variable.",
+        );
+    }
     Failure::usage(
         format!("The configuration file {} cannot be read ({}).", path.display(), reason(error)),
         "Make it a readable text file, or remove it.",
@@ -154,6 +220,8 @@ fn line(text: &str, at: usize) -> usize {
 
 /// Far more than all settings; a device that never ends is no configuration.
 const MAX_LEN: u64 = 1 << 20;
+/// Links that lead in a circle end somewhere; systems follow 40 at most, and people two or three.
+const MAX_LINKS: usize = 40;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -185,7 +253,7 @@ mod tests {
     #[test]
     fn a_change_leaves_the_rest_of_the_file_alone() {
         let text = "# mine\nname = \"Ada\" # me\n\n# path = \"auto\"\n";
-        let set = |key: &[&str], value: Option<toml_edit::Value>| changed(text, key, value).unwrap();
+        let set = |key: &[&str], value: Option<toml_edit::Value>| changed(text, key, value.as_ref()).unwrap();
         assert_eq!(set(&["name"], Some("Bob".into())), text.replace("Ada", "Bob"));
         assert_eq!(
             set(&["path"], Some("relay".into())),
@@ -194,6 +262,21 @@ mod tests {
         assert_eq!(set(&["path"], None), text);
         assert!(!set(&["name"], None).contains("Ada"));
         assert!(set(&["volumes", "Bob B"], Some(80.into())).contains("volumes = { \"Bob B\" = 80 }"));
-        assert!(parse(&changed(EXAMPLE, &["low_latency"], Some(true.into())).unwrap()).unwrap().len() == 1);
+        let example = changed(EXAMPLE, &["low_latency"], Some(&true.into())).unwrap();
+        assert_eq!(parse(&example).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_key_is_set_where_it_means_what_was_said() {
+        let after_a_table = EXAMPLE.replace("# volumes = { \"Bob\" = 120 }", "[volumes]\nBob = 120");
+        let in_a_text = "hook = \"\"\"\n# sounds = true\n\"\"\"\n";
+        let in_another_comment = "## sounds = true\n# sounds = true\n";
+        for text in [after_a_table.as_str(), in_a_text, in_another_comment] {
+            let before = parse(text).unwrap();
+            let text = changed(text, &["sounds"], Some(&false.into())).unwrap();
+            let mut after = parse(&text).unwrap();
+            assert_eq!(after.remove("sounds"), Some(false.into()), "{text}");
+            assert_eq!(after, before);
+        }
     }
 }

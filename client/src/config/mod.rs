@@ -166,15 +166,21 @@ impl Settings {
     }
 
     fn or(self, other: Settings) -> Settings {
+        // Two words for one thing: whoever says either is not overruled by the other from further below.
+        let (relay_only, path) = match (self.relay_only, self.path) {
+            (None, None) => (other.relay_only, other.path),
+            (Some(false), None) => (Some(false), other.path.filter(|path| *path != Path::Relay)),
+            said => said,
+        };
         Settings {
             name: self.name.or(other.name),
             server: self.server.or(other.server),
             input: self.input.or(other.input),
             output: self.output.or(other.output),
             low_latency: self.low_latency.or(other.low_latency),
-            relay_only: self.relay_only.or(other.relay_only),
+            relay_only,
             forward: self.forward.or(other.forward),
-            path: self.path.or(other.path),
+            path,
             port_mapping: self.port_mapping.or(other.port_mapping),
             listen: self.listen.or(other.listen),
             address: self.address.or(other.address),
@@ -212,16 +218,15 @@ impl Layers {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let mut all = self.file.clone();
-        all.extend(self.env.clone());
-        Settings::deserialize(all).map_err(Failure::defect)
+        let read = |table: &Table| Settings::deserialize(table.clone()).map_err(Failure::defect);
+        Ok(read(&self.env)?.or(read(&self.file)?))
     }
 }
 
 fn environment() -> Result<Table, Failure> {
     let mut table = Table::new();
     for key in keys() {
-        let name = format!("VOICECHAT_{}", key.to_uppercase());
+        let name = variable(key);
         let wrong =
             |why: &str| Failure::usage(format!("The environment variable {name} is wrong: {why}."), SEE);
         match env::var(&name) {
@@ -234,6 +239,11 @@ fn environment() -> Result<Table, Failure> {
         }
     }
     Ok(table)
+}
+
+/// Of the environment, for the same.
+pub(crate) fn variable(key: &str) -> String {
+    format!("VOICECHAT_{}", key.to_uppercase())
 }
 
 /// The value that `text` means for `key`: the text itself where text is wanted, else what TOML makes of it.
@@ -251,7 +261,7 @@ fn typed(key: &str, text: &str) -> Result<Value, String> {
 }
 
 /// Every key that there is, in the order of the example, which explains them.
-fn keys() -> impl Iterator<Item = &'static str> {
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     EXAMPLE
         .lines()
         .filter_map(|line| line.strip_prefix("# ")?.split_once(" = "))
@@ -365,5 +375,24 @@ mod tests {
         let all = flags.or(layers.settings().unwrap());
         assert_eq!((all.name.as_deref(), all.path), (Some("flag"), Some(Path::Relay)));
         assert_eq!(all.low_latency, Some(true));
+    }
+
+    #[test]
+    fn by_which_way_is_decided_by_whoever_says_it_first_in_either_word() {
+        let policy = |flags: Settings, env: &str, file: &str| {
+            let layers = Layers { env: env.parse().unwrap(), file: file.parse().unwrap() };
+            flags.or(layers.settings().unwrap()).policy()
+        };
+        let (none, hidden) = (Settings::default, "relay_only = true");
+        let by = |path| Settings { path: Some(path), ..Settings::default() };
+        assert_eq!(policy(none(), "", hidden), PathPolicy::Relay);
+        assert_eq!(policy(by(Path::Direct), "", hidden), PathPolicy::Direct);
+        assert_eq!(policy(by(Path::Auto), hidden, hidden), PathPolicy::Auto);
+        assert_eq!(policy(none(), "path = \"direct\"", hidden), PathPolicy::Direct);
+        assert_eq!(policy(none(), "relay_only = false", "path = \"relay\""), PathPolicy::Auto);
+        assert_eq!(policy(none(), "relay_only = false", "path = \"direct\""), PathPolicy::Direct);
+        let flag = Settings { relay_only: Some(true), ..Settings::default() };
+        assert_eq!(policy(flag, "path = \"direct\"", "path = \"auto\""), PathPolicy::Relay);
+        assert_eq!(policy(none(), "", "relay_only = true\npath = \"direct\""), PathPolicy::Relay);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::failed;
+use crate::config::{keys, variable};
 use crate::failure::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +102,29 @@ pub(super) const GONE: &str = "gone";
 
 /// Away from the user's settings, pins and keys.
 fn alone(mut command: Command, work: &Path) -> Command {
-    for setting in ["NAME", "SERVER", "INPUT", "OUTPUT", "LOW_LATENCY", "PATH", "LISTEN"] {
-        command.env_remove(format!("VOICECHAT_{setting}"));
+    for key in keys() {
+        command.env_remove(variable(key));
     }
     command.env("VOICECHAT_STATE", work).env("VOICECHAT_CONFIG", work.join(super::speech::NO_SETTINGS));
     command
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_user_has_set_reaches_the_demo() {
+        let mut command = Command::new("true");
+        for key in keys() {
+            command.env(variable(key), "x");
+        }
+        let command = alone(command, Path::new("/work"));
+        let left = command.as_std().get_envs().filter(|(_, value)| value.is_some());
+        let mut left: Vec<_> = left.map(|(name, _)| name.to_str().unwrap()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["VOICECHAT_CONFIG", "VOICECHAT_STATE"]);
+        assert!(keys().any(|key| key == "relay_only"));
+    }
 }
