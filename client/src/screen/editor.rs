@@ -80,7 +80,7 @@ impl Editor {
             KeyCode::Tab => return self.complete(completions),
             KeyCode::Up => self.recall(true),
             KeyCode::Down => self.recall(false),
-            KeyCode::Char(c) if control => return self.control(c),
+            KeyCode::Char(c) if control => return self.control(c, remember),
             KeyCode::Char(c) if alt => self.alternative(c),
             KeyCode::Char(c) => {
                 if let text = harmless(c.encode_utf8(&mut [0; 4]))
@@ -146,7 +146,7 @@ impl Editor {
     }
 
     /// As in shells.
-    fn control(&mut self, c: char) -> Typed {
+    fn control(&mut self, c: char, remember: bool) -> Typed {
         match c {
             'a' => drop(self.line.move_home()),
             'e' => drop(self.line.move_end()),
@@ -162,7 +162,7 @@ impl Editor {
             't' => drop(self.line.transpose_chars(&mut Cut::default())),
             'p' => self.recall(true),
             'n' => self.recall(false),
-            'j' | 'm' => return self.submit(true),
+            'j' | 'm' => return self.submit(remember),
             'l' => return Typed::Redraw,
             'z' => return Typed::Suspend,
             _ => {}
@@ -296,6 +296,18 @@ mod tests {
             });
         }
         last
+    }
+
+    #[test]
+    fn a_code_is_not_remembered_by_whatever_key_it_is_entered() {
+        for enter in [KeyCode::Enter, KeyCode::Char('j'), KeyCode::Char('m')] {
+            let mut editor = Editor::new();
+            editor.set("48213-tiger-orbit-ocean");
+            let entered = editor.key(KeyEvent::new(enter, KeyModifiers::CONTROL), false, |_| (0, vec![]));
+            assert!(matches!(entered, Typed::Line(_)));
+            press(&mut editor, "↑");
+            assert_eq!(text(&editor), "|");
+        }
     }
 
     fn text(editor: &Editor) -> String {

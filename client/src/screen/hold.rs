@@ -1,13 +1,21 @@
-//! Whether the talk key is held. Few terminals tell when a key is let go; in the others it is let go when it no longer
+//! Whether the talk key is held. Some terminals tell when a key is let go; in the others it is let go when it no longer
 //! repeats.
 
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub(super) struct Hold {
-    /// Held, and until when unless it repeats.
-    until: Option<Instant>,
+    key: Key,
     releases: Releases,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Key {
+    #[default]
+    Up,
+    Down,
+    /// Unless it repeats.
+    DownUntil(Instant),
 }
 
 /// Whether the terminal tells of them.
@@ -22,19 +30,44 @@ enum Releases {
 impl Hold {
     /// The key went down, or repeats. Each verb tells whether the key is held, where that has changed.
     pub(super) fn pressed(&mut self, now: Instant) -> Option<bool> {
-        let first = self.until.is_none();
-        self.until = Some(now + if first { FIRST } else { NEXT });
+        let first = matches!(self.key, Key::Up);
+        self.key = match self.releases {
+            Releases::Told => Key::Down,
+            Releases::Unknown | Releases::Untold => Key::DownUntil(now + if first { FIRST } else { NEXT }),
+        };
         first.then_some(true)
+    }
+
+    /// Any key was let go: not every desktop repeats keys, but this terminal tells.
+    pub(super) fn told(&mut self) {
+        self.releases = Releases::Told;
+        if let Key::DownUntil(_) = self.key {
+            self.key = Key::Down;
+        }
     }
 
     pub(super) fn released(&mut self) -> Option<bool> {
         self.releases = Releases::Told;
-        self.until.take().map(|_| false)
+        self.left()
+    }
+
+    /// Keys go to another window from now on.
+    pub(super) fn left(&mut self) -> Option<bool> {
+        match std::mem::take(&mut self.key) {
+            Key::Up => None,
+            Key::Down | Key::DownUntil(_) => Some(false),
+        }
     }
 
     /// Time went by.
     pub(super) fn passed(&mut self, now: Instant) -> Option<bool> {
-        self.until.take_if(|until| *until <= now).map(|_| false)
+        match self.key {
+            Key::DownUntil(until) if until <= now => {
+                self.key = Key::Up;
+                Some(false)
+            }
+            Key::Up | Key::Down | Key::DownUntil(_) => None,
+        }
     }
 
     /// Whether it turned out, which it does once, that the terminal does not tell: after a key has been let go unnoticed.
@@ -48,7 +81,10 @@ impl Hold {
 
     /// When it counts as let go unless it repeats.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+        match self.key {
+            Key::DownUntil(until) => Some(until),
+            Key::Up | Key::Down => None,
+        }
     }
 }
 
@@ -84,5 +120,20 @@ mod tests {
         assert_eq!(hold.released(), Some(false));
         assert_eq!(hold.released(), None);
         assert!(!hold.is_found_out());
+    }
+
+    #[test]
+    fn a_key_that_never_repeats_is_held_for_as_long_as_the_terminal_does_not_tell_otherwise() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut hold = Hold::default();
+        assert_eq!(hold.pressed(at(0)), Some(true));
+        // Some other key is let go.
+        hold.told();
+        assert_eq!((hold.passed(at(20_000)), hold.until()), (None, None));
+        assert_eq!(hold.released(), Some(false));
+        assert_eq!(hold.pressed(at(30_000)), Some(true));
+        assert_eq!((hold.passed(at(60_000)), hold.until()), (None, None));
+        assert_eq!(hold.released(), Some(false));
     }
 }

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vc_core::protocol::text::harmless;
 use vc_core::room::code;
 
@@ -58,7 +58,11 @@ enum Told {
 
 impl Screen {
     /// Takes the terminal over until `end`. `broken` fires when the terminal is gone.
-    pub(crate) fn start(typed: mpsc::Sender<Typed>, broken: oneshot::Sender<()>) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        typed: mpsc::Sender<Typed>,
+        talks: watch::Sender<bool>,
+        broken: oneshot::Sender<()>,
+    ) -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| {
             Failure::machine(
                 format!("The terminal cannot be used ({}).", crate::config::reason(&error)),
@@ -69,7 +73,7 @@ impl Screen {
         let (to, told) = sync_channel(QUEUE);
         let (done, ended) = sync_channel(1);
         hook(to.clone());
-        let painter = Painter::new(typed.clone());
+        let painter = Painter::new(typed.clone(), talks);
         let spawned = thread::Builder::new().name(NAME.into()).spawn(move || {
             painter.run(&told, broken);
             // The other end waits only at the very end, if at all.
@@ -149,7 +153,7 @@ fn is_interrupt(event: &Event) -> bool {
 /// What stops the program gives the terminal back first; what only stops a part of it is told on the screen.
 fn hook(to: SyncSender<Told>) {
     panic::set_hook(Box::new(move |panic| {
-        tracing::error!(%panic, "defect");
+        crate::trace::record(panic);
         let failure = Failure::defect("a part of the program stopped");
         if matches!(thread::current().name(), Some("main" | NAME)) {
             tty::give_back();
@@ -164,6 +168,8 @@ fn hook(to: SyncSender<Told>) {
 /// Owns the terminal.
 struct Painter {
     typed: mpsc::Sender<Typed>,
+    /// Whether the talk key is down: only the newest counts, however busy the call is.
+    talks: watch::Sender<bool>,
     zone: Zone,
     view: View,
     editor: Editor,
@@ -185,10 +191,11 @@ struct Painter {
 struct Gone;
 
 impl Painter {
-    fn new(typed: mpsc::Sender<Typed>) -> Self {
+    fn new(typed: mpsc::Sender<Typed>, talks: watch::Sender<bool>) -> Self {
         let now = Instant::now();
         Self {
             typed,
+            talks,
             zone: Zone::new(tty::colours(), tty::reflows()),
             view: View::new(tty::unicode()),
             editor: Editor::new(),
@@ -264,6 +271,8 @@ impl Painter {
                 }
                 self.now();
             }
+            // Not ours to write to until we are continued.
+            Told::Clipboard(_) | Told::Bell | Told::Notify(_) | Told::Terminal(_) if self.is_asleep() => {}
             Told::Clipboard(text) => {
                 let base64 = data_encoding::BASE64.encode(text.as_bytes());
                 self.write(format!("\x1b]52;c;{base64}\x07").as_bytes())?;
@@ -279,13 +288,25 @@ impl Painter {
         Ok(())
     }
 
+    fn is_asleep(&self) -> bool {
+        self.asleep.is_some_and(|until| until > Instant::now())
+    }
+
     fn event(&mut self, event: Event) -> Result<(), Gone> {
+        if let Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) = event {
+            self.hold.told();
+        }
         match event {
             Event::Key(key) if self.talks(&key) => Ok(()),
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key),
             Event::Paste(text) => {
                 let done = self.editor.paste(&text);
                 self.typed(done)
+            }
+            Event::FocusLost => {
+                let change = self.hold.left();
+                self.talk(change);
+                Ok(())
             }
             Event::Resize(..) => {
                 self.now();
@@ -298,7 +319,12 @@ impl Painter {
     /// With push-to-talk the space bar is the talk key while there is nothing in the input line.
     fn talks(&mut self, key: &KeyEvent) -> bool {
         let by_key = self.view.stats.as_ref().is_some_and(|stats| stats.push_to_talk);
-        if !by_key || key.code != KeyCode::Char(' ') || !key.modifiers.is_empty() || !self.editor.is_empty() {
+        if !by_key || key.code != KeyCode::Char(' ') {
+            return false;
+        }
+        // Whatever was typed or held meanwhile, one who lets go is not heard any more.
+        let begins = key.modifiers.is_empty() && self.editor.is_empty();
+        if key.kind != KeyEventKind::Release && !begins {
             return false;
         }
         let change = match key.kind {
@@ -311,7 +337,7 @@ impl Painter {
 
     fn talk(&mut self, change: Option<bool>) {
         if let Some(down) = change {
-            let _ = self.typed.try_send(Typed::Talk(down));
+            self.talks.send_replace(down);
         }
         if let Some(until) = self.hold.until() {
             self.soon(until);
@@ -485,6 +511,52 @@ mod tests {
         assert_eq!(code_words("48213-xq"), (6, vec![]));
     }
 
+    fn painter() -> (Painter, watch::Receiver<bool>) {
+        let (talks, talking) = watch::channel(false);
+        let mut painter = Painter::new(mpsc::channel(1).0, talks);
+        painter.view.stats = Some(Stats { push_to_talk: true, ..Stats::default() });
+        (painter, talking)
+    }
+
+    fn space(painter: &mut Painter, kind: KeyEventKind) {
+        let key = KeyEvent::new_with_kind(KeyCode::Char(' '), KeyModifiers::NONE, kind);
+        assert!(painter.hear(Told::Terminal(Event::Key(key))).is_ok());
+    }
+
+    #[test]
+    fn a_talk_key_that_is_let_go_counts_however_busy_the_call_is() {
+        let (mut painter, mut talking) = painter();
+        assert!(painter.typed.try_send(Typed::End).is_err(), "nobody takes what is typed");
+        space(&mut painter, KeyEventKind::Press);
+        assert!(*talking.borrow_and_update());
+        space(&mut painter, KeyEventKind::Release);
+        assert!(talking.has_changed().unwrap());
+        assert!(!*talking.borrow_and_update());
+    }
+
+    #[test]
+    fn whatever_comes_between_a_talk_key_does_not_stay_down() {
+        let (mut painter, mut talking) = painter();
+        space(&mut painter, KeyEventKind::Press);
+        let letter = KeyEvent::new(KeyCode::Char('x'), KeyModifiers::NONE);
+        assert!(painter.hear(Told::Terminal(Event::Key(letter))).is_ok());
+        space(&mut painter, KeyEventKind::Release);
+        assert!(!*talking.borrow_and_update());
+        painter.editor.set("");
+        space(&mut painter, KeyEventKind::Press);
+        assert!(*talking.borrow_and_update());
+        assert!(painter.hear(Told::Terminal(Event::FocusLost)).is_ok());
+        assert!(!*talking.borrow_and_update());
+    }
+
+    #[test]
+    fn a_stopped_program_takes_no_keys() {
+        let (mut painter, talking) = painter();
+        painter.asleep = Some(Instant::now() + Duration::from_secs(60));
+        space(&mut painter, KeyEventKind::Press);
+        assert!(!talking.has_changed().unwrap());
+    }
+
     #[test]
     #[ignore = "takes the terminal over; the next test runs it in one of its own"]
     fn behind_the_screen_something_breaks() {
@@ -493,7 +565,7 @@ mod tests {
             assert!(part.unwrap().join().is_err());
         };
         let (typed, _lines) = mpsc::channel(1);
-        let _screen = Screen::start(typed, oneshot::channel().0).unwrap();
+        let _screen = Screen::start(typed, watch::channel(false).0, oneshot::channel().0).unwrap();
         breaks("part");
         breaks("main");
     }

@@ -16,21 +16,28 @@ pub(super) fn take() -> io::Result<()> {
     write(b"\x1b[?2004h")
 }
 
-/// Whether keys are told when they are let go (the kitty keyboard protocol; other terminals pass over it).
+/// Whether keys are told when they are let go (the kitty keyboard protocol; other terminals pass over it), and when
+/// another window takes them, which is the end of a key that is held.
 static RELEASES: AtomicBool = AtomicBool::new(false);
 
+/// Does nothing while the terminal is somebody else's: nobody would take it back.
 pub(super) fn report_releases(on: bool) -> io::Result<()> {
-    if RELEASES.swap(on, Ordering::SeqCst) == on {
+    let mut out = io::stdout().lock();
+    if !TAKEN.load(Ordering::SeqCst) || RELEASES.swap(on, Ordering::SeqCst) == on {
         return Ok(());
     }
-    write(if on { b"\x1b[>3u" } else { b"\x1b[<u" })
+    put(&mut out, if on { b"\x1b[>3u\x1b[?1004h" } else { b"\x1b[<u\x1b[?1004l" })
 }
 
 /// As it was before. Once; later calls do nothing.
 pub(super) fn give_back() {
+    // Held, so that nothing of another thread comes after it.
+    let mut out = io::stdout().lock();
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = report_releases(false);
-        let _ = write(b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
+        if RELEASES.swap(false, Ordering::SeqCst) {
+            let _ = put(&mut out, b"\x1b[<u\x1b[?1004l");
+        }
+        let _ = put(&mut out, b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
         let _ = disable_raw_mode();
     }
 }
@@ -42,8 +49,13 @@ pub(super) fn give_back_quietly() {
     }
 }
 
+/// Nothing while the terminal is somebody else's.
 pub(super) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    if TAKEN.load(Ordering::SeqCst) { put(&mut out, bytes) } else { Ok(()) }
+}
+
+fn put(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(bytes)?;
     out.flush()
 }
@@ -86,3 +98,14 @@ pub(super) fn stop() {
 
 #[cfg(not(unix))]
 pub(super) fn stop() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_is_not_ours_is_not_switched_to_anything() {
+        assert!(report_releases(true).is_ok());
+        assert!(!RELEASES.load(Ordering::SeqCst));
+    }
+}
