@@ -22,22 +22,16 @@ use crate::ui::{Mode, Ui};
 pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
     let settings = echo.settings.completed()?;
     let call = |input: Option<InputSpec>, output: Option<OutputSpec>, name: &str| Call {
-        settings: Settings {
-            name: Some(name.to_owned()),
-            input,
-            output,
-            path: Some(Path::Relay),
-            ..settings.clone()
-        },
         seconds: echo.seconds,
-        ..Call::default()
+        ..member(&settings, input, output, name)
     };
     let (mut mouth_ui, mut ear_ui) = (Ui::new(Mode::Silent)?, Ui::new(Mode::Silent)?);
     let (mut said, mut heard) = (mouth_ui.watchers().subscribe(), ear_ui.watchers().subscribe());
 
     let speaking = call(settings.input.clone(), Some(OutputSpec::Null), "mouth");
     let mut mouth = pin!(async {
-        let plan = Plan::create(None, speaking, &mouth_ui)?;
+        let settings = speaking.settings.clone().completed()?;
+        let plan = Plan::open(None, speaking, settings, &mouth_ui)?;
         app::run(plan, &mut mouth_ui, &mut Stop::new()?).await
     });
     let code = loop {
@@ -81,6 +75,70 @@ pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
     }
 }
 
+/// Without what concerns friends, and without a talk key, which nobody could press. Said outright, so that neither
+/// environment nor file brings it back.
+fn on_purpose(settings: Settings) -> Settings {
+    Settings {
+        push_to_talk: Some(false),
+        relay_only: Some(false),
+        sounds: Some(false),
+        bell: Some(false),
+        notify: Some(false),
+        hook: Some(String::new()),
+        ..settings
+    }
+}
+
+/// How long a tone takes from one member of a room to another through the server's relay, in ms; waits until it does.
+pub(crate) async fn tone(settings: &Settings) -> Result<f64, Failure> {
+    let (mut mouth_ui, mut ear_ui) = (Ui::new(Mode::Silent)?, Ui::new(Mode::Silent)?);
+    let (mut said, mut heard) = (mouth_ui.watchers().subscribe(), ear_ui.watchers().subscribe());
+    let speaking =
+        member(settings, Some(InputSpec::Tone { hz: HEARD_WELL }), Some(OutputSpec::Null), "mouth");
+    let mut mouth = Box::pin(async {
+        let settings = speaking.settings.clone().completed()?;
+        let plan = Plan::open(None, speaking, settings, &mouth_ui)?;
+        app::run(plan, &mut mouth_ui, &mut Stop::new()?).await
+    });
+    let gone = |result: Result<(), Failure>| result.err().unwrap_or_else(|| Failure::defect("a member left"));
+    let code = loop {
+        tokio::select! {
+            result = &mut mouth => return Err(gone(result)),
+            event = next(&mut said) => if kind(&event) == "invite" {
+                break event["code"].as_str().unwrap_or_default().to_owned();
+            },
+        }
+    };
+    let listening = member(settings, Some(InputSpec::Silence), Some(OutputSpec::Null), "ear");
+    let mut ear = Box::pin(async {
+        let plan = Plan::join(prompt::parse(&code)?, &listening, listening.settings.clone(), &ear_ui)?;
+        app::run(plan, &mut ear_ui, &mut Stop::new()?).await
+    });
+    loop {
+        tokio::select! {
+            result = &mut mouth => return Err(gone(result)),
+            result = &mut ear => return Err(gone(result)),
+            event = next(&mut heard) => if let Some(ms) = event["peers"][0]["delay_ms"].as_f64() {
+                return Ok(ms);
+            },
+        }
+    }
+}
+
+/// One of the two in the room.
+fn member(settings: &Settings, input: Option<InputSpec>, output: Option<OutputSpec>, name: &str) -> Call {
+    Call {
+        settings: Settings {
+            name: Some(name.to_owned()),
+            input,
+            output,
+            path: Some(Path::Relay),
+            ..on_purpose(settings.clone())
+        },
+        ..Call::default()
+    }
+}
+
 fn echoed(mouth: &Value, level: Option<f64>) -> Note {
     let number = |key: &str| mouth[key].as_f64().map(|number| number as f32);
     Note::Echo {
@@ -115,3 +173,5 @@ async fn next(events: &mut Receiver<Arc<str>>) -> Value {
 const HOW: &str = "Speak: you hear yourself as your friends hear you, through microphone, codec, seal, relay, jitter \
                    buffer and loudspeaker. Use headphones. Ctrl-C ends it.";
 const EVERY: u64 = 2;
+/// In Hz.
+const HEARD_WELL: f32 = 500.0;

@@ -131,14 +131,22 @@ pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
 
 /// The address that this machine uses towards the internet; asks the routing table, sends nothing.
 pub(crate) fn outward() -> Option<IpAddr> {
-    towards((Ipv4Addr::UNSPECIFIED, 0).into(), SOMEWHERE.into())
+    towards(SOMEWHERE.into()).filter(leads_outward)
 }
 
-fn towards(any: SocketAddr, somewhere: SocketAddr) -> Option<IpAddr> {
+/// The same towards anybody.
+pub(crate) fn towards(far: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match far {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
     let socket = std::net::UdpSocket::bind(any).ok()?;
-    socket.connect(somewhere).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+    socket.connect(far).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn leads_outward(ip: &IpAddr) -> bool {
+    !ip.is_unspecified() && !ip.is_loopback()
 }
 
 /// This machine's addresses without those that nobody else can use, the likeliest first.
@@ -150,7 +158,7 @@ pub(crate) fn interface_addresses(loopback: bool) -> Vec<IpAddr> {
         .filter(|ip| usable(ip, loopback))
         .collect();
     // Which of several networks leads outward is of interest by itself: another order is another situation.
-    let outward = [outward(), towards((Ipv6Addr::UNSPECIFIED, 0).into(), SOMEWHERE_V6.into())];
+    let outward = [outward(), towards(SOMEWHERE_V6.into()).filter(leads_outward)];
     addresses.sort_by_key(|ip| (!ip.is_loopback(), !outward.contains(&Some(*ip)), ip.is_ipv6(), *ip));
     addresses.dedup();
     addresses

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
+use vc_core::crypto::keys::Secret;
+use vc_core::crypto::ticket::RelayKey;
 
 mod party;
 use party::{Party, asset};
@@ -26,10 +28,74 @@ fn a_machine_where_all_is_well_is_told_so() {
     let (_server, place) = party.serve();
     let speech = format!("wav:{},loop", asset("alice.wav").display());
     let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
-    for topic in ["microphone", "loudspeaker", "server", "udp", "nat", "filtering", "ipv6", "clock"] {
+    for topic in ["microphone", "loudspeaker", "server", "udp", "nat", "filtering", "ipv6", "clock", "relay"]
+    {
         assert_eq!(finding(&log, topic)["state"], "good", "{log:#?}");
     }
     assert_eq!(status, 0, "{log:#?}");
+}
+
+/// A recording of its own, `change`d from the speech.
+fn recorded(party: &Party, change: impl Fn(usize, f32) -> f32) -> String {
+    let path = party.path("recorded.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: audio::RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(&path, spec).unwrap();
+    for (i, sample) in party::samples(&asset("alice.wav")).into_iter().enumerate() {
+        wav.write_sample((change(i, sample).clamp(-1.0, 1.0) * 32_767.0) as i16).unwrap();
+    }
+    wav.finalize().unwrap();
+    format!("wav:{},loop", path.display())
+}
+
+#[test]
+fn a_microphone_that_is_too_loud_or_too_quiet_is_named() {
+    let party = Party::new();
+    for (factor, says) in [(0.01, "quiet"), (12.0, "distorts")] {
+        let speech = recorded(&party, |_, sample| sample * factor);
+        let (_, log) = examined(&party, &["--input", &speech, "--output", "null", "--no-port-mapping"]);
+        let microphone = finding(&log, "microphone");
+        assert_eq!(microphone["state"], "doubtful", "{microphone}");
+        assert!(microphone["message"].as_str().unwrap().contains(says), "{microphone}");
+    }
+}
+
+#[test]
+fn a_fan_is_not_taken_for_an_echo() {
+    let party = Party::new();
+    // Steady, as far as levels go, with a cough behind the notes.
+    let noise = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / u32::MAX as f32 - 0.5;
+    let fan = recorded(&party, |i, _| noise(i) * 0.02);
+    let (_, log) = examined(&party, &["--input", &fan, "--output", "null", "--no-port-mapping"]);
+    assert_eq!(finding(&log, "echo")["state"], "good", "{log:#?}");
+}
+
+#[test]
+fn a_server_with_another_key_than_the_known_one_is_no_firewall() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let address = place.split('#').next().unwrap();
+    // From another server, so that it is a key.
+    let mut other = Party::new();
+    other.env.clear();
+    let (_other, stranger) = other.serve();
+    let key = stranger.split('#').nth(1).unwrap();
+    let wrong = format!("{address}#{key}");
+    let (status, log) = examined(&party, &["--server", &wrong, "--input", "tone", "--output", "null"]);
+    assert_eq!(finding(&log, "server")["state"], "bad");
+    assert!(finding(&log, "server")["message"].as_str().unwrap().contains("another key"), "{log:#?}");
+    assert_eq!(status, 8, "{log:#?}");
+
+    // The same where the key is remembered from a call.
+    let known = party.path("voicechat");
+    std::fs::create_dir_all(&known).unwrap();
+    std::fs::write(known.join("known_servers"), format!("{address} {key}\n")).unwrap();
+    let (status, log) = examined(&party, &["--server", address, "--input", "tone", "--output", "null"]);
+    assert_eq!(status, 8, "{log:#?}");
 }
 
 #[test]
@@ -71,32 +137,50 @@ fn the_exit_status_tells_by_which_rung_a_call_comes_about() {
     assert_eq!(status, 14, "{log:#?}");
 }
 
-/// A signaling server alone, without a UDP port that answers.
-#[test]
-fn a_server_that_only_tcp_reaches_means_a_call_over_tcp() {
-    let party = Party::new();
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let probes = vec![silent.local_addr().unwrap()];
+/// A server behind a firewall that lets TCP through and nothing else, with or without a relay.
+fn behind_a_firewall(with_relay: bool) -> String {
     let (told, place) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            told.send(listener.local_addr().unwrap().to_string()).unwrap();
+            let address = listener.local_addr().unwrap();
+            // Somewhere else, so that nothing answers by UDP where it is asked for.
+            let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let id = relay::key_file::relay_id(&Secret::new([9; 32]));
+            let key = RelayKey::new(Secret::new([9; 32]));
             let config = signaling::Config {
                 key: vc_core::crypto::keys::StaticKey::from_bytes([7; 32]),
-                relays: Vec::new(),
-                probes,
+                relays: match with_relay {
+                    true => vec![signaling::RelayInfo { addr: address, id, key: key.clone() }],
+                    false => Vec::new(),
+                },
+                probes: vec![address],
                 limits: signaling::Limits::default(),
                 seed: [1; 32],
             };
-            let doors = signaling::Doors { tcp: vec![listener], relay: None };
-            signaling::serve(doors, config, std::future::pending()).await.unwrap();
+            let doors = relay::Doors::new(silent, Vec::new());
+            let hand = doors.hand();
+            told.send(address.to_string()).unwrap();
+            let both = signaling::Doors { tcp: vec![listener], relay: Some(hand) };
+            let _ = tokio::join!(
+                signaling::serve(both, config, std::future::pending()),
+                relay::serve(doors, key, id, [2; 32], std::future::pending()),
+            );
         });
     });
-    let place = place.recv().unwrap();
+    place.recv().unwrap()
+}
+
+#[test]
+fn a_server_that_only_tcp_reaches_means_a_call_over_tcp_if_it_relays() {
     let speech = format!("wav:{},loop", asset("alice.wav").display());
-    let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
-    assert_eq!(finding(&log, "udp")["state"], "doubtful");
-    assert_eq!(status, 15, "{log:#?}");
+    for (with_relay, relays, ends) in [(true, "good", 15), (false, "doubtful", 7)] {
+        let party = Party::new();
+        let place = behind_a_firewall(with_relay);
+        let (status, log) = examined(&party, &["--server", &place, "--input", &speech, "--output", "null"]);
+        assert_eq!(finding(&log, "udp")["state"], "doubtful");
+        assert_eq!(finding(&log, "relay")["state"], relays, "{log:#?}");
+        assert_eq!(status, ends, "{log:#?}");
+    }
 }

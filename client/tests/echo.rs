@@ -29,3 +29,16 @@ fn a_server_that_is_not_there_is_named() {
     let (status, _, _) = echo.end();
     assert_eq!(status.code(), Some(5));
 }
+
+/// What a person has set for calls with friends is not for the two inside.
+#[test]
+fn a_talk_key_a_hook_and_a_hidden_address_do_not_concern_the_echo() {
+    let mut party = Party::new();
+    let (config, heard) = (party.path("config.toml"), party.path("heard"));
+    let hook = format!("hook = \"cat >> {}\"\n", heard.display());
+    std::fs::write(&config, hook + "push_to_talk = true\nrelay_only = true\nnotify = true\n").unwrap();
+    party.env.push(("VOICECHAT_CONFIG".into(), config.display().to_string()));
+    let mut echo = party.start(&["echo", "--json", "--input", "tone", "--output", "null"]);
+    echo.wait(|event| event["event"] == "echo" && event["delay_ms"].is_number());
+    assert!(!heard.exists());
+}

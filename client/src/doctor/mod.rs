@@ -19,17 +19,26 @@ enum Reach {
     Direct,
     Relay,
     Tcp,
+    /// As those two, but the relay carries nothing.
+    Unaided,
     Nobody,
 }
 
 pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
     let settings = doctor.settings.completed()?;
     let heard = sound::examine(&settings, doctor.seconds, ui).await;
-    let reach = network::examine(&settings, ui).await;
+    let reach = network::examine(&settings, ui).await?;
     verdict(heard, reach, ui)
 }
 
 fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
+    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Nobody) {
+        return Err(Failure::new(
+            Kind::Machine,
+            "The network is fine, but a call would be without your voice or without theirs.",
+            "Mend what stands above about sound.",
+        ));
+    }
     let through = match reach {
         Reach::Nearby => {
             "Calls work with friends in the same network; for others set a server (`voicechat serve --help`)."
@@ -52,6 +61,13 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
                 "Let UDP through the firewall.",
             ));
         }
+        Reach::Unaided => {
+            return Err(Failure::new(
+                Kind::NoPath,
+                "Most calls will not come about: direct connections hardly work from here, and the relay does not.",
+                "Mend what stands above.",
+            ));
+        }
         Reach::Nobody => {
             return Err(Failure::new(
                 Kind::Unreachable,
@@ -60,13 +76,6 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
             ));
         }
     };
-    if sound == State::Bad {
-        return Err(Failure::new(
-            Kind::Machine,
-            "The network is fine, but a call would be without your voice or without theirs.",
-            "Mend what stands above about sound.",
-        ));
-    }
     ui.notice(through);
     Ok(())
 }
@@ -80,4 +89,28 @@ fn tell(
 ) -> State {
     ui.show(&Note::Finding { topic, state, message: message.into(), hint: hint.into() });
     state
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ui::Mode;
+
+    #[test]
+    fn a_dead_microphone_is_not_hidden_by_the_way_that_a_call_would_take() {
+        let ui = Ui::new(Mode::Silent).unwrap();
+        let kind = |sound, reach| verdict(sound, reach, &ui).map_err(|failure| failure.kind);
+        for (reach, well) in [
+            (Reach::Direct, Ok(())),
+            (Reach::Nearby, Ok(())),
+            (Reach::Relay, Err(Kind::RelayOnly)),
+            (Reach::Tcp, Err(Kind::TcpOnly)),
+        ] {
+            assert_eq!(kind(State::Doubtful, reach), well);
+            assert_eq!(kind(State::Bad, reach), Err(Kind::Machine));
+        }
+        assert_eq!(kind(State::Bad, Reach::Nobody), Err(Kind::Unreachable));
+        assert_eq!(kind(State::Good, Reach::Unaided), Err(Kind::NoPath));
+    }
 }

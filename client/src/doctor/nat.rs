@@ -1,6 +1,6 @@
 //! The router as the server sees it: what it maps our port to, and what it lets in (RFC 4787).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use rand_core::{RngCore, SeedableRng};
@@ -16,6 +16,7 @@ use super::Reach;
 use crate::failure::Failure;
 use crate::host::seed;
 use crate::note::State;
+use crate::sockets::towards;
 
 /// What the server's ports saw of one socket of ours, and what came through to it.
 pub(super) struct Nat {
@@ -191,7 +192,7 @@ async fn answers(
         let Some((from, nonce, seen)) = probed(socket, Instant::now() + STEP).await else { continue };
         for (echo, asked) in &mut echoes {
             if echo.answer(from, nonce, seen) {
-                let local = SocketAddr::new(own_address(from).unwrap_or(any(from).ip()), port);
+                let local = SocketAddr::new(towards(from).unwrap_or(any(from).ip()), port);
                 let rtt = asked.map(|asked| asked.elapsed()).unwrap_or_default();
                 answers.push(Answer { asked: from, seen, local, rtt });
             }
@@ -235,13 +236,6 @@ async fn probed(socket: &UdpSocket, end: Instant) -> Option<(SocketAddr, [u8; 8]
             return Some((from, nonce, seen));
         }
     }
-}
-
-/// The address that this machine uses towards `far`; asks the routing table, sends nothing.
-fn own_address(far: SocketAddr) -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind(any(far)).ok()?;
-    socket.connect(far).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 /// A round trip around the world and its repetitions.

@@ -17,18 +17,20 @@ use crate::failure::Failure;
 use crate::host::{reach, seed};
 use crate::note::{self, State};
 use crate::place::Place;
+use crate::plan::pinned;
 use crate::portmap::{self, Found};
 use crate::report;
-use crate::signal_link::{Link, News};
+use crate::signal_link::{Fault, Link, News};
 use crate::sockets::interface_addresses;
 use crate::ui::Ui;
 
-pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Reach {
+pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
     ipv6(ui);
     tell(ui, "clock", State::Good, "Nothing in a call depends on this machine's clock.", "");
     let asked = tokio::spawn(mapped(asks_router(settings)));
     let way = match &settings.server {
-        Some(place) => by_server(place, settings, ui).await,
+        // As a call does: the key that it showed the first time is the one that it has to show.
+        Some(place) => by_server(&pinned(place.clone())?.0, settings, ui).await?,
         None => {
             let hint = "Run `voicechat serve` on a machine that all of you reach, and set it: `voicechat config set server HOST:PORT`.";
             let what = "No server is set, so `create` runs one here.";
@@ -40,17 +42,39 @@ pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Reach {
         Ok(Some(found)) => port_mapping(&found, way, ui),
         Ok(None) | Err(_) => false,
     };
-    match way {
+    Ok(match way {
         Reach::Relay if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
         Reach::Nearby if opens => Reach::Open,
         Reach::Direct if settings.policy() == PathPolicy::Relay => Reach::Relay,
         way => way,
-    }
+    })
 }
 
-async fn by_server(place: &Place, settings: &Settings, ui: &Ui) -> Reach {
-    let Some((server, probes)) = signaling(place, ui).await else { return Reach::Nobody };
-    match Nat::explored(server, &probes).await {
+async fn by_server(place: &Place, settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
+    let Some((server, probes)) = signaling(place, ui).await? else { return Ok(Reach::Nobody) };
+    let way = by_datagrams(server, &probes, settings, ui).await;
+    let carried = relay(place, settings, ui).await;
+    Ok(match way {
+        Reach::Relay | Reach::Tcp if !carried => Reach::Unaided,
+        way => way,
+    })
+}
+
+/// What the last rung of the ladder carries, tried as it is in a call: by UDP, or by TCP where UDP is blocked.
+async fn relay(place: &Place, settings: &Settings, ui: &Ui) -> bool {
+    let settings = Settings { server: Some(place.clone()), ..settings.clone() };
+    let (state, what, hint) = match timeout(RELAYED, crate::echo::tone(&settings)).await {
+        Ok(Ok(ms)) => (State::Good, format!("The relay carries voice; it comes back after {ms:.0} ms."), ""),
+        Ok(Err(Failure { what, .. })) => {
+            (State::Doubtful, format!("No voice went through the relay. {what}"), NO_RELAY)
+        }
+        Err(_) => (State::Doubtful, "No voice comes through the relay.".to_owned(), NO_RELAY),
+    };
+    tell(ui, "relay", state, what, hint) == State::Good
+}
+
+async fn by_datagrams(server: SocketAddr, probes: &[SocketAddr], settings: &Settings, ui: &Ui) -> Reach {
+    match Nat::explored(server, probes).await {
         Ok(None) => {
             let hint = "Let UDP through the firewall; until then voice goes over TCP.";
             let what = "The server answers by TCP, but not by UDP: a firewall blocks it.";
@@ -132,18 +156,23 @@ fn port_mapping(found: &Found, way: Reach, ui: &Ui) -> bool {
 }
 
 /// Where the server was reached, and where it wants to be asked by UDP.
-async fn signaling(place: &Place, ui: &Ui) -> Option<(SocketAddr, Vec<SocketAddr>)> {
+async fn signaling(place: &Place, ui: &Ui) -> Result<Option<(SocketAddr, Vec<SocketAddr>)>, Failure> {
     let mut link = Link::default();
     let start = Instant::now();
-    link.dial(place.clone(), seed().ok()?);
+    link.dial(place.clone(), seed()?);
     let server = match link.next().await {
         News::Up { server, .. } => server,
+        News::Down(Fault::Key(_)) => {
+            let failure = report::key_changed(place);
+            tell(ui, "server", State::Bad, failure.what.clone(), failure.hint.clone());
+            return Err(failure);
+        }
         News::Down(fault) => {
             let Failure { what, hint, .. } = report::unreachable(place, fault);
             tell(ui, "server", State::Bad, what, hint);
-            return None;
+            return Ok(None);
         }
-        News::Frame(_) => return None,
+        News::Frame(_) => return Ok(None),
     };
     let took = start.elapsed().as_millis();
     link.send(ToServer::Hello { version: VERSION }.encode());
@@ -152,7 +181,7 @@ async fn signaling(place: &Place, ui: &Ui) -> Option<(SocketAddr, Vec<SocketAddr
         Ok(News::Up { .. } | News::Down(_)) | Err(_) => None,
     };
     link.hang();
-    match greeted(answer) {
+    Ok(match greeted(answer) {
         Ok(probes) => {
             let what = format!("The server answers by TCP; connecting took {took} ms.");
             tell(ui, "server", State::Good, what, "");
@@ -162,7 +191,7 @@ async fn signaling(place: &Place, ui: &Ui) -> Option<(SocketAddr, Vec<SocketAddr
             tell(ui, topic, State::Bad, what, hint);
             None
         }
-    }
+    })
 }
 
 /// The ports to ask by UDP, or what is wrong with a server that greets so, and what to do.
@@ -184,6 +213,10 @@ fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, (&'static str, S
     }
 }
 
+const NO_RELAY: &str =
+    "Friends who cannot be reached directly will not hear you; ask whoever runs the server.";
+/// Entering a room, the fall back to TCP, and the first voice.
+const RELAYED: Duration = Duration::from_secs(20);
 /// A round trip around the world and its repetitions.
 const PATIENCE: Duration = Duration::from_secs(4);
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audio::{Config, Cue, Device, Engine, FromEngine, InputSpec, OutputSpec, Trouble};
+use audio::{Config, Cue, Device, Engine, FromEngine, InputSpec, OutputSpec, Switch, Trouble};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
 use vc_core::protocol::text::harmless;
@@ -56,9 +56,13 @@ async fn devices(ui: &Ui) -> State {
 
 fn loudspeaker(wanted: &Config, ui: &Ui) -> State {
     match Engine::start(Config { input: InputSpec::Silence, ..wanted.clone() }, |_| ()) {
-        Ok(_) => {
-            tell(ui, "loudspeaker", State::Good, format!("The loudspeaker ({}) plays.", wanted.output), "")
-        }
+        Ok(_) => tell(
+            ui,
+            "loudspeaker",
+            State::Good,
+            format!("The loudspeaker ({}) can be opened.", wanted.output),
+            "",
+        ),
         Err(error) => tell(ui, "loudspeaker", State::Bad, error.to_string(), ""),
     }
 }
@@ -76,9 +80,14 @@ async fn microphone(wanted: &Config, seconds: u32, ui: &Ui) -> State {
         Err(error) => return tell(ui, "microphone", State::Bad, error.to_string(), ""),
     };
     engine.set_alone(false);
+    // What the microphone gives is judged, not what would be made of it.
+    engine.set_noise(Switch::Off);
+    engine.set_echo(Switch::Off);
+    engine.set_level(false);
     ui.notice(format!("Speak for {seconds} seconds, as you do in a call."));
-    let spoken = listen(&mut events, Duration::from_secs(seconds.into()), ui).await;
-    let mut worst = level(&spoken, ui);
+    let spoken = listen(&mut events, f32::NEG_INFINITY, Duration::from_secs(seconds.into()), ui).await;
+    let captured = engine.captured();
+    let mut worst = level(&spoken, captured.clipped as f32 / captured.samples.max(1) as f32, ui);
     if spoken.monitor {
         let what =
             "The chosen microphone hears what the loudspeaker plays, so friends would hear themselves.";
@@ -94,19 +103,30 @@ async fn microphone(wanted: &Config, seconds: u32, ui: &Ui) -> State {
         return worst;
     }
     ui.notice("Now be quiet: the loudspeaker plays a few notes.");
-    let before = listen(&mut events, HUSH, ui).await;
+    let before = listen(&mut events, spoken.last, HUSH, ui).await;
     for _ in 0..CUES {
         engine.play(Cue::Joined);
     }
-    let during = listen(&mut events, NOTES, ui).await;
+    let during = listen(&mut events, before.last, NOTES, ui).await;
     worst.max(echo(&before, &during, ui))
 }
 
-fn level(spoken: &Sample, ui: &Ui) -> State {
+/// `clipped` is the share of what was recorded.
+fn level(spoken: &Sample, clipped: f32, ui: &Ui) -> State {
     let loudest = spoken.loudest;
     if loudest <= DEAD {
         let hint = "Switch it on, unmute it in the system's mixer, or choose another with --input.";
         return tell(ui, "microphone", State::Bad, "The microphone gives no sound at all.", hint);
+    }
+    if loudest < QUIET {
+        let what = format!("The microphone is very quiet ({loudest:.0} dBFS at the loudest).");
+        return tell(
+            ui,
+            "microphone",
+            State::Doubtful,
+            what,
+            "Speak into it, raise its volume in the system's mixer, or come closer.",
+        );
     }
     if !spoken.talking {
         let what = format!("No voice was heard; the loudest was {loudest:.0} dBFS.");
@@ -118,19 +138,9 @@ fn level(spoken: &Sample, ui: &Ui) -> State {
             "Speak into it and try again, or raise its volume in the system's mixer.",
         );
     }
-    if loudest >= CLIPPING {
+    if clipped > CLIPPING {
         let what = format!("The microphone is too loud ({loudest:.0} dBFS at the loudest) and distorts.");
         return tell(ui, "microphone", State::Doubtful, what, "Lower its volume in the system's mixer.");
-    }
-    if loudest < QUIET {
-        let what = format!("The microphone is very quiet ({loudest:.0} dBFS at the loudest).");
-        return tell(
-            ui,
-            "microphone",
-            State::Doubtful,
-            what,
-            "Raise its volume in the system's mixer, or come closer.",
-        );
     }
     tell(
         ui,
@@ -142,7 +152,7 @@ fn level(spoken: &Sample, ui: &Ui) -> State {
 }
 
 fn echo(before: &Sample, during: &Sample, ui: &Ui) -> State {
-    if during.loudest > before.loudest + RISE && during.loudest > AUDIBLE {
+    if during.loudest > before.last + RISE && during.loudest > AUDIBLE {
         let what = "The microphone hears the loudspeaker, so friends may hear themselves.";
         let hint = "Use headphones, or leave echo cancellation on (`voicechat config show`).";
         return tell(ui, "echo", State::Doubtful, what, hint);
@@ -153,44 +163,46 @@ fn echo(before: &Sample, during: &Sample, ui: &Ui) -> State {
 struct Sample {
     /// In dBFS.
     loudest: f32,
+    /// At the end of it: levels are told when they change.
+    last: f32,
     talking: bool,
     monitor: bool,
 }
 
-async fn listen(events: &mut UnboundedReceiver<FromEngine>, time: Duration, ui: &Ui) -> Sample {
+async fn listen(events: &mut UnboundedReceiver<FromEngine>, before: f32, time: Duration, ui: &Ui) -> Sample {
     let end = Instant::now() + time;
-    let mut sample = Sample { loudest: f32::NEG_INFINITY, talking: false, monitor: false };
+    let mut sample = Sample { loudest: before, last: before, talking: false, monitor: false };
     while let Ok(Some(event)) = timeout_at(end, events.recv()).await {
         match event {
             FromEngine::Level { dbfs, talking } => {
                 sample.loudest = sample.loudest.max(dbfs);
+                sample.last = dbfs;
                 sample.talking |= talking;
-                if ui.is_person() {
-                    ui.draw(meter(dbfs));
-                }
+                ui.meter(&meter(dbfs));
             }
             FromEngine::Trouble(Trouble::InputIsMonitor) => sample.monitor = true,
             FromEngine::Trouble(_) | FromEngine::Voice(_) | FromEngine::InputEnded => {}
         }
     }
-    if ui.is_person() {
-        ui.draw("\r\x1b[K".into());
-    }
+    ui.meter("");
     sample
 }
 
 /// A line that the next one overwrites.
 fn meter(dbfs: f32) -> String {
     let lit = ((dbfs + 60.0) / 60.0 * WIDTH as f32).clamp(0.0, WIDTH as f32) as usize;
-    format!("\r[{}{}] {dbfs:4.0} dBFS ", "#".repeat(lit), " ".repeat(WIDTH - lit))
+    format!("[{}{}] {dbfs:4.0} dBFS ", "#".repeat(lit), " ".repeat(WIDTH - lit))
 }
 
+/// Half of a terminal; a third would show a whisper and a shout alike.
 const WIDTH: usize = 40;
 /// Below every microphone's own noise: digital silence.
 const DEAD: f32 = -85.0;
 /// Levelling lifts a voice by so much at most without lifting the room with it.
 const QUIET: f32 = -50.0;
-const CLIPPING: f32 = -1.0;
+/// Of all samples: a shout now and then is not heard as distortion.
+const CLIPPING: f32 = 0.001;
+/// Longer than a word rings on in a room.
 const HUSH: Duration = Duration::from_millis(700);
 /// As long as the notes last, and the way through the devices.
 const NOTES: Duration = Duration::from_millis(1_500);
