@@ -8,7 +8,9 @@ shift || true
 bin=${VOICECHAT:-target/release/voicechat}
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
-export XDG_CONFIG_HOME=$work XDG_STATE_HOME=$work HOME=$work
+# Nothing that a person has set for calls of theirs is to be measured.
+for name in $(compgen -e VOICECHAT_); do unset "$name"; done
+export XDG_CONFIG_HOME=$work XDG_STATE_HOME=$work XDG_RUNTIME_DIR=$work HOME=$work
 
 # The first line of `$1` with event `$2`, as soon as it is there.
 event() { timeout 30 tail -n +1 -f --pid=$$ "$1" | grep -m1 "\"event\":\"$2\"" || true; }

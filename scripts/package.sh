@@ -1,6 +1,9 @@
 #!/bin/sh
 # Makes what people install, in target/dist: `scripts/package.sh tar [TARGET]` an archive with programs, manual pages
 # and completions, `scripts/package.sh deb` a Debian package (needs cargo-deb). `make dist` makes both.
+# `scripts/package.sh papers DIR` makes manual pages and completions alone; an archive for a target whose programs do
+# not run here takes them from the directory that PAPERS names. `scripts/package.sh tag TAG` compares TAG with the
+# version.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,7 +15,14 @@ main() {
     case "${1:-}" in
         tar) archive "${2:-$(native)}" ;;
         deb) debian ;;
-        *) echo "usage: scripts/package.sh tar [TARGET] | deb" >&2; exit 2 ;;
+        papers)
+            cargo build --locked --release -p voicechat
+            papers "$out/release/voicechat" "$2"
+            ;;
+        tag)
+            [ "$2" = "v$version" ] || { echo "the tag $2 is not the version, $version" >&2; exit 1; }
+            ;;
+        *) echo "usage: scripts/package.sh tar [TARGET] | deb | papers DIR | tag TAG" >&2; exit 2 ;;
     esac
 }
 
@@ -32,7 +42,7 @@ papers() {
 
 archive() {
     target=$1
-    cargo build --release --target "$target" -p voicechat -p signaling -p relay
+    cargo build --locked --release --target "$target" -p voicechat -p signaling -p relay
     built="$out/$target/release"
     name="voicechat-$version-$target"
     rm -rf "${dist:?}/$name"
@@ -43,9 +53,12 @@ archive() {
         done
     done
     cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$dist/$name/"
-    for program in "$dist/$name/voicechat" "$dist/$name/voicechat.exe"; do
-        if [ -f "$program" ] && "$program" --version >/dev/null 2>&1; then papers "$program" "$dist/$name"; fi
-    done
+    if [ -n "${PAPERS:-}" ]; then
+        cp -R "$PAPERS/man" "$PAPERS/completions" "$dist/$name/"
+    else
+        # Without them there is no archive.
+        papers "$dist/$name/voicechat" "$dist/$name"
+    fi
     tar -C "$dist" -czf "$dist/$name.tar.gz" "$name"
     (cd "$dist" && shasum "$name.tar.gz" > "$name.tar.gz.sha256")
     echo "$dist/$name.tar.gz"
@@ -54,7 +67,7 @@ archive() {
 shasum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else command shasum -a 256 "$@"; fi; }
 
 debian() {
-    cargo build --release -p voicechat
+    cargo build --locked --release -p voicechat
     papers "$out/release/voicechat" "$out/release/papers"
     mkdir -p "$dist"
     cargo deb -p voicechat --no-build --no-strip --output "$dist/"
