@@ -3,11 +3,13 @@
 
 use std::env;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audio::Cue;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -21,10 +23,11 @@ pub(crate) struct Alerts {
     bell: bool,
     notify: bool,
     hook: Option<String>,
-    /// Commands of the user's that have not ended.
+    /// Commands that have not ended, or wait for their turn.
     running: JoinSet<()>,
-    /// When the last notification was shown.
-    shown: Option<Instant>,
+    turns: Arc<Semaphore>,
+    /// When somebody was called last.
+    called: Option<Instant>,
 }
 
 impl Alerts {
@@ -35,7 +38,8 @@ impl Alerts {
             notify: settings.notify.unwrap_or(false),
             hook: settings.hook.clone().filter(|hook| !hook.trim().is_empty()),
             running: JoinSet::new(),
-            shown: None,
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            called: None,
         }
     }
 
@@ -60,39 +64,67 @@ impl Alerts {
     }
 
     fn call(&mut self, ui: &Ui, text: &str) {
+        if !self.may_call(Instant::now()) {
+            return;
+        }
         if self.bell {
             ui.bell();
         }
-        let now = Instant::now();
-        if !self.notify || self.shown.is_some_and(|shown| now - shown < SELDOM) {
+        if !self.notify {
             return;
         }
-        self.shown = Some(now);
         match desktop(text) {
             Some(command) => self.spawn(command, None),
             None => ui.notify(text),
         }
     }
 
-    fn run(&mut self, note: &Note) {
-        let Some(hook) = &self.hook else { return };
-        let (shell, option) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
-        let mut command = Command::new(shell);
-        command.arg(option).arg(hook);
-        self.spawn(command, Some(ui::json(note)));
+    fn may_call(&mut self, now: Instant) -> bool {
+        let may = self.called.is_none_or(|called| now - called >= SELDOM);
+        if may {
+            self.called = Some(now);
+        }
+        may
     }
 
-    /// Without waiting, and no more than a few at a time: a command that hangs must not pile up.
+    fn run(&mut self, note: &Note) {
+        if let Some(hook) = self.hook() {
+            self.spawn(hook, Some(ui::json(note)));
+        }
+    }
+
+    fn hook(&self) -> Option<Command> {
+        let (shell, option) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+        let mut command = Command::new(shell);
+        command.arg(option).arg(self.hook.as_ref()?);
+        Some(command)
+    }
+
+    /// The last event. Its command is not waited for, so it may take as long as it likes.
+    pub(crate) async fn end(mut self, note: &Note) {
+        let Some(mut command) = self.hook() else { return };
+        // Those that read what came before have the first word.
+        let _ = timeout(FAREWELL, async { while self.running.join_next().await.is_some() {} }).await;
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else { return };
+        if let Some(mut pipe) = child.stdin.take() {
+            let _ = timeout(FAREWELL, pipe.write_all(ui::json(note).as_bytes())).await;
+        }
+    }
+
+    /// Without waiting for it. A few at a time, in their order: a command that hangs must not pile up.
     fn spawn(&mut self, mut command: Command, stdin: Option<String>) {
         while self.running.try_join_next().is_some() {}
-        if self.running.len() >= AT_ONCE {
-            tracing::warn!("a command was not run: too many have not ended");
+        if self.running.len() >= WAITING {
+            tracing::warn!("a command was not run: too many wait");
             return;
         }
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let Ok(mut child) = command.spawn() else { return };
+        let turns = self.turns.clone();
         self.running.spawn(async move {
+            let Ok(_turn) = turns.acquire().await else { return };
+            let Ok(mut child) = command.spawn() else { return };
             let ends = async {
                 if let (Some(mut pipe), Some(text)) = (child.stdin.take(), stdin) {
                     // A command need not read it.
@@ -123,14 +155,41 @@ fn desktop(text: &str) -> Option<Command> {
     let there = env::split_paths(&path).any(|dir| dir.join("notify-send").is_file());
     (there && (set("DISPLAY") || set("WAYLAND_DISPLAY"))).then(|| {
         let mut command = Command::new("notify-send");
-        command.args(["--app-name=voicechat", "--", "voicechat", text]);
+        command.args(["--app-name=voicechat", "--", "voicechat", &unmarked(text)]);
         command
     })
 }
 
-/// A lively chat is no reason for a notification each second.
+/// The text of a notification is markup: a name must not be able to draw or link anything.
+fn unmarked(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A lively chat is no reason for a bell or a notification each second.
 const SELDOM: Duration = Duration::from_secs(5);
-/// Enough for a burst of friends who come at once.
+/// What a machine that plays a game does aside.
 const AT_ONCE: usize = 4;
+/// A room full of friends who come at once, and what is told of each.
+const WAITING: usize = 64;
+/// As long as one who leaves likes to wait, twice.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// What takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lively_chat_rings_now_and_then() {
+        let mut alerts = Alerts::new(&Settings { bell: Some(true), ..Settings::default() });
+        let start = Instant::now();
+        let rung = (0..60).filter(|second| alerts.may_call(start + Duration::from_secs(*second)));
+        assert_eq!(rung.count(), 12);
+    }
+
+    #[test]
+    fn a_name_draws_and_links_nothing_in_a_notification() {
+        assert_eq!(unmarked("<b>A & B</b>"), "&lt;b&gt;A &amp; B&lt;/b&gt;");
+    }
+}

@@ -1,19 +1,18 @@
 //! The only loop of a call: sockets, signaling, microphone, keyboard and timer tell the room; what it wants is done.
 
 pub(crate) mod obey;
+mod second;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use audio::Reception;
 use rand_core::{RngCore, SeedableRng};
 use relay::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
 use vc_core::io::{
-    Command, Denial, Ended, Event, Hop, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Socket,
-    Time,
+    Command, Denial, Ended, Event, Hop, Input, Output, PathPolicy, SignalIn, SignalOut, Socket, Time,
 };
 use vc_core::protocol::member::{Codes, MemberId};
 use vc_core::room::Room;
@@ -32,7 +31,7 @@ use crate::plan::{Entry, Plan};
 use crate::portmap::{PortMap, Use};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
-use crate::sockets::{Sockets, interface_addresses};
+use crate::sockets::Sockets;
 use crate::sound::FromSound;
 use crate::stop::{Stop, at};
 use crate::streams::Streams;
@@ -157,7 +156,9 @@ impl<'a> App<'a> {
                     }
                 };
                 tokio::join!(released(self.port_map.take()), released(self.door_map.take()));
-                return result.and(self.plan.sound.finish());
+                let result = result.and(self.plan.sound.finish());
+                self.plan.alerts.end(&Note::ended(&result)).await;
+                return result;
             }
             self.next(stop, &mut second, stay).await;
         }
@@ -271,6 +272,24 @@ impl<'a> App<'a> {
             }
             FromSound::Trouble(trouble) => self.ui.trouble(trouble.to_string()),
             FromSound::InputEnded => self.ui.notice("The sound file has been played to its end."),
+            FromSound::Broken => {
+                let (sentence, anew) = self.plan.sound.mend();
+                self.ui.trouble(sentence);
+                if anew {
+                    self.wish_again();
+                }
+            }
+        }
+    }
+
+    /// An engine that was started anew knows nothing of what was wished.
+    fn wish_again(&self) {
+        let sound = &self.plan.sound;
+        self.plan.habits.apply(sound);
+        sound.set_muted(self.muted);
+        sound.set_deafened(self.deafened);
+        for peer in self.room.peers() {
+            self.plan.habits.met(peer.id, &peer.name, sound);
         }
     }
 
@@ -288,7 +307,7 @@ impl<'a> App<'a> {
                 self.tell(Input::Signal(SignalIn::Up { server }));
             }
             News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
-            News::Down(Fault::Key(_)) => self.stage = Stage::Over(Err(report::key_changed(&self.plan))),
+            News::Down(Fault::Key(_)) => self.stage = Stage::Over(Err(report::key_changed(&self.plan.place))),
             News::Down(fault) => {
                 tracing::debug!(?fault, "no signaling");
                 self.fault = Some(fault);
@@ -354,45 +373,6 @@ impl<'a> App<'a> {
         }
     }
 
-    async fn second(&mut self) {
-        self.counts.seconds += 1;
-        for note in self.calm.due(self.clock.now()) {
-            self.announce(&note);
-        }
-        self.glance();
-        let peers = self.room.peers();
-        let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
-        self.plan.sound.set_alone(live().next().is_none());
-        let reception = live().fold(Reception::default(), |worst, peer| Reception {
-            loss: worst.loss.max(peer.loss_out),
-            burst: if peer.loss_out > worst.loss { peer.burst_out } else { worst.burst },
-            queue: worst.queue.max(peer.queue_out),
-            listeners: worst.listeners + 1,
-        });
-        self.plan.sound.told(reception);
-        let echoes = self.plan.sound.echoes();
-        self.tell(Input::Command(Command::Echoes(echoes)));
-        if self.ui.is_followed() && self.room.me().is_some() {
-            self.ui.beat(&Note::Stats(self.stats()));
-        }
-        if self.counts.seconds.is_multiple_of(ADDRESSES_EVERY) {
-            self.look_around().await;
-        }
-    }
-
-    /// The network may be another one than before.
-    async fn look_around(&mut self) {
-        self.sockets.mend().await;
-        let addresses = interface_addresses(true);
-        for hop in self.streams.mend(&addresses) {
-            self.tell(Input::Closed(hop));
-        }
-        self.tell_addresses();
-        if self.link.mend(&addresses) {
-            self.tell(Input::Signal(SignalIn::Down));
-        }
-    }
-
     fn event(&mut self, event: Event) {
         tracing::debug!(?event);
         // Before anything is forgotten: who was renamed, who left.
@@ -414,13 +394,13 @@ impl<'a> App<'a> {
                 self.tell(Input::Command(Command::Mute(self.muted)));
                 self.tell(Input::Command(Command::Deafen(self.deafened)));
             }
+            Event::Back { .. } => self.plan.sound.set_alone(false),
             Event::Left { id, .. } => self.plan.sound.forget(*id),
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
             Event::Moved { .. }
             | Event::Reconnecting { .. }
-            | Event::Back { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
             | Event::Muted { .. }
@@ -561,8 +541,6 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// After the last of it they fall to rest, which is to be seen as well.
 const LINGER: Duration = Duration::from_millis(400);
 const SECOND: Duration = Duration::from_secs(1);
-/// Where the system does not tell, a changed network is noticed before the paths over the old one are given up.
-const ADDRESSES_EVERY: u64 = 5;
 /// Longer than the room takes to tell the others, so that it normally has the last word.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Longer than any packet of ours, so that what was cut off is malformed, too.

@@ -14,46 +14,57 @@ pub(crate) struct Calm(BTreeMap<(String, Matter), Told>);
 /// What can flap, of each friend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Matter {
+    /// In the room or not. By name: one who comes again may have another id.
+    Room,
     Presence,
     Path,
     Microphone,
+    Name,
 }
 
 #[derive(Default)]
 struct Told {
-    state: Option<&'static str>,
+    state: Option<String>,
     at: Option<Time>,
     /// What is to be told then, if it stays so.
-    next: Option<(Time, &'static str, Note)>,
+    next: Option<(Time, String, Note)>,
 }
 
 impl Calm {
     /// What of it is to be told at once.
-    pub(crate) fn hear(&mut self, now: Time, note: Note) -> Option<Note> {
-        let (id, matter, state) = match &note {
-            Note::Left { id, .. } => {
-                self.0.retain(|(friend, _), _| *friend != id.0);
-                return Some(note);
-            }
-            Note::Reconnecting { id, .. } => (id, Matter::Presence, LOST),
-            Note::Back { id, .. } => (id, Matter::Presence, THERE),
-            Note::Path { id, rung, .. } => (id, Matter::Path, *rung),
-            Note::Muted { id, muted, .. } => (id, Matter::Microphone, if *muted { "off" } else { "on" }),
+    pub(crate) fn hear(&mut self, now: Time, mut note: Note) -> Option<Note> {
+        if let Note::Left { id, .. } = &note {
+            self.0.retain(|(friend, matter), _| *friend != id.0 || *matter == Matter::Room);
+        }
+        let (whose, matter, state) = match &note {
+            Note::Joined { name, .. } => (name, Matter::Room, THERE),
+            Note::Left { name, .. } => (name, Matter::Room, GONE),
+            Note::Reconnecting { id, .. } => (&id.0, Matter::Presence, LOST),
+            Note::Back { id, .. } => (&id.0, Matter::Presence, THERE),
+            Note::Path { id, rung, via: None, .. } => (&id.0, Matter::Path, *rung),
+            Note::Path { id, via: Some(via), .. } => (&id.0, Matter::Path, via.via.0.as_str()),
+            Note::Muted { id, muted, .. } => (&id.0, Matter::Microphone, if *muted { "off" } else { "on" }),
+            Note::Renamed { id, name, .. } => (&id.0, Matter::Name, name.as_str()),
             _ => return Some(note),
         };
-        let told = self.0.entry((id.0.clone(), matter)).or_default();
+        let state = state.to_owned();
+        let told = self.0.entry((whose.clone(), matter)).or_default();
         let usual = match matter {
             Matter::Presence => Some(THERE),
             Matter::Microphone => Some("on"),
-            Matter::Path => None,
+            Matter::Room | Matter::Path | Matter::Name => None,
         };
-        if told.state.or(usual) == Some(state) {
+        if told.state.as_deref().or(usual) == Some(state.as_str()) {
             told.next = None;
             return None;
         }
         let patient = if state == LOST { now + GRACE } else { now };
         let again = told.at.filter(|_| matter != Matter::Presence).map_or(now, |at| at + PAUSE);
         let due = patient.max(again);
+        if let (Note::Renamed { was, .. }, Some(before)) = (&mut note, &told.state) {
+            // The name that people have read, whatever came in between.
+            was.clone_from(before);
+        }
         if due <= now {
             told.tell(now, state);
             return Some(note);
@@ -64,6 +75,11 @@ impl Calm {
 
     /// What has stayed so for long enough.
     pub(crate) fn due(&mut self, now: Time) -> Vec<Note> {
+        // Names come and go without end; after so long each is told at once again.
+        self.0.retain(|(_, matter), told| {
+            let over = told.next.is_none() && told.at.is_some_and(|at| at + PAUSE <= now);
+            !(over && *matter == Matter::Room)
+        });
         let due = |told: &mut Told| {
             let (_, state, note) = told.next.take_if(|(at, _, _)| *at <= now)?;
             told.tell(now, state);
@@ -74,22 +90,23 @@ impl Calm {
 }
 
 impl Told {
-    fn tell(&mut self, now: Time, state: &'static str) {
+    fn tell(&mut self, now: Time, state: String) {
         *self = Self { state: Some(state), at: Some(now), next: None };
     }
 }
 
 const LOST: &str = "lost";
 const THERE: &str = "there";
+const GONE: &str = "gone";
 /// A change of the network, or a lift, is over by then.
 const GRACE: Duration = Duration::from_secs(4);
-/// Nobody wants to read more often by which path, or who plays with the mute key.
+/// Nobody wants to read more often by which path, who plays with the mute key, or who comes and goes.
 const PAUSE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::note::Id;
+    use crate::note::{Id, Via};
 
     const NAME: fn() -> String = || "Bob".to_owned();
 
@@ -133,6 +150,51 @@ mod tests {
             told += calm.hear(at(second), path(rung)).into_iter().count() + calm.due(at(second)).len();
         }
         assert!((1..=5).contains(&told), "{told}");
+    }
+
+    fn through(host: &str) -> Note {
+        let via = Some(Via { via: Id(host.into()), via_name: host.into() });
+        Note::Path { id: Id("b".into()), name: NAME(), rung: "host", via }
+    }
+
+    #[test]
+    fn another_friend_on_the_way_is_news() {
+        let mut calm = Calm::default();
+        assert_eq!(calm.hear(at(0), through("Ada")), Some(through("Ada")));
+        assert_eq!(calm.hear(at(20), through("Ada")), None);
+        assert_eq!(calm.hear(at(20), through("Cem")), Some(through("Cem")));
+    }
+
+    #[test]
+    fn one_who_comes_and_goes_without_end_is_told_now_and_then() {
+        let mut calm = Calm::default();
+        let mut told = Vec::new();
+        for second in 0..60 {
+            // Another id each time, as for one who quits and joins.
+            let id = Id(format!("{second}"));
+            let note = match second % 2 {
+                0 => Note::Joined { id, name: NAME() },
+                _ => Note::Left { id, name: NAME(), why: "left" },
+            };
+            told.extend(calm.hear(at(second), note));
+            told.extend(calm.due(at(second)));
+        }
+        told.extend(calm.due(at(90)));
+        assert!((2..=7).contains(&told.len()), "{told:?}");
+        assert!(matches!(told.last(), Some(Note::Left { .. })), "what is true at last is told");
+        assert_eq!(calm.due(at(120)), []);
+        assert!(calm.0.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_changes_again_and_again_is_told_from_the_one_that_was_read() {
+        let mut calm = Calm::default();
+        let renamed =
+            |was: &str, name: &str| Note::Renamed { id: Id("b".into()), name: name.into(), was: was.into() };
+        assert_eq!(calm.hear(at(0), renamed("Bob", "B1")), Some(renamed("Bob", "B1")));
+        assert_eq!(calm.hear(at(1), renamed("B1", "B2")), None);
+        assert_eq!(calm.hear(at(2), renamed("B2", "Ada")), None);
+        assert_eq!(calm.due(at(10)), [renamed("B1", "Ada")]);
     }
 
     #[test]

@@ -61,7 +61,11 @@ pub(crate) enum Command {
     /// Watch two friends talk on this machine, without sound card or network
     Demo(Demo),
     /// List microphones and loudspeakers
-    Devices,
+    Devices {
+        /// Print them as one JSON event
+        #[arg(long)]
+        json: bool,
+    },
     /// Find out what works here, what does not, and how to mend it
     Doctor(Doctor),
     /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
@@ -161,15 +165,16 @@ impl Call {
 
 #[derive(Args)]
 pub(crate) struct Ctl {
-    /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave...
-    #[arg(required = true, value_name = "ORDER")]
-    pub(crate) order: Vec<String>,
     /// Print the answer as JSON; `events` always does
     #[arg(long)]
     pub(crate) json: bool,
     /// The call of this process [default: the one that began last]
     #[arg(long, value_name = "PID")]
     pub(crate) call: Option<u32>,
+    /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave... All that follows
+    /// belongs to it, whatever it looks like, so options stand before
+    #[arg(required = true, value_name = "ORDER", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) order: Vec<String>,
 }
 
 #[derive(Args)]
@@ -269,4 +274,5 @@ Exit statuses:
   12  the demo saw something other than it promises
   13  no call is running here
   14  doctor: calls work, with most friends only through the relay
-  15  doctor: calls work, only over TCP";
+  15  doctor: calls work, only over TCP
+  16  ctl: the call did not do it, and says why";

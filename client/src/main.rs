@@ -86,7 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             within(mode, async |ui| serve::run(serve, ui).await)
         }
         Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
-        Some(Command::Devices) => sound::list(),
+        Some(Command::Devices { json }) => sound::list(json),
         Some(Command::Doctor(doctor)) => {
             let mode = if doctor.json { Mode::Json } else { Mode::Plain };
             within(mode, async |ui| doctor::run(doctor, ui).await)

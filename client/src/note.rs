@@ -5,6 +5,8 @@ use vc_core::io::{Counters, Denial, Parting, Rung};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
+use crate::failure::Failure;
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Note {
@@ -30,8 +32,8 @@ pub(crate) enum Note {
         id: Id,
         name: String,
         rung: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        via: Option<Id>,
+        #[serde(flatten)]
+        via: Option<Via>,
     },
     Chat {
         from: Id,
@@ -116,6 +118,10 @@ pub(crate) enum Note {
         inputs: Vec<Device>,
         outputs: Vec<Device>,
     },
+    /// Lines that the reader did not take in time.
+    Missed {
+        lines: u64,
+    },
     Notice {
         message: String,
     },
@@ -151,6 +157,13 @@ pub(crate) enum Note {
         reason: &'static str,
         exit: u8,
     },
+}
+
+/// The friend who carries for another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Via {
+    pub(crate) via: Id,
+    pub(crate) via_name: String,
 }
 
 /// A microphone or a loudspeaker.
@@ -222,7 +235,10 @@ pub(crate) struct PeerStats {
     pub(crate) name: String,
     pub(crate) state: &'static str,
     pub(crate) rung: Option<&'static str>,
+    #[serde(flatten)]
+    pub(crate) via: Option<Via>,
     pub(crate) rtt_ms: Option<f32>,
+    pub(crate) rtt_var_ms: Option<f32>,
     pub(crate) jitter_ms: Option<f32>,
     pub(crate) loss_in: f32,
     pub(crate) loss_out: f32,
@@ -237,9 +253,12 @@ pub(crate) struct PeerStats {
 pub(crate) struct PeerSound {
     pub(crate) played: u64,
     pub(crate) fec: u64,
+    pub(crate) dred: u64,
     pub(crate) concealed: u64,
     pub(crate) late: u64,
     pub(crate) duplicates: u64,
+    pub(crate) skipped: u64,
+    pub(crate) refused: u64,
     pub(crate) buffer_ms: u32,
     pub(crate) target_ms: u32,
     pub(crate) level_dbfs: f32,
@@ -292,6 +311,16 @@ impl From<MemberId> for Id {
     }
 }
 
+impl Note {
+    /// The last event of a call or of any other run.
+    pub(crate) fn ended(result: &Result<(), Failure>) -> Self {
+        match result {
+            Ok(()) => Self::Ended { reason: "left", exit: 0 },
+            Err(failure) => Self::Ended { reason: failure.kind.name(), exit: failure.kind.status() },
+        }
+    }
+}
+
 pub(crate) fn rung(rung: Rung) -> &'static str {
     match rung {
         Rung::Direct => "direct",
@@ -310,15 +339,20 @@ pub(crate) fn parting(why: Parting) -> &'static str {
 }
 
 pub(crate) fn denied(denial: Denial) -> Note {
-    let (why, message) = match denial {
+    let (why, message) = denied_words(denial);
+    Note::Denied { why, message }
+}
+
+/// For programs, and as a sentence.
+pub(crate) fn denied_words(denial: Denial) -> (&'static str, &'static str) {
+    match denial {
         Denial::NotCreator => ("not_creator", "Only whoever made the room can remove somebody."),
         Denial::NobodyThere => ("nobody_there", "There is no such member."),
         Denial::NoServer => (
             "no_server",
             "The old code is dead. A new one needs the server, which does not answer; it follows when it does.",
         ),
-    };
-    Note::Denied { why, message }
+    }
 }
 
 #[cfg(test)]
@@ -336,13 +370,14 @@ pub(crate) mod tests {
         let name = || "Ada".to_owned();
         let text = || "hi".to_owned();
         let sound = Some(PeerSound::default());
-        let peers = vec![PeerStats { sound, ..PeerStats::default() }];
+        let via = Some(Via::default());
+        let peers = vec![PeerStats { sound, via: via.clone(), ..PeerStats::default() }];
         vec![
             Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan },
             Note::Entered { me: id() },
             Note::Joined { id: id(), name: name() },
             Note::Left { id: id(), name: name(), why: parting(Parting::Left) },
-            Note::Path { id: id(), name: name(), rung: "host", via: Some(id()) },
+            Note::Path { id: id(), name: name(), rung: "host", via },
             Note::Chat { from: id(), name: name(), text: text() },
             Note::Said { text: text() },
             Note::Undelivered { to: id(), name: name(), text: text() },
@@ -365,6 +400,7 @@ pub(crate) mod tests {
             Note::Peers { peers: vec![PeerStats::default()] },
             Note::Verify { words: ["abandon"; 5] },
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
+            Note::Missed { lines: 3 },
             Note::Notice { message: text() },
             Note::Trouble { message: text() },
             Note::Finding { topic: "nat", state: State::Good, message: text(), hint: text() },
@@ -413,6 +449,7 @@ pub(crate) mod tests {
             | Note::Peers { .. }
             | Note::Verify { .. }
             | Note::Devices { .. }
+            | Note::Missed { .. }
             | Note::Notice { .. }
             | Note::Trouble { .. }
             | Note::Finding { .. }

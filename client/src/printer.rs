@@ -1,9 +1,10 @@
 //! Lines to stdout and stderr, through a thread of its own.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -12,6 +13,9 @@ use crate::failure::Failure;
 pub(crate) struct Printer {
     prints: SyncSender<Print>,
     printed: Receiver<()>,
+    /// Lines that were not taken since the last one that was, and what stands in their place.
+    missed: AtomicU64,
+    says: fn(u64) -> Print,
 }
 
 pub(crate) enum Print {
@@ -21,7 +25,7 @@ pub(crate) enum Print {
 
 impl Printer {
     /// `broken` fires when nobody reads stdout any more.
-    pub(crate) fn start(broken: oneshot::Sender<()>) -> Result<Self, Failure> {
+    pub(crate) fn start(broken: oneshot::Sender<()>, says: fn(u64) -> Print) -> Result<Self, Failure> {
         let (printer, prints) = sync_channel(QUEUE);
         let (done, printed) = sync_channel(1);
         thread::Builder::new()
@@ -33,18 +37,42 @@ impl Printer {
                 let _ = done.send(());
             })
             .map_err(Failure::defect)?;
-        Ok(Self { prints: printer, printed })
+        Ok(Self { prints: printer, printed, missed: AtomicU64::new(0), says })
     }
 
     pub(crate) fn print(&self, print: Print) {
+        let gap = self.gap().map(|gap| self.prints.try_send(gap));
+        let after_a_gap = matches!(gap, Some(Err(_)));
         // A reader that has stood still for so long loses lines rather than the call.
-        let _ = self.prints.try_send(print);
+        if after_a_gap || matches!(self.prints.try_send(print), Err(TrySendError::Full(_))) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.missed.store(0, Ordering::Relaxed);
+        }
     }
 
-    /// Returns when all is printed, or after `patience`.
-    pub(crate) fn end(self, patience: Duration) {
+    fn gap(&self) -> Option<Print> {
+        let missed = self.missed.load(Ordering::Relaxed);
+        (missed > 0).then(|| (self.says)(missed))
+    }
+
+    /// Prints the `last` line after all others. Returns when that is done, or after `patience`.
+    pub(crate) fn end(self, last: Option<Print>, patience: Duration) {
+        let until = Instant::now() + patience;
+        for print in self.gap().into_iter().chain(last) {
+            let mut print = Some(print);
+            while let Some(again) = print.take() {
+                match self.prints.try_send(again) {
+                    Err(TrySendError::Full(again)) if Instant::now() < until => {
+                        print = Some(again);
+                        thread::sleep(AGAIN);
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
         drop(self.prints);
-        let _ = self.printed.recv_timeout(patience);
+        let _ = self.printed.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -67,3 +95,32 @@ fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) {
 /// A minute of a lively room while the reader stands still.
 const QUEUE: usize = 1_024;
 const STACK: usize = 128 * 1024;
+/// Nobody sees the difference, and the reader has time to read.
+const AGAIN: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_took_are_counted_where_they_are_missing_and_the_last_one_comes() {
+        let (prints, taken) = sync_channel(2);
+        // As after the thread has ended.
+        let (_, printed) = sync_channel(1);
+        let says = |lines| Print::Out(format!("{lines} missed"));
+        let printer = Printer { prints, printed, missed: AtomicU64::new(0), says };
+        let text = |print| match print {
+            Print::Out(text) | Print::Err(text) => text,
+        };
+        for line in ["a", "b", "c", "d"] {
+            printer.print(Print::Out(line.into()));
+        }
+        assert_eq!([text(taken.recv().unwrap()), text(taken.recv().unwrap())], ["a", "b"]);
+        printer.print(Print::Out("e".into()));
+        printer.print(Print::Out("f".into()));
+        let rest = thread::spawn(move || taken.iter().map(text).collect::<Vec<_>>());
+        printer.end(Some(Print::Out("last".into())), Duration::from_secs(60));
+        assert_eq!(rest.join().unwrap(), ["2 missed", "e", "1 missed", "last"]);
+    }
+}

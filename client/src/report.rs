@@ -10,7 +10,7 @@ use vc_core::room::Room;
 use crate::config::state_dir;
 use crate::failure::{Failure, Kind};
 use crate::names::Names;
-use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats};
+use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats, Via};
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -58,15 +58,18 @@ impl Counts {
             let sound = heard.map(|heard| PeerSound {
                 played: heard.played,
                 fec: heard.fec,
+                dred: heard.dred,
                 concealed: heard.concealed,
                 late: heard.late,
                 duplicates: heard.duplicates,
+                skipped: heard.skipped,
+                refused: heard.refused,
                 buffer_ms: heard.buffer_ms,
                 target_ms: heard.target_ms,
                 level_dbfs: heard.level_dbfs,
                 delay_ms: peer.rtt.map(|rtt| delay_ms(came, rtt, heard.buffer_ms, latency.playback)),
             });
-            peer_stats(peer, sound, came.frames)
+            peer_stats(peer, sound, came.frames, names)
         });
         Stats {
             captured: sound.captured(),
@@ -91,15 +94,9 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names) -> Option<Note> {
         Event::Invite(codes) => plan.invitation(codes),
         Event::Entered { me } => Note::Entered { me: (*me).into() },
         Event::Joined { id, name } => Note::Joined { id: (*id).into(), name: name.clone() },
-        Event::Moved { id, rung } => Note::Path {
-            id: (*id).into(),
-            name: name(id),
-            rung: note::rung(*rung),
-            via: match rung {
-                Rung::Host(via) => Some((*via).into()),
-                Rung::Direct | Rung::Relay | Rung::Mail => None,
-            },
-        },
+        Event::Moved { id, rung } => {
+            Note::Path { id: (*id).into(), name: name(id), rung: note::rung(*rung), via: via(*rung, names) }
+        }
         Event::Reconnecting { id } => Note::Reconnecting { id: (*id).into(), name: name(id) },
         Event::Back { id } => Note::Back { id: (*id).into(), name: name(id) },
         Event::Left { id, why } => Note::Left { id: (*id).into(), name: name(id), why: note::parting(*why) },
@@ -128,8 +125,8 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names) -> Option<Note> {
 }
 
 /// The key that it shows is not told: whoever is in between would have it accepted.
-pub(crate) fn key_changed(plan: &Plan) -> Failure {
-    let address = plan.place.address();
+pub(crate) fn key_changed(place: &Place) -> Failure {
+    let address = place.address();
     let what = format!(
         "The server at {address} shows another key than the one you know; somebody may be in between."
     );
@@ -175,7 +172,14 @@ pub(crate) fn unreachable(place: &Place, fault: Fault) -> Failure {
     Failure::new(Kind::Unreachable, what, hint)
 }
 
-fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64) -> PeerStats {
+fn via(rung: Rung, names: &Names) -> Option<Via> {
+    match rung {
+        Rung::Host(host) => Some(Via { via: host.into(), via_name: names.of(host) }),
+        Rung::Direct | Rung::Relay | Rung::Mail => None,
+    }
+}
+
+fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64, names: &Names) -> PeerStats {
     PeerStats {
         id: peer.id.into(),
         name: peer.name,
@@ -185,8 +189,10 @@ fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64) -> PeerStats
             PeerState::Reconnecting => "reconnecting",
         },
         rung: peer.rung.map(note::rung),
+        via: peer.rung.and_then(|rung| via(rung, names)),
         rtt_ms: peer.rtt.map(millis),
-        jitter_ms: peer.rtt_var.map(millis),
+        rtt_var_ms: peer.rtt_var.map(millis),
+        jitter_ms: peer.rtt.map(|_| millis(peer.jitter_out)),
         loss_in: peer.loss_in,
         loss_out: peer.loss_out,
         muted: peer.muted,

@@ -12,89 +12,111 @@ use tokio::sync::{mpsc, oneshot};
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
+use crate::note::Note;
 use crate::ui::{self, Ui};
-use crate::words;
+use crate::words::Words;
 
 pub(crate) struct Sound {
-    engine: Option<Engine>,
+    config: audio::Config,
+    state: State,
     voice: mpsc::Receiver<FromEngine>,
-    /// Rare, and never to be lost to a full queue.
+    /// Never to be lost to a full queue.
     news: mpsc::UnboundedReceiver<FromEngine>,
     dropped: Arc<AtomicU64>,
     alone: bool,
     adaptation: Adaptation,
     quality: Quality,
-    chosen: Arc<Mutex<Chosen>>,
+    microphone: Arc<Mutex<Chosen<InputSpec>>>,
+    loudspeaker: Arc<Mutex<Chosen<OutputSpec>>>,
 }
 
-/// What the person chose and got.
-#[derive(Default)]
-struct Chosen {
-    input: Option<String>,
-    output: Option<String>,
+enum State {
+    Running(Engine),
+    /// It broke off, and was started again.
+    Mended(Engine),
+    /// It broke off again.
+    Broken,
+}
+
+/// What the person chose, and whether that is in use.
+struct Chosen<T> {
+    /// `None` for the default.
+    named: Option<T>,
+    presence: Presence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    /// It could not be opened; the call goes on without.
+    Away,
+    /// The engine tries it at this moment.
+    Asked,
+    /// It came, and nobody was told yet.
+    Found,
 }
 
 pub(crate) enum FromSound {
     Voice(VoiceFrame),
-    Level { dbfs: f32, talking: bool },
+    Level {
+        dbfs: f32,
+        talking: bool,
+    },
     Trouble(Trouble),
     InputEnded,
+    /// The engine's thread is gone: see [`Sound::mend`].
+    Broken,
+}
+
+/// An engine that runs, and what comes from it.
+struct Opened {
+    engine: Engine,
+    voice: mpsc::Receiver<FromEngine>,
+    news: mpsc::UnboundedReceiver<FromEngine>,
+    microphone: Presence,
+    loudspeaker: Presence,
+    /// What does not work, in a sentence or two.
+    trouble: Option<String>,
 }
 
 impl Sound {
     /// What the user named and does not exist is an error. A machine without sound, or with half of it, is not: the
-    /// call goes on with what there is, and a sentence says so.
+    /// call goes on with what there is, a sentence says so, and the rest is used as soon as it is there.
     pub(crate) fn start(config: &audio::Config, ui: &Ui) -> Result<Self, Failure> {
-        let (to_voice, voice) = mpsc::channel(QUEUE);
-        let (to_news, news) = mpsc::unbounded_channel();
         let dropped = Arc::new(AtomicU64::new(0));
-        let start = |input: &InputSpec, output: &OutputSpec| {
-            let config = audio::Config { input: input.clone(), output: output.clone(), ..config.clone() };
-            Engine::start(config, sink(to_voice.clone(), to_news.clone(), dropped.clone()))
-        };
-        let engine = match start(&config.input, &config.output) {
-            Ok(engine) => Some(engine),
-            Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => {
-                let half = start(&InputSpec::Silence, &config.output).map(|engine| (engine, NO_MICROPHONE));
-                let half = half
-                    .or_else(|_| start(&config.input, &OutputSpec::Null).map(|engine| (engine, NO_SPEAKER)));
-                let (engine, rest) = match half {
-                    Ok((engine, rest)) => (Some(engine), rest),
-                    Err(_) => (None, TEXT_ONLY),
-                };
-                ui.trouble(format!("{error} {rest}"));
-                engine
-            }
-            Err(error) => return Err(Failure::machine(error.to_string(), "")),
-        };
-        if let Some(engine) = &engine {
-            engine.set_alone(true);
+        let opened = open(config, &dropped)?;
+        if let Some(trouble) = opened.trouble {
+            ui.trouble(trouble);
         }
         let quality =
             Quality { frame: config.frame, bitrate: config.bitrate, protection: Protection::default() };
-        let adaptation = Adaptation::new(quality);
-        let chosen = Chosen {
-            input: (config.input != InputSpec::Default).then(|| config.input.to_string()),
-            output: (config.output != OutputSpec::Default).then(|| config.output.to_string()),
-        };
+        let input = (config.input != InputSpec::Default).then(|| config.input.clone());
+        let output = (config.output != OutputSpec::Default).then(|| config.output.clone());
         Ok(Self {
-            engine,
-            voice,
-            news,
+            config: config.clone(),
+            state: State::Running(opened.engine),
+            voice: opened.voice,
+            news: opened.news,
             dropped,
             alone: true,
-            adaptation,
+            adaptation: Adaptation::new(quality),
             quality,
-            chosen: Arc::new(Mutex::new(chosen)),
+            microphone: Arc::new(Mutex::new(Chosen { named: input, presence: opened.microphone })),
+            loudspeaker: Arc::new(Mutex::new(Chosen { named: output, presence: opened.loudspeaker })),
         })
     }
 
     pub(crate) async fn next(&mut self) -> FromSound {
+        if matches!(self.state, State::Broken) {
+            return pending().await;
+        }
         let from = tokio::select! {
-            Some(from) = self.voice.recv() => from,
+            biased;
             Some(from) = self.news.recv() => from,
-            else => pending().await,
+            Some(from) = self.voice.recv() => from,
+            // Both end with the engine's thread, which ends only when it is told to, or by a defect.
+            else => return FromSound::Broken,
         };
         match from {
             FromEngine::Voice(captured) => FromSound::Voice(VoiceFrame {
@@ -115,6 +137,75 @@ impl Sound {
         }
     }
 
+    /// Starts a broken engine anew, once. Tells what is the matter, and whether what was wished has to be told anew.
+    pub(crate) fn mend(&mut self) -> (String, bool) {
+        let before = std::mem::replace(&mut self.state, State::Broken);
+        let first = matches!(before, State::Running(_));
+        // Waits for the thread, which has ended.
+        drop(before);
+        if !first {
+            return (BROKEN.to_owned(), false);
+        }
+        let config = audio::Config {
+            input: lock(&self.microphone).named.clone().unwrap_or(InputSpec::Default),
+            output: match lock(&self.loudspeaker).named.clone() {
+                // Begun anew it would lose what was recorded.
+                Some(OutputSpec::Wav { .. }) => OutputSpec::Null,
+                named => named.unwrap_or(OutputSpec::Default),
+            },
+            ..self.config.clone()
+        };
+        let Ok(opened) = open(&config, &self.dropped) else { return (BROKEN.to_owned(), false) };
+        (self.voice, self.news) = (opened.voice, opened.news);
+        lock(&self.microphone).presence = opened.microphone;
+        lock(&self.loudspeaker).presence = opened.loudspeaker;
+        opened.engine.set_alone(self.alone);
+        opened.engine.set_quality(self.quality);
+        self.state = State::Mended(opened.engine);
+        (opened.trouble.map_or(MENDED.to_owned(), |trouble| format!("{MENDED} {trouble}")), true)
+    }
+
+    /// Tries what was missing; tells what has come. Now and then.
+    pub(crate) fn look_for_missing(&self) -> Vec<&'static str> {
+        let microphone = self.look_for(&self.microphone, MICROPHONE_FOUND, |engine, spec, done| {
+            engine.set_input(spec.unwrap_or(InputSpec::Default), done);
+        });
+        let loudspeaker = self.look_for(&self.loudspeaker, SPEAKER_FOUND, |engine, spec, done| {
+            engine.set_output(spec.unwrap_or(OutputSpec::Default), done);
+        });
+        microphone.into_iter().chain(loudspeaker).collect()
+    }
+
+    fn look_for<T: Clone + Send + 'static>(
+        &self,
+        chosen: &Arc<Mutex<Chosen<T>>>,
+        found: &'static str,
+        set: impl FnOnce(&Engine, Option<T>, Tried),
+    ) -> Option<&'static str> {
+        let engine = self.engine()?;
+        let shared = chosen.clone();
+        let mut chosen = lock(chosen);
+        match chosen.presence {
+            Presence::There | Presence::Asked => None,
+            Presence::Found => {
+                chosen.presence = Presence::There;
+                Some(found)
+            }
+            Presence::Away => {
+                chosen.presence = Presence::Asked;
+                let tried: Tried = Box::new(move |result| {
+                    let mut chosen = lock(&shared);
+                    // Somebody may have chosen another one meanwhile.
+                    if chosen.presence == Presence::Asked {
+                        chosen.presence = if result.is_ok() { Presence::Found } else { Presence::Away };
+                    }
+                });
+                set(engine, chosen.named.clone(), tried);
+                None
+            }
+        }
+    }
+
     pub(crate) fn hear(&self, from: MemberId, frame: VoiceFrame) {
         let len = match frame.len {
             io::FrameLen::Ms10 => FrameLen::Ms10,
@@ -122,22 +213,18 @@ impl Sound {
             io::FrameLen::Ms40 => FrameLen::Ms40,
             io::FrameLen::Ms60 => FrameLen::Ms60,
         };
-        if let Some(engine) = &self.engine {
+        if let Some(engine) = self.engine() {
             let heard = Heard { time: frame.time, len, opus: frame.opus, last_of_talk: frame.last_of_talk };
             engine.hear(from.as_u64(), heard);
         }
     }
 
     pub(crate) fn forget(&self, friend: MemberId) {
-        if let Some(engine) = &self.engine {
-            engine.forget(friend.as_u64());
-        }
+        self.ask(|engine| engine.forget(friend.as_u64()));
     }
 
     pub(crate) fn set_muted(&self, muted: bool) {
-        if let Some(engine) = &self.engine {
-            engine.set_muted(muted);
-        }
+        self.ask(|engine| engine.set_muted(muted));
     }
 
     pub(crate) fn set_deafened(&self, deafened: bool) {
@@ -155,39 +242,25 @@ impl Sound {
     /// Another microphone. A sentence or two where it cannot be: then all stays as it was.
     pub(crate) fn set_input(&self, spec: InputSpec) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, answer) = oneshot::channel();
-        let (chosen, text) = (self.chosen.clone(), spec.to_string());
-        self.ask(|engine| {
-            engine.set_input(spec, move |result| {
-                if result.is_ok() {
-                    lock(&chosen).input = Some(text);
-                }
-                drop(done.send(result));
-            })
-        });
+        let (shared, named) = (self.microphone.clone(), spec.clone());
+        self.ask(|engine| engine.set_input(spec, taken(shared, named, done)));
         switched(answer)
     }
 
     /// Another loudspeaker, likewise.
     pub(crate) fn set_output(&self, spec: OutputSpec) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, answer) = oneshot::channel();
-        let (chosen, text) = (self.chosen.clone(), spec.to_string());
-        self.ask(|engine| {
-            engine.set_output(spec, move |result| {
-                if result.is_ok() {
-                    lock(&chosen).output = Some(text);
-                }
-                drop(done.send(result));
-            })
-        });
+        let (shared, named) = (self.loudspeaker.clone(), spec.clone());
+        self.ask(|engine| engine.set_output(spec, taken(shared, named, done)));
         switched(answer)
     }
 
     /// What is recorded and played, as keys of the configuration file.
     pub(crate) fn chosen(&self) -> Vec<(Vec<&'static str>, toml_edit::Value)> {
-        let chosen = lock(&self.chosen);
-        let input = chosen.input.clone().map(|input| (vec!["input"], input.into()));
-        let output = chosen.output.clone().map(|output| (vec!["output"], output.into()));
-        input.into_iter().chain(output).collect()
+        let input = lock(&self.microphone).named.as_ref().map(ToString::to_string);
+        let output = lock(&self.loudspeaker).named.as_ref().map(ToString::to_string);
+        let input = input.map(|input| (vec!["input"], input.into()));
+        input.into_iter().chain(output.map(|output| (vec!["output"], output.into()))).collect()
     }
 
     pub(crate) fn set_noise(&self, when: audio::Switch) {
@@ -211,17 +284,22 @@ impl Sound {
     }
 
     fn ask(&self, ask: impl FnOnce(&Engine)) {
-        if let Some(engine) = &self.engine {
+        if let Some(engine) = self.engine() {
             ask(engine);
+        }
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        match &self.state {
+            State::Running(engine) | State::Mended(engine) => Some(engine),
+            State::Broken => None,
         }
     }
 
     pub(crate) fn set_alone(&mut self, alone: bool) {
         if alone != self.alone {
             self.alone = alone;
-            if let Some(engine) = &self.engine {
-                engine.set_alone(alone);
-            }
+            self.ask(|engine| engine.set_alone(alone));
         }
     }
 
@@ -231,53 +309,117 @@ impl Sound {
         if quality != self.quality {
             tracing::debug!(?quality, ?reception);
             self.quality = quality;
-            if let Some(engine) = &self.engine {
-                engine.set_quality(quality);
-            }
+            self.ask(|engine| engine.set_quality(quality));
         }
     }
 
     /// Whether our microphone hears our loudspeaker, so that the others hear themselves.
     pub(crate) fn echoes(&self) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.captured().echoes)
+        self.engine().is_some_and(|engine| engine.captured().echoes)
     }
 
     pub(crate) fn stats(&self) -> Vec<(u64, FriendStats)> {
-        self.engine.as_ref().map(Engine::stats).unwrap_or_default()
+        self.engine().map(Engine::stats).unwrap_or_default()
     }
 
     /// Frames that passed the microphone while somebody could hear them.
     pub(crate) fn captured(&self) -> u64 {
-        self.engine.as_ref().map_or(0, |engine| engine.captured().heard)
+        self.engine().map_or(0, |engine| engine.captured().heard)
     }
 
     /// Frames lost between the threads, in both directions.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed) + self.engine.as_ref().map_or(0, Engine::dropped)
+        self.dropped.load(Ordering::Relaxed) + self.engine().map_or(0, Engine::dropped)
     }
 
     /// How long sound takes through this machine.
     pub(crate) fn latency(&self) -> Latency {
-        self.engine.as_ref().map(Engine::latency).unwrap_or_default()
+        self.engine().map(Engine::latency).unwrap_or_default()
     }
 
     /// Completes a recording.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        match self.engine.map(Engine::finish) {
-            Some(Err(error)) => Err(Failure::machine(error.to_string(), "")),
-            Some(Ok(())) | None => Ok(()),
+        match self.state {
+            State::Running(engine) | State::Mended(engine) => engine.finish().map_err(failure),
+            State::Broken => Err(failure(Error::Crashed)),
         }
     }
 }
 
-fn lock(chosen: &Mutex<Chosen>) -> MutexGuard<'_, Chosen> {
+fn lock<T>(chosen: &Mutex<T>) -> MutexGuard<'_, T> {
     chosen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn failure(error: Error) -> Failure {
+    let kind = match error {
+        Error::Crashed | Error::Codec(_) => Kind::Defect,
+        _ => Kind::Machine,
+    };
+    Failure::new(kind, error.to_string(), "")
+}
+
+/// With as much of what is wanted as this machine has.
+fn open(config: &audio::Config, dropped: &Arc<AtomicU64>) -> Result<Opened, Failure> {
+    use Presence::{Away, There};
+    let (silence, null) = (InputSpec::Silence, OutputSpec::Null);
+    let (input, output) = (&config.input, &config.output);
+    let error = match started(config, input, output, dropped) {
+        Ok((engine, voice, news)) => {
+            return Ok(Opened { engine, voice, news, microphone: There, loudspeaker: There, trouble: None });
+        }
+        Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => error,
+        Err(error) => return Err(failure(error)),
+    };
+    let parts = [
+        (&silence, output, (Away, There), NO_MICROPHONE),
+        (input, &null, (There, Away), NO_SPEAKER),
+        (&silence, &null, (Away, Away), TEXT_ONLY),
+    ];
+    for (input, output, (microphone, loudspeaker), rest) in parts {
+        if let Ok((engine, voice, news)) = started(config, input, output, dropped) {
+            let trouble = Some(format!("{error} {rest}"));
+            return Ok(Opened { engine, voice, news, microphone, loudspeaker, trouble });
+        }
+    }
+    Err(failure(error))
+}
+
+type Tried = Box<dyn FnOnce(Result<(), Error>) + Send>;
+type Started = (Engine, mpsc::Receiver<FromEngine>, mpsc::UnboundedReceiver<FromEngine>);
+
+fn started(
+    config: &audio::Config,
+    input: &InputSpec,
+    output: &OutputSpec,
+    dropped: &Arc<AtomicU64>,
+) -> Result<Started, Error> {
+    let (to_voice, voice) = mpsc::channel(QUEUE);
+    let (to_news, news) = mpsc::unbounded_channel();
+    let config = audio::Config { input: input.clone(), output: output.clone(), ..config.clone() };
+    let engine = Engine::start(config, sink(to_voice, to_news, dropped.clone()))?;
+    engine.set_alone(true);
+    Ok((engine, voice, news))
+}
+
+/// Keeps what was switched to on order, and tells.
+fn taken<T: Send + 'static>(
+    shared: Arc<Mutex<Chosen<T>>>,
+    named: T,
+    done: oneshot::Sender<Result<(), Error>>,
+) -> impl FnOnce(Result<(), Error>) + Send + 'static {
+    move |result| {
+        if result.is_ok() {
+            *lock(&shared) = Chosen { named: Some(named), presence: Presence::There };
+        }
+        // Whoever ordered it may have gone.
+        drop(done.send(result));
+    }
 }
 
 async fn switched(answer: oneshot::Receiver<Result<(), Error>>) -> Result<(), String> {
     match answer.await {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("This call began without sound. Leave, start a sound server and enter again.".into()),
+        Err(_) => Err(BROKEN.into()),
     }
 }
 
@@ -287,29 +429,106 @@ fn sink(
     dropped: Arc<AtomicU64>,
 ) -> impl FnMut(FromEngine) + Send + 'static {
     move |from| match from {
-        FromEngine::Voice(_) | FromEngine::Level { .. } => {
+        FromEngine::Voice(_) => {
             // A loop that is so far behind has no use for more.
             if voice.try_send(from).is_err() {
                 dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
-        FromEngine::Trouble(_) | FromEngine::InputEnded => {
+        FromEngine::Level { .. } | FromEngine::Trouble(_) | FromEngine::InputEnded => {
             // The loop is gone only when the engine is about to be.
             let _ = news.send(from);
         }
     }
 }
 
+/// What `voicechat devices` and `/devices` list.
+pub(crate) fn devices() -> Result<Note, Error> {
+    let devices = audio::devices()?;
+    let notes = |list: Vec<audio::Device>| list.into_iter().map(Into::into).collect();
+    Ok(Note::Devices { inputs: notes(devices.inputs), outputs: notes(devices.outputs) })
+}
+
 /// `voicechat devices`.
-pub(crate) fn list() -> Result<(), Failure> {
-    let devices = audio::devices().map_err(|error| Failure::machine(error.to_string(), ""))?;
-    let notes = |list: Vec<audio::Device>| list.into_iter().map(Into::into).collect::<Vec<_>>();
-    ui::say(&words::devices(&notes(devices.inputs), &notes(devices.outputs)));
+pub(crate) fn list(json: bool) -> Result<(), Failure> {
+    let note = devices().map_err(failure)?;
+    match Words::of(&note) {
+        Some(words) if !json => ui::say(&words.text()),
+        _ => ui::say(&ui::json(&note)),
+    }
     Ok(())
 }
 
 const NO_MICROPHONE: &str = "Until then you hear the others, but they cannot hear you.";
 const NO_SPEAKER: &str = "Until then the others hear you, but you cannot hear them.";
 const TEXT_ONLY: &str = "Until then this call is text only.";
+const MICROPHONE_FOUND: &str = "The microphone is there now: your friends hear you.";
+const SPEAKER_FOUND: &str = "The loudspeaker is there now: you hear your friends.";
+const MENDED: &str = "The sound of this call broke off by a defect of the program, and was started again.";
+const BROKEN: &str = "The sound of this call broke off by a defect of the program: it is text only now. Leave and enter \
+                      again to talk.";
 /// A third of a second of 20 ms frames: later ones would be played too late anyway.
 const QUEUE: usize = 16;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ui::Mode;
+
+    fn started() -> Sound {
+        let config =
+            audio::Config { input: InputSpec::Silence, output: OutputSpec::Null, ..audio::Config::default() };
+        Sound::start(&config, &Ui::new(Mode::Silent).unwrap()).unwrap()
+    }
+
+    /// An engine whose thread ends by a panic as soon as it has anything to say.
+    fn doomed(sound: &mut Sound) {
+        let (to_voice, voice) = mpsc::channel(1);
+        let (to_news, news) = mpsc::unbounded_channel();
+        let config = audio::Config {
+            input: InputSpec::Tone { hz: 500.0 },
+            output: OutputSpec::Null,
+            ..audio::Config::default()
+        };
+        let engine = Engine::start(config, move |_| {
+            let _ours = (&to_voice, &to_news);
+            panic!("on purpose")
+        });
+        (sound.voice, sound.news) = (voice, news);
+        let engine = engine.unwrap();
+        engine.set_alone(false);
+        sound.state = match &sound.state {
+            State::Running(_) => State::Running(engine),
+            State::Mended(_) | State::Broken => State::Mended(engine),
+        };
+    }
+
+    #[tokio::test]
+    async fn a_broken_engine_is_told_started_again_once_and_ends_as_a_defect() {
+        let mut sound = started();
+        doomed(&mut sound);
+        assert!(matches!(sound.next().await, FromSound::Broken));
+        assert_eq!(sound.mend(), (MENDED.to_owned(), true));
+        assert!(sound.set_input(InputSpec::Silence).await.is_ok());
+        doomed(&mut sound);
+        assert!(matches!(sound.next().await, FromSound::Broken));
+        assert_eq!(sound.mend(), (BROKEN.to_owned(), false));
+        assert_eq!(sound.set_input(InputSpec::Silence).await.unwrap_err(), BROKEN);
+        assert_eq!(sound.finish().unwrap_err().kind, Kind::Defect);
+    }
+
+    #[tokio::test]
+    async fn what_was_missing_is_tried_until_it_is_there() {
+        let sound = started();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("late.wav");
+        *lock(&sound.loudspeaker) =
+            Chosen { named: Some(OutputSpec::Wav { path: path.clone() }), presence: Presence::Away };
+        while sound.look_for_missing() != [SPEAKER_FOUND] {
+            tokio::task::yield_now().await;
+        }
+        assert!(path.exists());
+        assert!(sound.look_for_missing().is_empty());
+    }
+}

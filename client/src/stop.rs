@@ -34,18 +34,37 @@ impl Stop {
     }
 }
 
-#[cfg(not(unix))]
-pub(crate) struct Stop;
+/// Ctrl-C, Ctrl-Break, the window that is closed, logging off, shutting down. The last three leave some seconds.
+#[cfg(windows)]
+pub(crate) struct Stop {
+    c: tokio::signal::windows::CtrlC,
+    r#break: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    logoff: tokio::signal::windows::CtrlLogoff,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Stop {
     pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self)
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+        Ok(Self {
+            c: ctrl_c().map_err(Failure::defect)?,
+            r#break: ctrl_break().map_err(Failure::defect)?,
+            close: ctrl_close().map_err(Failure::defect)?,
+            logoff: ctrl_logoff().map_err(Failure::defect)?,
+            shutdown: ctrl_shutdown().map_err(Failure::defect)?,
+        })
     }
 
+    /// Once per request.
     pub(crate) async fn asked(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+        tokio::select! {
+            _ = self.c.recv() => {}
+            _ = self.r#break.recv() => {}
+            _ = self.close.recv() => {}
+            _ = self.logoff.recv() => {}
+            _ = self.shutdown.recv() => {}
         }
     }
 }

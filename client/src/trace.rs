@@ -1,6 +1,6 @@
 //! Diagnostics on request, and what a defect looks like to the user. Without -v or --log nothing is recorded.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::panic;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub(crate) fn start(verbose: bool, file: Option<&Path>) -> Result<(), Failure> {
     let writer = match file {
         Some(path) => {
-            let file = File::create(path).map_err(|error| {
+            let file = create(path).map_err(|error| {
                 Failure::machine(
                     format!("The log file {} cannot be written ({}).", path.display(), reason(&error)),
                     "Choose another place for --log.",
@@ -35,10 +35,30 @@ pub(crate) fn start(verbose: bool, file: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Backtraces help us, not the person in the call: the details go to the log.
+/// For the eyes of the user alone: it tells when and how they talked.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Where it broke. Not the message, which may quote what was typed or who typed it.
+pub(crate) fn record(panic: &panic::PanicHookInfo<'_>) {
+    match panic.location() {
+        Some(at) => tracing::error!(file = at.file(), line = at.line(), "defect"),
+        None => tracing::error!("defect"),
+    }
+}
+
+/// Backtraces help us, not the person in the call: the place goes to the log.
 pub(crate) fn quiet_panics() {
     panic::set_hook(Box::new(|panic| {
-        tracing::error!(%panic, "defect");
+        record(panic);
         crate::ui::fail(&Failure::defect("a part of the program stopped"));
     }));
 }
@@ -53,3 +73,50 @@ pub(crate) fn leave_no_core() {
 }
 
 const OURS: [&str; 5] = ["voicechat", "vc_core", "audio", "signaling", "relay"];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_log_tells_where_it_broke_and_not_what_was_said() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(record));
+        tracing::subscriber::with_default(lines, || {
+            assert!(panic::catch_unwind(|| panic!("48213-tiger-orbit-ocean")).is_err());
+        });
+        panic::set_hook(before);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("defect") && text.contains("trace.rs"), "{text}");
+        assert!(!text.contains("tiger"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_log_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir.path().join("log")).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clipboard::Terminal;
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub(crate) struct Ui {
     broken: Option<oneshot::Receiver<()>>,
     /// Read from the first question on.
     lines: Option<mpsc::Receiver<Typed>>,
+    /// Whether the talk key is down, where there is a screen.
+    talks: watch::Receiver<bool>,
     resumed: Resumed,
     /// For programs that look on.
     watchers: broadcast::Sender<Arc<str>>,
@@ -62,19 +64,30 @@ enum Face {
 impl Ui {
     pub(crate) fn new(mode: Mode) -> Result<Self, Failure> {
         let (breaks, broken) = oneshot::channel();
+        let (talk, talks) = watch::channel(false);
         let (face, lines) = match mode {
-            Mode::Json => (Face::Json(Printer::start(breaks)?), None),
-            Mode::Plain => (Face::Plain(Printer::start(breaks)?), None),
+            Mode::Json => {
+                let missed = |lines| Print::Out(json(&Note::Missed { lines }));
+                (Face::Json(Printer::start(breaks, missed)?), None)
+            }
+            Mode::Plain => {
+                let missed = |lines| {
+                    let words = Words::of(&Note::Missed { lines });
+                    words.and_then(plain).unwrap_or(Print::Err(String::new()))
+                };
+                (Face::Plain(Printer::start(breaks, missed)?), None)
+            }
             Mode::Silent => (Face::Silent, None),
             Mode::Screen => {
                 let (typed, lines) = mpsc::channel(lines::QUEUE);
-                (Face::Screen(Screen::start(typed, breaks)?), Some(lines))
+                (Face::Screen(Screen::start(typed, talk, breaks)?), Some(lines))
             }
         };
         Ok(Self {
             face,
             broken: Some(broken),
             lines,
+            talks,
             resumed: Resumed::default(),
             watchers: broadcast::channel(BACKLOG).0,
         })
@@ -162,6 +175,15 @@ impl Ui {
         }
     }
 
+    /// A line that the next one overwrites; only where somebody watches it.
+    pub(crate) fn meter(&self, text: &str) {
+        if let Face::Plain(printer) = &self.face
+            && io::stdout().is_terminal()
+        {
+            printer.print(Print::Out(format!("\r{text}\x1b[K")));
+        }
+    }
+
     /// A notification by way of the terminal, where there is no other.
     pub(crate) fn notify(&self, text: &str) {
         if let Face::Screen(screen) = &self.face {
@@ -230,6 +252,7 @@ impl Ui {
         let lines = self.lines.get_or_insert_with(lines::lines);
         loop {
             tokio::select! {
+                Ok(()) = self.talks.changed() => return Typed::Talk(*self.talks.borrow_and_update()),
                 Some(typed) = lines.recv() => return typed,
                 () = broken(&mut self.broken) => return Typed::Interrupt,
                 () = self.resumed.next() => {
@@ -247,21 +270,20 @@ impl Ui {
 
     /// The last words, printed before this returns unless stdout is stuck.
     pub(crate) fn end(mut self, result: &Result<(), Failure>) {
-        match result {
-            Ok(()) => self.show(&Note::Ended { reason: "left", exit: 0 }),
-            Err(failure) => {
-                self.show(&Note::Error {
-                    code: failure.kind.name(),
-                    message: failure.what.clone(),
-                    hint: failure.hint.clone(),
-                });
-                self.show(&Note::Ended { reason: failure.kind.name(), exit: failure.kind.status() });
-            }
+        if let Err(failure) = result {
+            self.show(&Note::Error {
+                code: failure.kind.name(),
+                message: failure.what.clone(),
+                hint: failure.hint.clone(),
+            });
         }
+        let ended = Note::ended(result);
+        self.pass_on(&ended);
         // Whoever waits to hand in a line waits no longer.
         self.lines = None;
         match self.face {
-            Face::Json(printer) | Face::Plain(printer) => printer.end(LAST_WORDS),
+            Face::Json(printer) => printer.end(Some(Print::Out(json(&ended))), LAST_WORDS),
+            Face::Plain(printer) => printer.end(None, LAST_WORDS),
             Face::Screen(screen) => screen.end(LAST_WORDS),
             Face::Silent => {}
         }
@@ -326,8 +348,8 @@ fn plain(words: Words) -> Option<Print> {
     })
 }
 
-/// Events that a watcher may lag behind, a minute of a lively room.
-const BACKLOG: usize = 256;
+/// Events that a watcher may lag behind, a minute of a lively room, levels among them.
+const BACKLOG: usize = 1_024;
 /// A terminal that takes longer is stopped.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,6 @@
 //! Notes in plain words, for people. The screen sets them; a pipe gets them as they are.
 
-use crate::note::{Device, Note, PeerStats, Reach, State, Stats};
+use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Via};
 
 /// What a note says, by how it is to be set.
 #[derive(Debug, PartialEq)]
@@ -45,6 +45,9 @@ impl Words {
             Note::Said { text } => Self::Own(text.clone()),
             Note::Notice { message } | Note::Answer { message, .. } => Self::Aside(message.clone()),
             Note::Trouble { message } => Self::Trouble(message.clone()),
+            Note::Missed { lines } => Self::Trouble(format!(
+                "{lines} lines are missing here, because nobody read what was printed."
+            )),
             Note::Finding { state, message, hint, .. } => Self::Block(finding(*state, message, hint)),
             Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
                 Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss))
@@ -72,7 +75,7 @@ fn news(note: &Note) -> Option<String> {
         }
         Note::Left { name, why: "kicked", .. } => format!("{name} was removed from the room."),
         Note::Left { name, .. } => format!("{name} left."),
-        Note::Path { name, rung, .. } => format!("{name}: {}.", path(rung)),
+        Note::Path { name, rung, via, .. } => format!("{name}: {}.", path(rung, via.as_ref())),
         Note::Undelivered { name, text, .. } => format!("{name} did not get: {text}"),
         Note::Muted { name, muted: true, .. } => format!("{name} muted the microphone."),
         Note::Muted { name, muted: false, .. } => format!("{name} can be heard again."),
@@ -137,12 +140,12 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
     text
 }
 
-fn path(rung: &str) -> &'static str {
-    match rung {
-        "direct" => "connected directly",
-        "host" => "connected through a friend, who cannot listen",
-        "relay" => "connected through the relay, which cannot listen",
-        _ => "text only so far, through the server",
+fn path(rung: &str, via: Option<&Via>) -> String {
+    match (rung, via) {
+        ("direct", _) => "connected directly".to_owned(),
+        (_, Some(via)) => format!("connected through {}, who cannot listen", via.via_name),
+        ("relay", _) => "connected through the relay, which cannot listen".to_owned(),
+        _ => "text only so far, through the server".to_owned(),
     }
 }
 
@@ -154,9 +157,13 @@ fn people(peers: &[PeerStats]) -> String {
 }
 
 fn person(peer: &PeerStats) -> String {
-    let mut line = format!("* {}: {}", peer.name, peer.rung.map_or("no path yet", path));
+    let path = peer.rung.map_or_else(|| "no path yet".to_owned(), |rung| path(rung, peer.via.as_ref()));
+    let mut line = format!("* {}: {path}", peer.name);
     if let Some(rtt) = peer.rtt_ms {
         line += &format!(", {rtt:.0} ms there and back");
+    }
+    if let Some(jitter) = peer.jitter_ms {
+        line += &format!(", jitter {jitter:.1} ms");
     }
     line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
     if let Some(delay) = peer.sound.as_ref().and_then(|sound| sound.delay_ms) {
@@ -185,8 +192,16 @@ fn numbers(stats: &Stats) -> String {
         text += &format!("; {} frames heard", peer.heard);
         if let Some(sound) = &peer.sound {
             text += &format!(
-                ": {} played, {} recovered, {} concealed, {} late; buffer {} of {} ms",
-                sound.played, sound.fec, sound.concealed, sound.late, sound.buffer_ms, sound.target_ms
+                ": {} played, {} recovered from the next frame, {} from later ones, {} concealed, {} late, {} skipped; \
+                 buffer {} of {} ms",
+                sound.played,
+                sound.fec,
+                sound.dred,
+                sound.concealed,
+                sound.late,
+                sound.skipped,
+                sound.buffer_ms,
+                sound.target_ms
             );
         }
         text.push('\n');
@@ -254,6 +269,24 @@ mod tests {
                 )),
             }
         }
+    }
+
+    #[test]
+    fn who_carries_for_a_friend_and_how_steadily_is_told_by_name() {
+        let via = Some(Via { via_name: "Cem".into(), ..Via::default() });
+        let peer = PeerStats {
+            name: "Bob".into(),
+            rung: Some("host"),
+            via: via.clone(),
+            rtt_ms: Some(41.0),
+            jitter_ms: Some(2.25),
+            ..PeerStats::default()
+        };
+        let said = person(&peer);
+        assert!(said.starts_with("* Bob: connected through Cem, who cannot listen, 41 ms"), "{said}");
+        assert!(said.contains("jitter 2.2 ms"), "{said}");
+        let moved = Note::Path { id: Default::default(), name: "Bob".into(), rung: "host", via };
+        assert_eq!(news(&moved).as_deref(), Some("Bob: connected through Cem, who cannot listen."));
     }
 
     #[test]

@@ -85,6 +85,40 @@ fn a_hook_is_run_with_each_event_and_holds_up_nothing() {
     assert_eq!(ada.wait_for("chat")["text"], "still here");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_hook_hears_what_happens_to_the_very_end() {
+    let mut party = Party::new();
+    let (config, heard) = (party.path("config.toml"), party.path("heard"));
+    fs::write(&config, format!("hook = \"cat >> {}\"\n", heard.display())).unwrap();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &QUIET);
+    // Only Bob's.
+    party.env.push(("VOICECHAT_CONFIG".into(), config.display().to_string()));
+    let mut bob = party.join(&place, "Bob", &code, &QUIET);
+    let text = || fs::read_to_string(&heard).unwrap_or_default();
+    let until = |bob: &mut Friend, event: &str| {
+        bob.wait(|stats| stats["event"] == "stats" && text().contains(&format!("\"event\":\"{event}\"")));
+    };
+    until(&mut bob, "path");
+    ada.say("hello");
+    until(&mut bob, "chat");
+    ada.say("/mute");
+    until(&mut bob, "muted");
+    ada.say("/quit");
+    until(&mut bob, "left");
+    bob.say("/quit");
+    assert_eq!(bob.end().0.code(), Some(0));
+    let deadline = std::time::Instant::now() + party::PATIENCE;
+    while !text().contains("\"event\":\"ended\"") {
+        assert!(std::time::Instant::now() < deadline, "{}", text());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for never in ["stats", "level", "answer"] {
+        assert!(!text().contains(&format!("\"event\":\"{never}\"")), "{}", text());
+    }
+}
+
 #[test]
 fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
     let party = Party::new();

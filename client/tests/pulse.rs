@@ -45,6 +45,21 @@ fn two_friends_hear_each_other_through_a_real_sound_server() {
     }
 }
 
+#[test]
+fn devices_are_listed_for_programs() {
+    let mut party = Party::new();
+    let Some(server) = Sound::start(&party.path("")) else {
+        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
+        return;
+    };
+    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let listed = party.command(&["devices", "--json"]).output().unwrap();
+    let devices: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(devices["event"], "devices");
+    let ear = devices["outputs"].as_array().unwrap().iter().find(|device| device["device"] == "ada_ear");
+    assert!(ear.is_some(), "{devices}");
+}
+
 /// The first seconds of a recording.
 fn cut(from: &Path, seconds: u32, to: &Path) -> PathBuf {
     let mut wav = hound::WavReader::open(from).unwrap();

@@ -9,6 +9,7 @@ use crate::clipboard;
 use crate::config::{self, Settings, Stage};
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey};
+use crate::sound;
 use crate::ui::Ui;
 
 /// Takes the answer to where it was asked for.
@@ -199,7 +200,7 @@ impl App<'_> {
         self.codes = None;
         self.tell(Input::Command(Command::Invite));
         match self.denied.take() {
-            Some(denial) => Err(refused("invite", denied_sentence(denial))),
+            Some(denial) => Err(refused("invite", note::denied_words(denial).1)),
             None => done("invite", "The old code is dead; a new one is on its way."),
         }
     }
@@ -227,7 +228,7 @@ impl App<'_> {
             Some(Denial::NoServer) | None => {
                 done("kick", format!("{name} is out, and the old code with them."))
             }
-            Some(denial) => Err(refused("kick", denied_sentence(denial))),
+            Some(denial) => Err(refused("kick", note::denied_words(denial).1)),
         }
     }
 
@@ -306,13 +307,6 @@ fn stage(when: Stage) -> &'static str {
     }
 }
 
-fn denied_sentence(denial: Denial) -> String {
-    match note::denied(denial) {
-        Note::Denied { message, .. } => message.to_owned(),
-        _ => String::new(),
-    }
-}
-
 fn done(order: &'static str, message: impl Into<String>) -> Answer {
     Ok(Note::Answer { order: Some(order), done: true, message: message.into() })
 }
@@ -344,11 +338,8 @@ async fn changed(
 
 /// Asking a sound server takes time that the loop has not.
 async fn devices() -> Answer {
-    match tokio::task::spawn_blocking(audio::devices).await {
-        Ok(Ok(devices)) => {
-            let notes = |list: Vec<audio::Device>| list.into_iter().map(Into::into).collect();
-            Ok(Note::Devices { inputs: notes(devices.inputs), outputs: notes(devices.outputs) })
-        }
+    match tokio::task::spawn_blocking(sound::devices).await {
+        Ok(Ok(devices)) => Ok(devices),
         Ok(Err(error)) => Err(refused("devices", error.to_string())),
         Err(_) => Err(refused("devices", "The list of devices could not be made.")),
     }
