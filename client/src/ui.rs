@@ -198,13 +198,6 @@ impl Ui {
         }
     }
 
-    /// What the next line overwrites, in its turn among all that is printed.
-    pub(crate) fn draw(&self, text: String) {
-        if let Face::Plain(printer) = &self.face {
-            printer.print(Print::Out(text));
-        }
-    }
-
     pub(crate) fn notice(&self, message: impl Into<String>) {
         self.show(&Note::Notice { message: message.into() });
     }
