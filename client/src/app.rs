@@ -20,6 +20,7 @@ use vc_core::room::Room;
 use crate::calm::Calm;
 use crate::clock::Clock;
 use crate::ctl::{Asked, Listener};
+use crate::dial::Ports;
 use crate::failure::{Failure, Kind};
 use crate::host::seed;
 use crate::lines::Typed;
@@ -298,7 +299,8 @@ impl<'a> App<'a> {
             News::Up { server, key } => {
                 self.fault = None;
                 self.met(key);
-                self.streams.set_server(server.ip());
+                let by_own = server.port() == self.plan.place.port;
+                self.streams.set_server(server.ip(), if by_own { Ports::AndOpen } else { Ports::OpenFirst });
                 if server.ip().is_loopback() != self.server_is_here {
                     self.server_is_here = server.ip().is_loopback();
                     self.tell_addresses();

@@ -16,6 +16,8 @@ pub(crate) enum Ports {
     Own,
     /// And 443 of the same machine.
     AndOpen,
+    /// That before its own, which the network may block: 443 led to the server where the server's own port did not.
+    OpenFirst,
 }
 
 /// Tries the addresses one after the other, each with a head start before the next, and takes the first that succeeds.
@@ -61,13 +63,17 @@ where
 /// Each with the time after which it is tried in any case.
 fn ways(addresses: &[SocketAddr], ports: Ports) -> VecDeque<(Duration, SocketAddr)> {
     let step = |n: usize| ADDRESS_STEP * u32::try_from(n).unwrap_or(u32::MAX);
-    let own = addresses.iter().enumerate().map(|(n, address)| (step(n), *address));
-    let last = step(addresses.len().saturating_sub(1));
-    let blocked = addresses.iter().filter(|address| ports == Ports::AndOpen && address.port() != OPEN_PORT);
-    let others = blocked
-        .enumerate()
-        .map(|(n, address)| (HEAD_START.max(last) + step(n), SocketAddr::new(address.ip(), OPEN_PORT)));
-    own.chain(others).collect()
+    let blocked = addresses.iter().filter(|address| address.port() != OPEN_PORT);
+    let open: Vec<SocketAddr> = blocked.map(|address| SocketAddr::new(address.ip(), OPEN_PORT)).collect();
+    let (sooner, later) = match ports {
+        Ports::Own => (addresses, &[][..]),
+        Ports::AndOpen => (addresses, &open[..]),
+        Ports::OpenFirst => (&open[..], addresses),
+    };
+    let last = HEAD_START.max(step(sooner.len().saturating_sub(1)));
+    let sooner = sooner.iter().enumerate().map(|(n, address)| (step(n), *address));
+    let later = later.iter().enumerate().map(|(n, address)| (last + step(n), *address));
+    sooner.chain(later).collect()
 }
 
 /// HTTPS's: what blocks it blocks the web.
@@ -157,5 +163,13 @@ mod tests {
         let ways = ways(&[at(7), at(8)], Ports::AndOpen);
         let times: Vec<u128> = ways.iter().map(|(after, _)| after.as_millis()).collect();
         assert_eq!(times, [0, 250, 1_000, 1_250]);
+    }
+
+    #[test]
+    fn the_open_port_comes_first_where_it_led_to_the_server() {
+        let ways = ways(&[at(7)], Ports::OpenFirst);
+        let ports: Vec<(u128, u16)> =
+            ways.iter().map(|(after, addr)| (after.as_millis(), addr.port())).collect();
+        assert_eq!(ports, [(0, OPEN_PORT), (1_000, 7)]);
     }
 }

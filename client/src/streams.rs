@@ -18,8 +18,8 @@ pub(crate) struct Streams {
     /// By the relay's own address, whichever of its ports was reached.
     open: BTreeMap<SocketAddr, Open>,
     next: u64,
-    /// The machine that our user chose as the server, once it is known.
-    server: Option<IpAddr>,
+    /// The machine that our user chose as the server, once it is known, and at which ports it is tried.
+    server: Option<(IpAddr, Ports)>,
     news: mpsc::Sender<(Key, News)>,
     inbox: mpsc::Receiver<(Key, News)>,
 }
@@ -59,11 +59,14 @@ impl Streams {
     /// Only the server is tried at a port that nobody named: the user asked for that machine. Of all others, whoever
     /// offers their relays says where they are.
     fn ports(&self, to: SocketAddr) -> Ports {
-        if self.server == Some(to.ip().to_canonical()) { Ports::AndOpen } else { Ports::Own }
+        match self.server {
+            Some((server, ports)) if server == to.ip().to_canonical() => ports,
+            _ => Ports::Own,
+        }
     }
 
-    pub(crate) fn set_server(&mut self, server: IpAddr) {
-        self.server = Some(server.to_canonical());
+    pub(crate) fn set_server(&mut self, server: IpAddr, ports: Ports) {
+        self.server = Some((server.to_canonical(), ports));
     }
 
     pub(crate) fn close(&mut self, to: SocketAddr) {
@@ -179,7 +182,7 @@ mod tests {
         let mut streams = Streams::default();
         let [server, relay] = ["203.0.113.1:5000", "203.0.113.2:5000"].map(|at| at.parse().unwrap());
         assert!(streams.ports(server) == Ports::Own && streams.ports(relay) == Ports::Own);
-        streams.set_server("::ffff:203.0.113.1".parse().unwrap());
+        streams.set_server("::ffff:203.0.113.1".parse().unwrap(), Ports::AndOpen);
         assert!(streams.ports(server) == Ports::AndOpen && streams.ports(relay) == Ports::Own);
     }
 
