@@ -73,11 +73,15 @@ fn routable_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn routable_v6(ip: Ipv6Addr) -> bool {
-    let [first, second, ..] = ip.segments();
+    let segments = ip.segments();
+    let [first, second, ..] = segments;
     let link_local = first & 0xffc0 == 0xfe80;
     let nat64 = first == 0x64 && second == 0xff9b;
-    // ::/96 and ::ffff:0:0/96 spell IPv4 addresses a second way.
-    let v4_inside = ip.to_ipv4().is_some();
+    // Spelt a second way: ::/96, ::ffff:0:0/96, ::ffff:0:0:0/96 (RFC 2765), 6to4 (RFC 3056), Teredo (RFC 4380).
+    let v4_inside = ip.to_ipv4().is_some()
+        || matches!(segments, [0, 0, 0, 0, 0xffff, 0, ..])
+        || first == 0x2002
+        || (first == 0x2001 && second == 0);
     !(ip.is_unspecified() || ip.is_multicast() || link_local || nat64 || v4_inside)
 }
 
@@ -115,6 +119,9 @@ mod tests {
             "[::127.0.0.1]:5000",
             "[64:ff9b::7f00:1]:5000",
             "[64:ff9b:1::1]:5000",
+            "[::ffff:0:10.0.0.1]:5000",
+            "[2002:a00:1::1]:5000",
+            "[2001::a00:1]:5000",
             "192.0.2.1:1023",
         ] {
             assert!(!permitted(&text.parse().unwrap(), false), "{text}");
