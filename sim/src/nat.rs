@@ -118,6 +118,12 @@ impl Nat {
         self.ports.clear();
     }
 
+    /// It has another public address.
+    pub fn renumber(&mut self, public: IpAddr) {
+        self.public = public;
+        self.restart();
+    }
+
     pub fn hairpins(&self) -> bool {
         self.kind.hairpin
     }

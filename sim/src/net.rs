@@ -119,6 +119,19 @@ impl Net {
         }
     }
 
+    /// The provider of a house gives it another address, as some do at night. Connections by TCP are not modelled to
+    /// notice.
+    pub fn renumber(&mut self, SiteId(site): SiteId) {
+        let Some(house) = self.sites.get_mut(site) else { return };
+        if let (IpAddr::V4(old), Some(nat)) = (house.public, house.nat.as_mut()) {
+            let [a, b, c, d] = old.octets();
+            house.public = IpAddr::from([a, b + 1, c, d]);
+            nat.renumber(house.public);
+            self.publics.remove(&(IpAddr::V4(old), house.carrier));
+            self.publics.insert((house.public, house.carrier), SiteId(site));
+        }
+    }
+
     /// What every line does from now on.
     pub fn heal(&mut self, profile: Profile) {
         self.profile = profile;

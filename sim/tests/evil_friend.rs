@@ -153,7 +153,7 @@ fn a_carrying_friend_sees_nothing_of_what_it_carries() {
 }
 
 #[test]
-fn strangers_and_those_who_left_are_never_forwarded_for() {
+fn strangers_are_never_forwarded_for() {
     let mut world = carried(1);
     world.tap = Some(Vec::new());
     world.speak(BOB, 50);

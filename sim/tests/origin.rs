@@ -97,6 +97,26 @@ fn the_server_learns_a_number_and_never_the_words_that_admit() {
 }
 
 #[test]
+fn the_place_of_one_whose_program_died_is_free_as_soon_as_nobody_hears_it() {
+    let mut world = alone(1, Profile::clean(20), PathPolicy::Auto, None);
+    for n in 1..16 {
+        invite(&mut world, &format!("guest {n}"), PathPolicy::Auto, None);
+        world.run(ms(300));
+    }
+    let mut all: Vec<usize> = (0..16).collect();
+    assert!(world.run_till(secs(30), |w| w.reference.all_met(&all)), "not all met");
+    world.kill(7);
+    world.run(secs(20));
+    all[7] = invite(&mut world, "late", PathPolicy::Auto, None);
+    assert!(world.run_till(secs(25), |w| w.reference.all_met(&all)), "not let in");
+    for client in &all {
+        world.say(*client);
+    }
+    world.run(secs(10));
+    all_is_well(&mut world);
+}
+
+#[test]
 fn a_room_holds_sixteen_and_the_next_is_told_that_it_is_full() {
     let mut world = alone(1, Profile::clean(20), PathPolicy::Auto, None);
     for n in 1..16 {

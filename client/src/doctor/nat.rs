@@ -191,7 +191,7 @@ async fn answers(
         }
         let Some((from, nonce, seen)) = probed(socket, Instant::now() + STEP).await else { continue };
         for (echo, asked) in &mut echoes {
-            if echo.answer(from, nonce, seen) {
+            if echo.answer(now(), from, nonce, seen) {
                 let local = SocketAddr::new(towards(from).unwrap_or(any(from).ip()), port);
                 let rtt = asked.map(|asked| asked.elapsed()).unwrap_or_default();
                 answers.push(Answer { asked: from, seen, local, rtt });

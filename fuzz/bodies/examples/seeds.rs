@@ -89,7 +89,7 @@ fn frames() -> Seeds {
     let opus = vec![0xFC; 80];
     let frames = [
         Frame::Challenge { token: [1; 8] },
-        Frame::Response { token: [2; 8] },
+        Frame::Response { token: [2; 8], seen: None },
         Frame::Stream { channel: Channel::Chat, seq: 3, data: b"hello" },
         Frame::Ack { channel: Channel::Control, upto: 4, bits: 0b101 },
         Frame::Report(Report { got: 50, lost: 2, burst: 15, jitter: 40, queue: 12 }),

@@ -439,7 +439,7 @@ impl Friend {
                 for frame in Frames::of(plaintext) {
                     if let Frame::Challenge { token } = frame.expect("the room's own frames are well-formed")
                     {
-                        Frame::Response { token }.write(&mut reply);
+                        Frame::Response { token, seen: None }.write(&mut reply);
                     }
                 }
                 (!reply.is_empty()).then(|| self.seal(&reply))?

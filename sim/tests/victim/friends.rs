@@ -39,7 +39,7 @@ impl Friend {
                 Act::Send { bytes, .. } => sent.push(bytes),
                 Act::Control(control) => self.told.push(*control),
                 Act::Event(Event::Said { text, .. }) => self.lines.push(text),
-                Act::Event(_) | Act::Voice(_) => {}
+                Act::Event(_) | Act::Seen { .. } | Act::Voice(_) => {}
             }
         }
         sent
@@ -62,10 +62,21 @@ impl Friend {
 
 /// Time passes for all of them, 10 ms at a time; packets take no longer. Where the victim sent what went to none of them.
 pub(crate) fn together(victim: &mut Victim, friends: &mut [Friend], span: Duration) -> Vec<SocketAddr> {
+    together_under(victim, friends, span, |_| {})
+}
+
+/// The same while something else happens to the victim, each time before its friends have their turn.
+pub(crate) fn together_under(
+    victim: &mut Victim,
+    friends: &mut [Friend],
+    span: Duration,
+    mut happens: impl FnMut(&mut Victim),
+) -> Vec<SocketAddr> {
     let until = victim.now + span;
     let mut strangers = Vec::new();
     while victim.now < until {
         victim.pass(Duration::from_millis(10));
+        happens(victim);
         let mut packets: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
         for friend in friends.iter_mut().filter(|friend| !friend.cut) {
             let sent = friend.run(victim, |_, _| {});

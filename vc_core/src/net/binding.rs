@@ -78,9 +78,13 @@ pub enum News {
 }
 
 impl Binding {
-    pub fn new(ways: &[Hop], ticket: Ticket, now: Time, rng: &mut Rng) -> Self {
+    /// `silent`: UDP seems to be blocked, so ways by TCP are asked at once.
+    pub fn new(ways: &[Hop], ticket: Ticket, silent: bool, now: Time, rng: &mut Rng) -> Self {
         let mut binding = Self { ticket, ways: Vec::new(), place: None, rtt: RTT_GUESS };
         binding.lead(ways, now, rng);
+        if silent {
+            binding.ask_by(now, Duration::ZERO, rng);
+        }
         binding
     }
 

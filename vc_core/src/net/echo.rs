@@ -14,11 +14,12 @@ pub struct Echo {
     server: SocketAddr,
     nonce: [u8; 8],
     state: State,
-    seen: Option<SocketAddr>,
+    /// What it saw last, and when it said so.
+    seen: Option<(SocketAddr, Time)>,
 }
 
 enum State {
-    Asking { tries: usize, due: Option<Time> },
+    Asking { tries: usize, due: Time },
     Answered,
 }
 
@@ -26,31 +27,32 @@ impl Echo {
     pub fn new(server: SocketAddr, now: Time, rng: &mut Rng) -> Self {
         let mut nonce = [0; 8];
         rng.fill_bytes(&mut nonce);
-        Self { server, nonce, state: State::Asking { tries: 0, due: Some(now) }, seen: None }
+        Self { server, nonce, state: State::Asking { tries: 0, due: now }, seen: None }
     }
 
     /// Ask again: our address may have changed. The old answer stands until a new one comes.
     pub fn restart(&mut self, now: Time) {
-        self.state = State::Asking { tries: 0, due: Some(now) };
+        self.state = State::Asking { tries: 0, due: now };
     }
 
     pub fn tick(&mut self, now: Time) -> Option<(SocketAddr, Vec<u8>)> {
         let State::Asking { tries, due } = &mut self.state else { return None };
-        if (*due)? > now {
+        if *due > now {
             return None;
         }
-        *due = RETRY_MS.get(*tries).map(|ms| now + Duration::from_millis(*ms));
-        *tries += 1;
+        let pause = RETRY_MS.get(*tries).map_or(RETRY_SLOW, |ms| Duration::from_millis(*ms));
+        *due = now + pause;
+        *tries = tries.saturating_add(1);
         Some((self.server, packet::probe(self.nonce)))
     }
 
     /// True if it answers our question, which it does once: what follows would only steer our friends' probes.
-    pub fn answer(&mut self, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
+    pub fn answer(&mut self, now: Time, from: SocketAddr, nonce: [u8; 8], seen: SocketAddr) -> bool {
         if from != self.server || nonce != self.nonce || matches!(self.state, State::Answered) {
             return false;
         }
         self.state = State::Answered;
-        self.seen = Some(seen);
+        self.seen = Some((seen, now));
         true
     }
 
@@ -58,18 +60,18 @@ impl Echo {
         self.server
     }
 
-    pub fn seen(&self) -> Option<SocketAddr> {
+    pub fn seen(&self) -> Option<(SocketAddr, Time)> {
         self.seen
     }
 
     /// What it saw in this network: not before a `restart`.
     pub fn seen_lately(&self) -> Option<SocketAddr> {
-        self.seen.filter(|_| matches!(self.state, State::Answered))
+        self.seen.filter(|_| matches!(self.state, State::Answered)).map(|(seen, _)| seen)
     }
 
     pub fn wake(&self) -> Option<Time> {
         match self.state {
-            State::Asking { due, .. } => due,
+            State::Asking { due, .. } => Some(due),
             State::Answered => None,
         }
     }
@@ -77,3 +79,24 @@ impl Echo {
 
 /// The answer is awaited by friends; a round trip across an ocean comes first.
 const RETRY_MS: [u64; 5] = [250, 250, 500, 1_000, 2_000];
+/// A network may open late, and nobody says so.
+const RETRY_SLOW: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_silent_is_asked_again_every_half_minute() {
+        let mut echo = Echo::new("192.0.2.1:1".parse().unwrap(), Time::ZERO, &mut Rng::from_seed([1; 32]));
+        let mut asked = 0;
+        while let Some(at) = echo.wake().filter(|at| *at - Time::ZERO < Duration::from_secs(124)) {
+            assert!(echo.tick(at).is_some());
+            asked += 1;
+        }
+        assert_eq!(asked, 6 + 3);
+    }
+}

@@ -176,6 +176,15 @@ impl Forwarder {
         });
     }
 
+    /// Nobody has this place any more, whatever ticket it was taken with.
+    pub fn vacate(&mut self, tag: &[u8; 8], slot: Slot) {
+        let room = self.rooms.get_mut(tag);
+        let place = room.and_then(|room| room.get_mut(slot.index())).and_then(Option::take);
+        for bind in place.iter().flat_map(Place::numbers) {
+            self.binds.remove(&bind);
+        }
+    }
+
     /// When to call `expire` next.
     pub fn next_expiry(&self) -> Option<Time> {
         (!self.rooms.is_empty()).then(|| self.swept + SWEEP)
@@ -326,7 +335,8 @@ impl Forwarder {
         self.rooms.get(tag)?.get(slot.index())?.as_ref()
     }
 
-    fn present(&self, now: Time, tag: &Tag) -> u16 {
+    /// The slots of this room whose places are taken.
+    pub fn present(&self, now: Time, tag: &[u8; 8]) -> u16 {
         Slot::all().filter(|slot| self.place(tag, *slot).is_some_and(|p| p.alive(now))).map(Slot::bit).sum()
     }
 }

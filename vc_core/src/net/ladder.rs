@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::path::{Carrier, Path, Probes, Watch};
 use crate::io::{Hop, Time};
+use crate::protocol::member::Slot;
 
 #[derive(Default)]
 pub struct Ladder {
@@ -15,6 +16,8 @@ pub struct Ladder {
     hot: Option<Hot>,
     /// Third parties that are given up, though packets by them may still come.
     shunned: Vec<(Carrier, Time)>,
+    /// When the next path may be asked for the first time.
+    turn: Time,
 }
 
 struct Tried {
@@ -62,8 +65,8 @@ impl Ladder {
             let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
             self.paths.remove(&silent);
         }
-        let tried = Tried { probes: Probes::new(now), wins: 0, strikes: 0, distrusted: Time::ZERO };
-        self.paths.0.push((path, tried));
+        let probes = Probes::new(self.turn(now));
+        self.paths.0.push((path, Tried { probes, wins: 0, strikes: 0, distrusted: Time::ZERO }));
     }
 
     pub fn knows(&self, path: &Path) -> bool {
@@ -89,11 +92,23 @@ impl Ladder {
 
     /// A third party is reached in another way: what was known of the paths through it stands until asked again.
     pub fn reroute(&mut self, now: Time, from: Carrier, to: Carrier) {
-        let moved = |path: Path| match path {
+        self.rename(now, |path| match path {
             Path::Via { carrier, slot } if carrier == from => Path::Via { carrier: to, slot },
             other => other,
-        };
-        for path in self.through(from) {
+        });
+    }
+
+    /// The peer has another slot wherever packets are carried to it.
+    pub fn reseat(&mut self, now: Time, slot: Slot) {
+        self.rename(now, |path| match path {
+            Path::Via { carrier, .. } => Path::Via { carrier, slot },
+            Path::Mail(_) => Path::Mail(slot),
+            direct => direct,
+        });
+    }
+
+    fn rename(&mut self, now: Time, moved: impl Fn(Path) -> Path) {
+        for path in self.paths().copied().filter(|path| moved(*path) != *path).collect::<Vec<_>>() {
             if let Some(mut tried) = self.paths.remove(&path) {
                 tried.probes.restart(now);
                 self.paths.remove(&moved(path));
@@ -121,6 +136,23 @@ impl Ladder {
         self.shunned.retain(|(_, until)| now < *until);
         self.shunned.push((carrier, now + SHUN));
         next
+    }
+
+    /// A third party is out of reach for the moment, and its paths with it. Returns the new carrying path if that changes
+    /// it.
+    pub fn interrupt(&mut self, now: Time, carrier: Carrier) -> Option<Path> {
+        let lost = self.carrying().is_some_and(|path| path.carrier() == Some(carrier));
+        let next = self.spare_besides(now, Some(carrier)).filter(|path| lost && path.carries_voice());
+        if lost && next.is_none() {
+            return None;
+        }
+        for path in self.through(carrier) {
+            if let Some(tried) = self.paths.get_mut(&path) {
+                tried.probes.give_up(now);
+                tried.wins = 0;
+            }
+        }
+        next.map(|next| self.carry(now, next))
     }
 
     fn through(&self, carrier: Carrier) -> Vec<Path> {
@@ -171,10 +203,23 @@ impl Ladder {
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
     pub fn restart(&mut self, now: Time) {
-        for (_, tried) in &mut self.paths.0 {
-            tried.probes.restart(now);
-            tried.wins = 0;
+        self.turn = now;
+        let carrying = self.carrying();
+        let others = self.paths().filter(|path| Some(**path) != carrying).copied();
+        for path in carrying.into_iter().chain(others).collect::<Vec<_>>() {
+            let turn = self.turn(now);
+            if let Some(tried) = self.paths.get_mut(&path) {
+                tried.probes.restart(turn);
+                tried.wins = 0;
+            }
         }
+    }
+
+    /// A cheap router that gets everything in one millisecond forgets some of it.
+    fn turn(&mut self, now: Time) -> Time {
+        let turn = self.turn.clamp(now, now + TURN * MAX_PATHS as u32);
+        self.turn = turn + TURN;
+        turn
     }
 
     /// Voice was sent to this peer or came from it.
@@ -209,6 +254,11 @@ impl Ladder {
         sent
     }
 
+    /// The path by which we sent the challenge with this token.
+    pub fn asked_by(&self, token: [u8; 8]) -> Option<Path> {
+        self.paths.iter().find(|(_, tried)| tried.probes.asks(token)).map(|(path, _)| *path)
+    }
+
     /// A response came. Returns the new carrying path if that changes it.
     pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
         let path = self
@@ -224,7 +274,10 @@ impl Ladder {
             None => true,
             Some(carrying) => {
                 let first_for_voice = path.carries_voice() && !carrying.carries_voice();
-                let dead = self.silence(now, &carrying) >= self.dead_after(now);
+                let dead = self.silence(now, &carrying) >= self.dead_after(now) && carrying != path;
+                if let Some(tried) = self.paths.get_mut(&carrying).filter(|_| dead) {
+                    tried.probes.give_up(now);
+                }
                 carrying != path && (first_for_voice || wins >= WINS || dead)
             }
         };
@@ -459,6 +512,8 @@ fn score(now: Time, path: &Path, tried: &Tried) -> Duration {
 
 /// A peer's eight candidates, three relays, mail, and a few addresses that its packets really come from.
 const MAX_PATHS: usize = 16;
+/// All paths have had their turn before the first is asked again.
+const TURN: Duration = Duration::from_millis(6);
 /// Voice within this time keeps a path closely watched; longer than a pause in a conversation.
 const COOL: Duration = Duration::from_secs(5);
 /// Both paths carry while packets on the old one are still under way.

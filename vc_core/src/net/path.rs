@@ -44,6 +44,14 @@ impl Path {
         }
     }
 
+    /// Where it goes if nobody is in between.
+    pub fn direct(&self) -> Option<Hop> {
+        match self {
+            Self::Direct(hop) => Some(*hop),
+            Self::Via { .. } | Self::Mail(_) => None,
+        }
+    }
+
     /// The spare socket that it goes by.
     pub fn spare(&self) -> Option<u16> {
         match self {
@@ -160,6 +168,11 @@ impl Probes {
             self.waiting.remove(0);
         }
         self.waiting.push((token, now));
+    }
+
+    /// A challenge of ours has this token, and is not answered yet.
+    pub fn asks(&self, token: [u8; 8]) -> bool {
+        self.waiting.iter().any(|(ours, _)| *ours == token)
     }
 
     /// The response to one of our challenges came, by whatever path. True if the token was ours.

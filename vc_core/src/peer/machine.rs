@@ -17,7 +17,7 @@ use super::stream::Stream;
 use super::vouched::Vouched;
 use crate::crypto::keys::{PublicKey, Rng};
 use crate::crypto::noise::Drop;
-use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
+use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Socket, Time, VoiceFrame};
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::net::ladder::Ladder;
 use crate::net::path::Path;
@@ -50,6 +50,8 @@ pub struct Peer {
     named: Bucket,
     /// Its questions by way of the server.
     mailed: Bucket,
+    /// Handshakes from where it is.
+    knocks: Bucket,
     /// The server's news that it is there.
     appeared: Bucket,
     /// What we tell others at its word.
@@ -94,6 +96,11 @@ pub enum Act {
     Voice(VoiceFrame),
     /// A message of the control channel that concerns the room.
     Control(Box<Control>),
+    /// Asked at this address, it sees our main socket there.
+    Seen {
+        at: SocketAddr,
+        us: SocketAddr,
+    },
     Event(Event),
 }
 
@@ -131,6 +138,7 @@ impl Peer {
             control: Bucket::default(),
             named: Bucket::default(),
             mailed: Bucket::default(),
+            knocks: Bucket::default(),
             appeared: Bucket::default(),
             spread: Bucket::default(),
             vouched: Vouched::default(),
@@ -150,8 +158,9 @@ impl Peer {
     }
 
     /// It has another place now.
-    pub fn sits(&mut self, slot: Slot) {
+    pub fn sits(&mut self, now: Time, slot: Slot) {
         self.seated.slot = slot;
+        self.ladder.reseat(now, slot);
     }
 
     /// Since when it has been tried, if it was never reached.
@@ -208,6 +217,11 @@ impl Peer {
     /// We seal for it, or did a moment ago.
     pub fn is_here(&self) -> bool {
         matches!(self.phase, Phase::Live { .. } | Phase::Lost { .. })
+    }
+
+    /// Silent, and tried by all means.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.phase, Phase::Lost { .. })
     }
 
     pub fn is_live(&self) -> bool {
@@ -465,9 +479,14 @@ impl Peer {
                 if mailed && !self.mailed.take(scene.now, MAILED_RATE, 1) {
                     return scene.counters.too_many += 1;
                 }
-                self.send_probe(scene, path, &Frame::Response { token });
+                let seen = path.direct().map(|hop| hop.addr);
+                self.send_probe(scene, path, &Frame::Response { token, seen });
             }
-            Frame::Response { token } => {
+            Frame::Response { token, seen } => {
+                let asked = self.ladder.asked_by(token).and_then(|path| path.direct());
+                if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, asked) {
+                    scene.acts.push(Act::Seen { at: addr, us });
+                }
                 if let Some(path) = self.ladder.answer(scene.now, token) {
                     self.moved(scene, path);
                 }

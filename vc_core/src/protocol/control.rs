@@ -21,9 +21,10 @@ pub enum Frame<'a> {
     Challenge {
         token: [u8; 8],
     },
-    /// Proof, sent back by the path that the challenge came on.
+    /// Proof, sent back by the path that the challenge came on, and where a direct path seems to come from.
     Response {
         token: [u8; 8],
+        seen: Option<SocketAddr>,
     },
     /// One message of a reliable channel.
     Stream {
@@ -106,7 +107,10 @@ impl<'a> Frames<'a> {
         let mut r = Reader::new(self.rest.take(len)?);
         let frame = match kind {
             CHALLENGE => Frame::Challenge { token: r.array()? },
-            RESPONSE => Frame::Response { token: r.array()? },
+            RESPONSE => Frame::Response {
+                token: r.array()?,
+                seen: (!r.is_empty()).then(|| SocketAddr::read(&mut r)).transpose()?,
+            },
             STREAM => Frame::Stream { channel: channel(r.u8()?)?, seq: r.u32()?, data: r.rest() },
             ACK => Frame::Ack { channel: channel(r.u8()?)?, upto: r.u32()?, bits: r.u64()? },
             REPORT => Frame::Report(Report {
@@ -145,9 +149,10 @@ impl Frame<'_> {
                 w.extend_from_slice(&[CHALLENGE, 0, 0]);
                 w.extend_from_slice(token);
             }
-            Frame::Response { token } => {
+            Frame::Response { token, seen } => {
                 w.extend_from_slice(&[RESPONSE, 0, 0]);
                 w.extend_from_slice(token);
+                seen.iter().for_each(|seen| seen.write(w));
             }
             Frame::Stream { channel, seq, data } => {
                 w.extend_from_slice(&[STREAM, 0, 0, channel.number()]);
@@ -412,7 +417,8 @@ mod tests {
     fn frames_come_back_in_order_and_padding_is_silent() {
         let frames = [
             Frame::Challenge { token: [3; 8] },
-            Frame::Response { token: [4; 8] },
+            Frame::Response { token: [4; 8], seen: None },
+            Frame::Response { token: [4; 8], seen: Some("192.0.2.1:5000".parse().unwrap()) },
             Frame::Stream { channel: Channel::Chat, seq: 5, data: b"hello" },
             Frame::Ack { channel: Channel::Control, upto: 6, bits: 7 },
             Frame::Report(Report { got: 8, lost: 9, burst: 10, jitter: 11, queue: 12 }),
@@ -423,6 +429,16 @@ mod tests {
         assert_eq!(w.len() % CONTROL_CLASS, 0);
         let back: Vec<_> = Frames::of(&w).collect::<Result<_>>().unwrap();
         assert_eq!(back, frames);
+    }
+
+    #[test]
+    fn an_answer_that_says_how_the_asker_is_seen_is_no_longer_than_the_question() {
+        let mut sizes = [Vec::new(), Vec::new()];
+        Frame::Challenge { token: [1; 8] }.write(&mut sizes[0]);
+        let seen = "[2001:db8::1]:5000".parse().ok();
+        Frame::Response { token: [1; 8], seen }.write(&mut sizes[1]);
+        sizes.iter_mut().for_each(|plaintext| pad(plaintext, CONTROL_CLASS));
+        assert_eq!(sizes[0].len(), sizes[1].len());
     }
 
     #[test]

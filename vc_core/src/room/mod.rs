@@ -194,8 +194,8 @@ impl Room {
                 stay.datagram(&mut self.world, self.now, from, bytes);
             }
             Phase::Creating { .. } | Phase::Joining { .. } => match Packet::parse(bytes) {
-                Ok(Packet::Probed { nonce, seen }) if self.world.surroundings.answered(from, nonce, seen) => {
-                }
+                Ok(Packet::Probed { nonce, seen })
+                    if self.world.surroundings.answered(self.now, from, nonce, seen) => {}
                 Ok(_) => self.world.counters.unknown += 1,
                 Err(_) => self.world.counters.malformed += 1,
             },
@@ -220,7 +220,7 @@ impl Room {
     fn signal_up(&mut self, server: SocketAddr) {
         let now = self.now;
         self.world.link.up(now);
-        self.world.surroundings.set_server(server);
+        self.world.surroundings.set_server(now, server);
         self.world.tell_server(&ToServer::Hello { version: VERSION });
         let first = match &mut self.phase {
             Phase::Creating { key, creating } => {

@@ -431,7 +431,7 @@ impl Stay {
     pub(crate) fn wake(&self, world: &World, now: Time) -> Wake {
         let peers = self.peers.wake(now).into_iter();
         let carriage = self.carriage_wake(now);
-        let hosting = self.hosting_wake(world);
+        let hosting = self.hosting_wake(world, now);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
         let punching = self.punch_wake().map(|at| (at, "punching"));
         let put_off = self.put_off.wake().map(|at| (at, "news put off"));
@@ -456,8 +456,12 @@ impl Stay {
             Control::Removals(removals) => self.learn_removals(world, now, Some(from), Some(removals)),
             Control::Candidates(candidates) => {
                 if let Some(peer) = self.peers.get_mut(&from) {
+                    let before = peer.outside();
                     peer.set_candidates(candidates);
                     offer_candidates(world, now, peer);
+                    if peer.outside() != before {
+                        self.punch_anew_with(from);
+                    }
                 }
             }
             Control::Fails(count) => {
@@ -494,6 +498,11 @@ impl Stay {
                 Act::Send { path, bytes } => self.send(world, now, path, bytes),
                 Act::Voice(frame) => world.out.push_back(Output::Voice { from: id, frame }),
                 Act::Control(control) => self.control(world, now, id, *control),
+                Act::Seen { at, us } => {
+                    if world.surroundings.told(now, id, at, us) {
+                        self.punch_anew();
+                    }
+                }
                 Act::Event(event) => self.tell_user(world, event),
             }
         }

@@ -36,7 +36,7 @@ impl Scene {
     fn new(ways: &[Hop]) -> Self {
         let mut rng = Rng::from_seed([1; 32]);
         let ticket = Ticket { body: [1; 32], kb: Secret::new(KB) };
-        let binding = Binding::new(ways, ticket, Time::ZERO, &mut rng);
+        let binding = Binding::new(ways, ticket, false, Time::ZERO, &mut rng);
         Self { binding, rng, log: Vec::new(), asked: Vec::new() }
     }
 

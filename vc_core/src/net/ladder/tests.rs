@@ -1,7 +1,6 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::protocol::member::Slot;
 
 fn hop(addr: &str) -> Hop {
     addr.parse::<SocketAddr>().unwrap().into()
@@ -161,4 +160,43 @@ fn the_table_of_paths_is_bounded_and_keeps_what_works() {
     }
     assert_eq!(ladder.paths().count(), MAX_PATHS);
     assert!(ladder.carrying() == Some(direct()));
+}
+
+#[test]
+fn checks_of_many_paths_are_spread_and_what_carries_is_asked_first() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    run(&mut ladder, 0, 1_000, false, |_| Some(10));
+    let at = |ms: u64| Time::from_micros(ms * 1_000);
+    for port in 2_000..2_012 {
+        ladder.offer(at(2_000), Path::Direct(hop(&format!("192.0.2.9:{port}"))));
+    }
+    ladder.restart(at(3_000));
+    let mut asked = Vec::new();
+    for ms in 3_000..3_100 {
+        let sent = ladder.probe(at(ms), || [7; 8]);
+        assert!(sent.len() <= 1, "{} at once", sent.len());
+        asked.extend(sent.into_iter().map(|(path, _)| path));
+    }
+    assert!(asked.len() == 13 && asked[0] == relay());
+}
+
+#[test]
+fn what_is_out_of_reach_for_a_moment_is_left_at_once_for_what_answers_and_kept_in_mind() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    run(&mut ladder, 0, 1_000, true, |_| Some(RELAY_RTT));
+    let carrier = relay().carrier().unwrap();
+    let now = Time::from_micros(1_000_000);
+    assert!(
+        ladder.interrupt(now, carrier).is_none() && ladder.carrying() == Some(relay()),
+        "nothing else answers"
+    );
+    ladder.offer(now, direct());
+    run(&mut ladder, 1_000, 1_000, true, |path| {
+        Some(if *path == direct() { 60 + RELAY_RTT } else { RELAY_RTT })
+    });
+    assert!(ladder.carrying() == Some(relay()));
+    let now = Time::from_micros(2_000_000);
+    assert!(ladder.interrupt(now, carrier) == Some(direct()) && ladder.knows(&relay()));
 }

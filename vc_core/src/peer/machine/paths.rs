@@ -1,9 +1,13 @@
 //! What the room arranges about the ways to a peer.
 
+use std::net::SocketAddr;
+
 use super::{Peer, Scene};
 use crate::io::{Hop, Time};
-use crate::net::path::Carrier;
+use crate::net::forward::rate::Rate;
+use crate::net::path::{Carrier, Path};
 use crate::protocol::control::State;
+use crate::protocol::member::Kind;
 
 impl Peer {
     /// By what direct path we reach it, if by any.
@@ -14,6 +18,28 @@ impl Peer {
     /// It proved that it is there.
     pub fn is_proven(&self, hop: Hop) -> bool {
         self.ladder.is_proven(hop)
+    }
+
+    /// Where servers saw it last.
+    pub fn outside(&self) -> Option<SocketAddr> {
+        let mut seen = self.candidates().iter().filter(|candidate| candidate.kind == Kind::ServerReflexive);
+        seen.next().map(|candidate| candidate.addr)
+    }
+
+    /// What comes by this path is its own, as far as can be told without opening it: it answered there, said that it is
+    /// there, or has that seat.
+    pub fn is_source(&self, path: Path) -> bool {
+        match path {
+            Path::Direct(hop) => {
+                self.is_proven(hop) || self.candidates().iter().any(|candidate| candidate.addr == hop.addr)
+            }
+            Path::Via { slot, .. } | Path::Mail(slot) => slot == self.slot(),
+        }
+    }
+
+    /// Whether one more handshake that seems to be its own may be looked at.
+    pub fn may_knock(&mut self, now: Time) -> bool {
+        self.knocks.take(now, KNOCK_RATE, 1)
     }
 
     /// None of its addresses may reach us, nor ours it.
@@ -31,6 +57,13 @@ impl Peer {
         self.ladder.reroute(now, from, to);
     }
 
+    /// A third party is out of reach for the moment.
+    pub fn interrupt(&mut self, scene: &mut Scene, carrier: Carrier) {
+        if let Some(path) = self.ladder.interrupt(scene.now, carrier) {
+            self.moved(scene, path);
+        }
+    }
+
     /// A third party carries no more.
     pub fn abandon(&mut self, scene: &mut Scene, carrier: Carrier) {
         if let Some(path) = self.ladder.abandon(scene.now, carrier) {
@@ -38,3 +71,6 @@ impl Peer {
         }
     }
 }
+
+/// An attempt's copies by four paths, then those of the next.
+const KNOCK_RATE: Rate = Rate::per_second(10, 40);

@@ -18,7 +18,7 @@ impl Stay {
             if (returns || *self.entrance.locked.get()) && !(returns && self.is_proven(entry, transcript)) {
                 return Err(Turned::Closed);
             }
-            let others = self.peers.values().filter(|peer| !peer.is_away() && peer.id() != id);
+            let others = self.peers.values().filter(|peer| !self.is_missing(peer) && peer.id() != id);
             if others.count() + 1 >= MAX_MEMBERS {
                 return Err(Turned::Full);
             }
@@ -50,7 +50,7 @@ impl Stay {
 
     fn welcome(&self, now: Time, relay_only: bool, candidates: Vec<Candidate>) -> Welcome {
         let myself = Seated { slot: self.slot, record: self.record(relay_only, candidates) };
-        let others = self.peers.values().filter(|peer| !peer.is_away()).map(Peer::seated);
+        let others = self.peers.values().filter(|peer| !self.is_missing(peer)).map(Peer::seated);
         Welcome {
             room: self.keys.room,
             secret: *self.secret.as_bytes(),
@@ -108,7 +108,7 @@ impl Stay {
     }
 
     /// By the word of `from`, or of the door that let us in or is ours.
-    pub(super) fn add(&mut self, world: &World, now: Time, from: Option<MemberId>, seated: &Seated) {
+    pub(super) fn add(&mut self, world: &mut World, now: Time, from: Option<MemberId>, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
         if id == self.me || self.is_gone(&id) {
             return;
@@ -116,12 +116,12 @@ impl Stay {
         if let Some(mut peer) = self.peers.remove(&id) {
             // Others may be wrong about one that we hear ourselves.
             if peer.slot() != seated.slot && (from == Some(id) || !peer.is_live()) {
-                peer.sits(seated.slot);
+                peer.sits(now, seated.slot);
                 self.offer_seat(world, now, &mut peer);
                 peer.restart(now);
             }
             self.peers.insert(id, peer);
-        } else if self.makes_room() {
+        } else if self.makes_room(world, now, seated.slot) {
             let mut peer = Peer::new(now, self.me, id, seated);
             self.offer_seat(world, now, &mut peer);
             offer_candidates(world, now, &mut peer);
@@ -142,13 +142,24 @@ impl Stay {
         }
     }
 
+    /// Silent, and the server is not connected with it either: its program may have ended.
+    fn is_missing(&self, peer: &Peer) -> bool {
+        peer.is_away() || (peer.is_lost() && self.here() != 0 && self.here() & peer.slot().bit() == 0)
+    }
+
     /// There is a place for one more, if need be that of the member that has been away longest; rather of one that was
-    /// never there.
-    fn makes_room(&mut self) -> bool {
+    /// never there; at last of one that is missing, or whose slot the server gave to the newcomer.
+    fn makes_room(&mut self, world: &mut World, now: Time, slot: Slot) -> bool {
         if self.peers.len() + 1 < MAX_MEMBERS {
             return true;
         }
-        let longest = self.peers.values().filter_map(|peer| Some((peer.away()?, peer.id()))).min();
-        longest.is_some_and(|(_, id)| self.peers.remove(&id).is_some())
+        let replaced = |peer: &Peer| peer.is_lost() && peer.slot() == slot;
+        let missing = self.peers.values().filter(|peer| self.is_missing(peer) || replaced(peer));
+        let longest = missing.min_by_key(|peer| (!peer.is_away(), peer.away()));
+        let Some((id, told)) = longest.map(|peer| (peer.id(), peer.is_away())) else { return false };
+        if !told {
+            self.with(world, now, id, |peer, scene| peer.part(scene, Parting::TimedOut));
+        }
+        self.peers.remove(&id).is_some()
     }
 }

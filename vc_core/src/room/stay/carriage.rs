@@ -9,11 +9,15 @@ pub(super) struct Carriage {
     tickets_at: Time,
     /// They follow a seat and our request. Unasked, the server could have us knock at new doors without end.
     awaited: bool,
+    /// Offers of friends that we do not reach directly (yet).
+    held: BTreeMap<MemberId, Ticket>,
 }
 
 struct Bond {
     with: With,
     binding: Binding,
+    /// Where our last place was, while we have none: paths by it wait for the next.
+    lost: Option<Carrier>,
     /// When its ticket was issued.
     issued: Time,
     /// It will not carry any more; what is under way by it may still arrive.
@@ -30,7 +34,7 @@ enum With {
 impl Carriage {
     /// We were given a seat.
     pub(super) fn new() -> Self {
-        Self { bonds: Vec::new(), tickets_at: Time::ZERO, awaited: true }
+        Self { bonds: Vec::new(), tickets_at: Time::ZERO, awaited: true, held: BTreeMap::new() }
     }
 }
 
@@ -46,6 +50,15 @@ impl Bond {
 
     fn is_relay(&self) -> bool {
         matches!(self.with, With::Relay(_))
+    }
+
+    /// Runs the binding. The carrier, if our place there is gone by that.
+    fn run<T>(&mut self, run: impl FnOnce(&mut Binding) -> T) -> (T, Option<Carrier>) {
+        let before = self.carrier();
+        let result = run(&mut self.binding);
+        let lost = before.filter(|_| self.carrier().is_none());
+        self.lost = lost.or(self.lost);
+        (result, lost)
     }
 }
 
@@ -86,7 +99,7 @@ impl Stay {
         let Some(bond) = self.carriage.bonds.iter_mut().find(|bond| bond.binding.is_at(from)) else {
             return world.counters.unknown += 1;
         };
-        let before = bond.carrier();
+        let before = bond.carrier().or(bond.lost);
         let news = match packet {
             Packet::Retry { nonce, cookie, .. } => bond.binding.retry(now, from, *nonce, *cookie),
             Packet::Bound(bound) => bond.binding.bound(now, from, bound),
@@ -97,9 +110,11 @@ impl Stay {
         let is_relay = bond.is_relay();
         match (news, bond.carrier()) {
             (News::Bound { seen, .. }, Some(carrier)) => {
+                bond.lost = None;
                 // What TCP connections are seen by is nobody's UDP address.
-                if is_relay && from.socket == Socket::Main {
-                    world.surroundings.bound(from.addr, seen);
+                let ours = is_relay && from.socket == Socket::Main;
+                if ours && world.surroundings.bound(now, from.addr, seen) {
+                    self.punch_anew();
                 }
                 self.bound(now, before, carrier);
             }
@@ -110,8 +125,16 @@ impl Stay {
 
     /// A TCP connection could not be made, or ended.
     pub(crate) fn closed(&mut self, world: &mut World, now: Time, hop: Hop) {
-        for bond in &mut self.carriage.bonds {
-            bond.binding.closed(now, hop, &mut world.rng);
+        let bonds = self.carriage.bonds.iter_mut();
+        let lost: Vec<Carrier> =
+            bonds.filter_map(|bond| bond.run(|binding| binding.closed(now, hop, &mut world.rng)).1).collect();
+        lost.into_iter().for_each(|carrier| self.interrupted(world, now, carrier));
+    }
+
+    /// Our place there is gone. What another path can carry need not wait for the next.
+    fn interrupted(&mut self, world: &mut World, now: Time, carrier: Carrier) {
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.interrupt(scene, carrier));
         }
     }
 
@@ -155,16 +178,23 @@ impl Stay {
                     self.unbind(world, now, at);
                 }
             }
-            self.bind(world, now, with, &ways(&addrs), ticket);
+            let ways = ways(&addrs, world.surroundings.is_by_https());
+            self.bind(world, now, with, &ways, ticket);
         }
     }
 
     /// A friend offers to forward. Not for those whose address it must not learn.
     pub(super) fn offered(&mut self, world: &mut World, now: Time, from: MemberId, ticket: Ticket) {
-        let hop = self.peers.get(&from).and_then(Peer::direct);
-        let Some(hop) = hop.filter(|_| world.policy == PathPolicy::Auto) else {
+        if world.policy != PathPolicy::Auto {
             return world.counters.out_of_turn += 1;
-        };
+        }
+        match self.peers.get(&from).and_then(Peer::direct) {
+            Some(hop) => self.accept(world, now, from, hop, ticket),
+            None => drop(self.carriage.held.insert(from, ticket)),
+        }
+    }
+
+    fn accept(&mut self, world: &mut World, now: Time, from: MemberId, hop: Hop, ticket: Ticket) {
         let with = With::Host(from);
         let others = |bond: &Bond| !bond.is_relay() && bond.with != with;
         if self.carriage.bonds.iter().filter(|bond| others(bond)).count() >= MAX_HOSTS
@@ -177,6 +207,7 @@ impl Stay {
 
     /// A friend stops forwarding soon: whatever goes by it moves now.
     pub(super) fn withdrawn(&mut self, world: &mut World, now: Time, from: MemberId) {
+        self.carriage.held.remove(&from);
         let bond = self.carriage.bonds.iter_mut().find(|bond| bond.with == With::Host(from));
         if let Some(bond) = bond {
             bond.ends = Some(now + UNDER_WAY);
@@ -185,6 +216,13 @@ impl Stay {
     }
 
     pub(super) fn tick_carriage(&mut self, world: &mut World, now: Time) {
+        self.carriage.held.retain(|id, _| self.peers.contains_key(id));
+        let reached = |id: &MemberId| self.peers.get(id).and_then(Peer::direct);
+        let ready = self.carriage.held.extract_if(.., |id, _| reached(id).is_some());
+        let ready: Vec<_> = ready.filter_map(|(id, ticket)| Some((id, reached(&id)?, ticket))).collect();
+        for (id, hop, ticket) in ready {
+            self.accept(world, now, id, hop, ticket);
+        }
         for at in (0..self.carriage.bonds.len()).rev() {
             let Some(bond) = self.carriage.bonds.get_mut(at) else { continue };
             let (mut over, mut lead) = (bond.ends.is_some_and(|end| end <= now), None);
@@ -206,8 +244,11 @@ impl Stay {
             if let Some(hop) = lead {
                 bond.binding.lead(&[hop], now, &mut world.rng);
             }
-            let errands = bond.binding.tick(now, &mut world.rng);
+            let (errands, lost) = bond.run(|binding| binding.tick(now, &mut world.rng));
             run(world, errands);
+            if let Some(carrier) = lost {
+                self.interrupted(world, now, carrier);
+            }
         }
         let relays = self.carriage.bonds.iter().any(Bond::is_relay);
         if relays && self.carriage.tickets_at <= now && world.link.is_up() && self.is_seated() {
@@ -230,17 +271,23 @@ impl Stay {
 
     fn bind(&mut self, world: &mut World, now: Time, with: With, ways: &[Hop], ticket: Ticket) {
         if let Some(bond) = self.carriage.bonds.iter_mut().find(|bond| bond.with == with) {
-            (bond.issued, bond.ends) = (now, None);
+            let ended = bond.ends.take().is_some();
+            bond.issued = now;
             bond.binding.lead(ways, now, &mut world.rng);
-            return bond.binding.renew(ticket, now, &mut world.rng);
+            bond.binding.renew(ticket, now, &mut world.rng);
+            if let Some(carrier) = bond.carrier().filter(|_| ended) {
+                self.bound(now, None, carrier);
+            }
+            return;
         }
-        let binding = Binding::new(ways, ticket, now, &mut world.rng);
-        self.carriage.bonds.push(Bond { with, binding, issued: now, ends: None });
+        let silent = matches!(with, With::Relay(_)) && world.surroundings.is_udp_silent(now);
+        let binding = Binding::new(ways, ticket, silent, now, &mut world.rng);
+        self.carriage.bonds.push(Bond { with, binding, lost: None, issued: now, ends: None });
     }
 
     fn unbind(&mut self, world: &mut World, now: Time, at: usize) {
         let bond = self.carriage.bonds.remove(at);
-        let carrier = bond.carrier();
+        let carrier = bond.carrier().or(bond.lost);
         run(world, bond.binding.close());
         if let Some(carrier) = carrier {
             self.abandon(world, now, carrier);
@@ -278,12 +325,15 @@ fn run(world: &mut World, errands: Vec<Errand>) {
 }
 
 /// How to reach a relay, best first. UDP is not tried on the port that only serves those who can use no other; where that
-/// port is offered, it is the second by TCP, since what blocks one unusual port blocks all.
-fn ways(addrs: &[SocketAddr]) -> Vec<Hop> {
-    let (https, plain): (Vec<SocketAddr>, _) = addrs.iter().partition(|addr| addr.port() == HTTPS);
-    let udp = plain.iter().map(|addr| Hop::from(*addr));
-    let tcp = plain.iter().take(1).chain(&https).chain(plain.iter().skip(1));
-    udp.chain(tcp.map(|addr| Hop { socket: Socket::Tcp, addr: *addr })).collect()
+/// port is offered, it is the second by TCP, since what blocks one unusual port blocks all, or the first if it led to the
+/// server.
+fn ways(addrs: &[SocketAddr], https_first: bool) -> Vec<Hop> {
+    let (https, plain): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        addrs.iter().partition(|addr| addr.port() == HTTPS);
+    let (sooner, later) = plain.split_at(usize::from(!https_first).min(plain.len()));
+    let tcp = [sooner, &https, later].concat();
+    let udp = plain.into_iter().map(Hop::from);
+    udp.chain(tcp.into_iter().map(|addr| Hop { socket: Socket::Tcp, addr })).collect()
 }
 
 /// A ticket's first field names the relay.
@@ -305,3 +355,20 @@ const UNDER_WAY: Duration = Duration::from_secs(1);
 const MAX_RELAYS: usize = 3;
 /// Two are elected; their predecessors may still be on the way out.
 const MAX_HOSTS: usize = 4;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_that_led_to_the_server_is_the_first_by_tcp() {
+        let addrs = ["192.0.2.1:47700", "192.0.2.1:443"].map(|text| text.parse().unwrap());
+        let ports = |https_first| {
+            let ways = ways(&addrs, https_first).into_iter();
+            ways.map(|hop| (hop.socket == Socket::Tcp, hop.addr.port())).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(false), [(false, 47_700), (true, 47_700), (true, 443)]);
+        assert_eq!(ports(true), [(false, 47_700), (true, 443), (true, 47_700)]);
+    }
+}

@@ -24,10 +24,16 @@ struct Post {
     id: [u8; 4],
     /// A leaver's tickets must not outlive its place in the roster: they name its slot and this tag.
     room: [u8; 8],
-    /// Who got a ticket, and when.
-    tickets: BTreeMap<MemberId, Time>,
+    places: BTreeMap<MemberId, Given>,
     /// Not elected any more: what is under way still passes until then.
     ends: Option<Time>,
+}
+
+/// What a friend was given: a ticket for its slot, and when.
+struct Given {
+    slot: Slot,
+    /// `None` when it needs another.
+    at: Option<Time>,
 }
 
 impl Stay {
@@ -74,7 +80,7 @@ impl Stay {
         self.take_post(world, now);
     }
 
-    pub(super) fn hosting_wake(&self, world: &World) -> Option<(Time, &'static str)> {
+    pub(super) fn hosting_wake(&self, world: &World, now: Time) -> Option<(Time, &'static str)> {
         if world.policy != PathPolicy::Auto || self.peers.is_empty() {
             return None;
         }
@@ -83,12 +89,17 @@ impl Stay {
         let elect = (self.peers.len() > 1).then_some(self.hosting.due);
         let post = self.hosting.post.as_ref();
         let ends = post.and_then(|post| post.ends.or(post.forwarder.next_expiry()));
-        [tell, elect, ends].into_iter().flatten().min().map(|at| (at, "forwarding"))
+        let open = post.filter(|post| post.ends.is_none());
+        let offers = open.and_then(|post| {
+            let due = |peer: &Peer| is_served(peer).then(|| post.due(now, peer));
+            self.peers.values().filter_map(due).min()
+        });
+        [tell, elect, ends, offers].into_iter().flatten().min().map(|at| (at, "forwarding"))
     }
 
     fn direct_mask(&self) -> u16 {
-        // The server may give two members one slot.
-        let direct = self.peers.values().filter(|peer| peer.is_reached_directly());
+        // The server may give two members one slot. Who is silent may need somebody to carry for it.
+        let direct = self.peers.values().filter(|peer| peer.is_live() && peer.is_reached_directly());
         direct.fold(0, |mask, peer| mask | peer.slot().bit())
     }
 
@@ -138,11 +149,15 @@ impl Stay {
         match &mut self.hosting.post {
             None if elected => self.hosting.post = Some(Post::new(world)),
             None => return,
-            Some(post) if elected => post.ends = None,
+            Some(post) if elected => {
+                if post.ends.take().is_some() {
+                    post.places.values_mut().for_each(|given| given.at = None);
+                }
+            }
             Some(post) if post.ends.is_none() => {
                 post.ends = Some(now + UNDER_WAY);
-                for id in std::mem::take(&mut post.tickets).into_keys() {
-                    if let Some(peer) = self.peers.get_mut(&id) {
+                for id in post.places.keys() {
+                    if let Some(peer) = self.peers.get_mut(id) {
                         peer.tell(&Control::Withdraw);
                     }
                 }
@@ -157,22 +172,27 @@ impl Stay {
         if post.forwarder.next_expiry().is_some_and(|at| at <= now) {
             post.forwarder.expire(now);
         }
-        post.tickets.retain(|id, _| self.peers.contains_key(id));
+        let peers = &self.peers;
+        post.retain(|id, slot| peers.get(id).is_some_and(|peer| peer.slot() == slot && !peer.is_away()));
         if post.ends.is_some() {
             return;
         }
-        let due = |peer: &&Peer| {
-            let reached = peer.is_live() && peer.is_reached_directly() && !peer.is_relay_only();
-            reached && post.tickets.get(&peer.id()).is_none_or(|issued| now - *issued >= RENEWAL)
-        };
-        let due: Vec<MemberId> = self.peers.values().filter(due).map(Peer::id).collect();
+        let due: Vec<MemberId> = (self.peers.values())
+            .filter(|peer| is_served(peer) && post.due(now, peer) <= now)
+            .map(Peer::id)
+            .collect();
         for id in due {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            post.tickets.insert(peer.id(), now);
+            post.places.insert(id, Given { slot: peer.slot(), at: Some(now) });
             let ticket = post.ticket(now, peer.slot(), &mut world.rng);
             peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
         }
     }
+}
+
+/// We may forward for it.
+fn is_served(peer: &Peer) -> bool {
+    peer.is_live() && peer.is_reached_directly() && !peer.is_relay_only()
 }
 
 impl Post {
@@ -185,7 +205,24 @@ impl Post {
         rng.fill_bytes(&mut seed);
         let limits = Limits { rooms: 1, classes: vec![Quota::default()], total: TOTAL };
         let forwarder = Forwarder::new(key.clone(), id, limits, seed);
-        Self { forwarder, key, id, room, tickets: BTreeMap::new(), ends: None }
+        Self { forwarder, key, id, room, places: BTreeMap::new(), ends: None }
+    }
+
+    /// When this friend is offered its place (again). An offer may come to nothing: before the friend reaches us
+    /// itself, or if it gave us up while it was away.
+    fn due(&self, now: Time, peer: &Peer) -> Time {
+        let taken = self.forwarder.present(now, &self.room) & peer.slot().bit() != 0;
+        match self.places.get(&peer.id()).and_then(|given| given.at) {
+            Some(at) => at + if taken { RENEWAL } else { REPEAT },
+            None => now,
+        }
+    }
+
+    /// Who is gone keeps no place: its slot is another's soon, and what is sealed for that one is not for this one to see.
+    fn retain(&mut self, stays: impl Fn(&MemberId, Slot) -> bool) {
+        for (_, given) in self.places.extract_if(.., |id, given| !stays(id, given.slot)) {
+            self.forwarder.vacate(&self.room, given.slot);
+        }
     }
 
     fn ticket(&self, now: Time, slot: Slot, rng: &mut Rng) -> Ticket {
@@ -219,5 +256,7 @@ const BETTER_FOR: Duration = Duration::from_secs(20);
 const UNDER_WAY: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(3_600);
 const RENEWAL: Duration = Duration::from_secs(1_800);
+/// All tries of a BIND on a bad line.
+const REPEAT: Duration = Duration::from_secs(10);
 /// 5 Mbit/s: what a home's uplink can spare; voice for some 80 pairs that talk one at a time.
 const TOTAL: Rate = Rate::per_second(625_000, 256 << 10);

@@ -32,7 +32,7 @@ impl Stay {
             Packet::Probed { nonce, seen } => {
                 let ours = match from.socket {
                     Socket::Spare(spare) => self.spare_seen(spare, nonce, seen),
-                    Socket::Main | Socket::Tcp => world.surroundings.answered(from, nonce, seen),
+                    Socket::Main | Socket::Tcp => world.surroundings.answered(now, from, nonce, seen),
                 };
                 if !ours {
                     world.counters.unknown += 1;
@@ -76,21 +76,20 @@ impl Stay {
         }
     }
 
-    /// Cheapest first: the source's rate, a known message again, the room's rate, then the curve, then the roster.
+    /// Cheapest first: the rate of the member that the source is, else of the source, a known message again, the rate of
+    /// all sources that are nobody's, then the curve, then the roster.
     fn knock(&mut self, world: &mut World, now: Time, path: Path, sender: u32, noise: &[u8; 104]) {
-        // All friends behind one relay share its address, not their allowance.
-        let source = match path {
-            Path::Direct(hop) => hop.addr.ip(),
-            Path::Via { slot, .. } | Path::Mail(slot) => IpAddr::from([0, 0, 0, slot.index() as u8]),
-        };
-        if !self.knockers.take(now, Net::household(source), 1) {
+        // Whoever left knows enough to pass the gate: it must not use up what friends need.
+        let friends = self.peers.values_mut().find(|peer| peer.is_source(path));
+        let theirs = friends.is_some_and(|peer| peer.may_knock(now));
+        if !theirs && !self.knockers.take(now, Net::household(source(path)), 1) {
             return world.counters.too_many += 1;
         }
         let known = self.peers.values().find_map(|peer| peer.known_knock(sender, noise));
         if let Some(reply) = known {
             return self.send(world, now, path, reply);
         }
-        if !self.handshakes.take(now, KNOCKS, 1) {
+        if !theirs && !self.handshakes.take(now, KNOCKS, 1) {
             return world.counters.too_many += 1;
         }
         let Some(knocked) = Knocked::read(&self.keys, sender, noise, &mut world.rng) else {
@@ -119,6 +118,14 @@ impl Stay {
     }
 }
 
+/// All friends behind one relay share its address, not their allowance.
+fn source(path: Path) -> IpAddr {
+    match path {
+        Path::Direct(hop) => hop.addr.ip(),
+        Path::Via { slot, .. } | Path::Mail(slot) => IpAddr::from([0, 0, 0, slot.index() as u8]),
+    }
+}
+
 impl World {
     fn allows(&self, path: &Path) -> bool {
         match self.policy {
@@ -129,5 +136,5 @@ impl World {
     }
 }
 
-/// Handshakes that cost curve work: every member of a full room at once, and its retries.
+/// Handshakes that cost curve work, by sources that may be anybody's.
 const KNOCKS: Rate = Rate::per_second(20, 40);

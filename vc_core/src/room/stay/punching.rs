@@ -70,6 +70,13 @@ impl Stay {
         }
     }
 
+    /// A friend is seen elsewhere than before.
+    pub(super) fn punch_anew_with(&mut self, id: MemberId) {
+        if let Some(friend) = self.punching.friends.get_mut(&id) {
+            (friend.tries, friend.not_before) = (0, Time::ZERO);
+        }
+    }
+
     pub(super) fn punch(&mut self, world: &mut World, now: Time) {
         for peer in self.peers.values() {
             let friend = self.punching.friends.entry(peer.id()).or_default();
