@@ -12,11 +12,12 @@ pub(crate) const QUIET: &str = "--input silence --output null";
 
 /// Ada before her terminal, in a room of her own.
 pub(crate) struct Scene {
-    pub(crate) party: Party,
     pub(crate) terminal: Terminal,
     pub(crate) place: String,
     pub(crate) code: String,
     _server: Friend,
+    /// Last, since the way to the terminal lies among its files: without it nobody could end what runs there.
+    pub(crate) party: Party,
 }
 
 impl Scene {
