@@ -291,7 +291,8 @@ impl App<'_> {
     }
 
     fn friend(&self, order: &'static str, typed: &str) -> Result<(MemberId, String), Refusal> {
-        let peers = self.room.peers();
+        let mut peers = self.room.peers();
+        peers.sort_by_key(|peer| self.names.place(peer.id));
         let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
         let name = order::meant_friend(typed, &names).map_err(|why| refused(order, why))?;
         let peer = peers.iter().find(|peer| peer.name == *name);
