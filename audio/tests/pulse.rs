@@ -10,9 +10,9 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audio::{Captured, Config, Engine, Error, FrameLen, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
@@ -141,6 +141,7 @@ fn a_monitor_is_not_taken_for_a_microphone() {
 #[test]
 fn a_server_that_dies_and_comes_back_is_used_again() {
     if std::env::var_os(CHILD).is_none() {
+        let _turn = turn();
         let Some(mut server) = Server::start() else { return };
         let mut child = child("a_server_that_dies_and_comes_back_is_used_again", &server.socket());
         let mut out = child.stdout.take().unwrap();
@@ -173,6 +174,7 @@ fn a_server_that_dies_and_comes_back_is_used_again() {
 #[test]
 fn chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile() {
     if std::env::var_os(CHILD).is_none() {
+        let _turn = turn();
         let Some(mut server) = Server::start() else { return };
         let mut child =
             child("chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile", &server.socket());
@@ -384,9 +386,16 @@ fn with_server(name: &str, scenario: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return scenario();
     }
+    let _turn = turn();
     if let Some(server) = Server::start() {
         assert!(child(name, &server.socket()).wait().unwrap().success());
     }
+}
+
+/// One after the other: side by side they keep each other from being in time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn child(test: &str, socket: &std::path::Path) -> Child {
