@@ -11,6 +11,7 @@ use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 use crate::chain::BLOCK;
+use crate::drift::Drift;
 
 pub(crate) struct Canceller {
     forward: Arc<dyn RealToComplex<f32>>,
@@ -28,10 +29,12 @@ pub(crate) struct Canceller {
     unexplained: [f32; BINS],
     /// Of the partitions, the one whose path is confined to its block in this step.
     confined: usize,
+    drift: Drift,
     residue: Residue,
     time: [f32; SPAN],
     bins: [Complex<f32>; BINS],
     error: [Complex<f32>; BINS],
+    expected: [Complex<f32>; BINS],
 }
 
 /// The suppressor of what the filter leaves, as a short filter that is computed anew for each block.
@@ -67,10 +70,12 @@ impl Canceller {
             doubt: vec![[DOUBT; BINS]; PARTITIONS],
             unexplained: [1.0; BINS],
             confined: 0,
+            drift: Drift::new(),
             residue: Residue::new(&mut planner),
             time: [0.0; SPAN],
             bins: [zero; BINS],
             error: [zero; BINS],
+            expected: [zero; BINS],
         }
     }
 
@@ -78,6 +83,7 @@ impl Canceller {
     pub(crate) fn cancel(&mut self, far: &[f32; BLOCK], near: &mut [f32; BLOCK]) -> f32 {
         self.take_far(far);
         let echo_power = self.estimate();
+        self.spell_expected();
         for (near, echo) in near.iter_mut().zip(&self.time[BLOCK..]) {
             *near -= echo;
         }
@@ -86,6 +92,11 @@ impl Canceller {
         let _ = self.forward.process(&mut self.time, &mut self.error);
         let doubtful = self.learn();
         self.residue.suppress(near, &self.error, &echo_power, &doubtful)
+    }
+
+    /// Asked after each [`Canceller::cancel`]: now and then, by how many samples the echo comes later than it should.
+    pub(crate) fn lag(&mut self) -> Option<f32> {
+        self.drift.watch(&self.expected, &self.error)
     }
 
     /// As [`Canceller::cancel`] when nothing was played for longer than the path is: only the delay stays.
@@ -98,6 +109,7 @@ impl Canceller {
     /// The far end is now read `blocks` later than before: what was learnt moves with it.
     pub(crate) fn shift(&mut self, blocks: isize) {
         let by = blocks.unsigned_abs();
+        self.drift = Drift::new();
         if by >= PARTITIONS {
             *self = Canceller::new();
             return;
@@ -146,6 +158,13 @@ impl Canceller {
         let _ = self.backward.process(&mut self.bins, &mut self.time);
         self.time.iter_mut().for_each(|sample| *sample /= SPAN as f32);
         power
+    }
+
+    /// The spectrum of the block's own part of the estimate.
+    fn spell_expected(&mut self) {
+        let mut alone = [0.0; SPAN];
+        alone[BLOCK..].copy_from_slice(&self.time[BLOCK..]);
+        let _ = self.forward.process(&mut alone, &mut self.expected);
     }
 
     /// Improves the path by the error; returns the power of the error that doubt about the path explains.
@@ -302,8 +321,8 @@ fn through() -> [f32; TAPS] {
 }
 
 /// A transform covers two blocks.
-const SPAN: usize = 2 * BLOCK;
-const BINS: usize = BLOCK + 1;
+pub(crate) const SPAN: usize = 2 * BLOCK;
+pub(crate) const BINS: usize = BLOCK + 1;
 /// 160 ms of echo after the loudspeaker's sound arrives: what a room adds later is 30 dB below.
 pub(crate) const PARTITIONS: usize = 16;
 /// The share of a transform that is new sound.

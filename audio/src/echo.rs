@@ -4,6 +4,7 @@
 
 use crate::canceller::{Canceller, PARTITIONS};
 use crate::chain::{BLOCK, Switch};
+use crate::drift::Pace;
 use crate::finder::{Finder, Sight};
 
 /// The far end of one microphone and what is known of its echo.
@@ -14,6 +15,8 @@ pub(crate) struct Echo {
     canceller: Option<Box<Canceller>>,
     /// Blocks by which the far end is read late, so that the echo falls into the canceller's reach.
     late: usize,
+    /// How much later still, for the clocks' sake.
+    pace: Pace,
     /// Windows in a row in which something was played and not seen.
     unseen: u32,
     heard: bool,
@@ -33,7 +36,15 @@ struct Far {
 
 impl Echo {
     pub(crate) fn new() -> Echo {
-        Echo { far: Far::new(), finder: None, canceller: None, late: 0, unseen: 0, heard: false }
+        Echo {
+            far: Far::new(),
+            finder: None,
+            canceller: None,
+            late: 0,
+            pace: Pace::new(),
+            unseen: 0,
+            heard: false,
+        }
     }
 
     /// A block goes to the loudspeaker.
@@ -66,19 +77,20 @@ impl Echo {
             Switch::Off => false,
             Switch::Auto => self.heard,
         };
+        let Some(far) = self.far_end(wanted) else { return 0.0 };
         match (&mut self.canceller, wanted) {
             (None, false) => 0.0,
             (None, true) => {
                 let before = *pcm;
                 let mut canceller = Box::new(Canceller::new());
-                canceller.cancel(self.far.at(self.late), pcm);
+                canceller.cancel(&far, pcm);
                 self.canceller = Some(canceller);
                 slide(&before, pcm);
                 0.0
             }
             (Some(canceller), false) => {
                 let after = *pcm;
-                canceller.cancel(self.far.at(self.late), pcm);
+                canceller.cancel(&far, pcm);
                 let before = std::mem::replace(pcm, after);
                 slide(&before, pcm);
                 self.canceller = None;
@@ -87,8 +99,29 @@ impl Echo {
             (Some(canceller), true) if self.far.quiet > self.late + PARTITIONS + SETTLE => {
                 canceller.pass(pcm)
             }
-            (Some(canceller), true) => canceller.cancel(self.far.at(self.late), pcm),
+            (Some(canceller), true) => {
+                let share = canceller.cancel(&far, pcm);
+                if let Some(lag) = canceller.lag() {
+                    self.pace.follow(lag);
+                }
+                share
+            }
         }
+    }
+
+    /// What the canceller is to take for played; nothing when there is none to be.
+    fn far_end(&mut self, wanted: bool) -> Option<[f32; BLOCK]> {
+        if self.canceller.is_none() && !wanted {
+            return None;
+        }
+        let blocks = self.pace.step();
+        if blocks != 0 && !self.far.slip(blocks) {
+            match self.late.checked_sub(1) {
+                Some(late) => self.late = late,
+                None => self.pace.stay(),
+            }
+        }
+        Some(self.pace.read([2, 1, 0].map(|back| self.far.at(self.late + back))))
     }
 
     /// The microphone was not listened to for a while.
@@ -107,9 +140,10 @@ impl Echo {
             }
             Some(Sight::Seen { lag }) => {
                 (self.unseen, self.heard) = (0, true);
-                let first = (lag.saturating_sub(AHEAD)) / BLOCK;
+                let first = lag.saturating_sub(AHEAD + self.pace.beyond()) / BLOCK;
                 // What comes a little later than at first still lies well within reach.
-                if first < self.late || first > self.late + PARTITIONS / 4 {
+                let near = self.late..=self.late + PARTITIONS / 4;
+                if self.canceller.is_none() || !near.contains(&first) {
                     self.shift(first as isize - self.late as isize);
                     self.late = first;
                 }
@@ -146,6 +180,16 @@ impl Far {
         let kept = if next >= self.played || self.played - next > BACKLOG { newest } else { next };
         self.next = Some(kept);
         next as isize - kept as isize
+    }
+
+    /// From now on a block that was played so many earlier belongs to the microphone's; `false` where there is none.
+    fn slip(&mut self, earlier: isize) -> bool {
+        let to = self.next.and_then(|next| next.checked_add_signed(-earlier));
+        let there = to.is_some_and(|to| to < self.played);
+        if there {
+            self.next = to;
+        }
+        there
     }
 
     /// The block that belongs to the microphone's, `late` blocks before.

@@ -17,6 +17,7 @@ mod delay;
 mod detector;
 mod device;
 mod dred;
+mod drift;
 mod echo;
 mod engine;
 mod error;

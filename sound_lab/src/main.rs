@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+#[cfg(target_os = "linux")]
+mod bare;
 mod closed;
 mod delay;
 mod dice;

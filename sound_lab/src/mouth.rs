@@ -15,34 +15,41 @@ use audio::RATE;
 use audio::measure::align;
 use serde_json::Value;
 
+use crate::bare;
+
 /// Prints the table. `program` is the client, `speech` a wav file, `seconds` how long each case is recorded.
 pub(crate) fn table(program: &Path, speech: &Path, seconds: u32) -> Result<()> {
-    println!("| | median ms | p95 ms | pieces |");
-    println!("|---|---|---|---|");
-    row("bare loop (parec to pacat, 10 ms)", &bare(speech, seconds)?);
+    println!("| | median ms | p95 ms | less the bare loop | as the listener's program tells | pieces |");
+    println!("|---|---|---|---|---|---|");
+    let floor = at(&alone(speech, seconds)?, "bare loop, pieces of 10 ms", 0.0, "-");
     for (frame, name) in [(10, "10 ms frames"), (20, "20 ms frames")] {
-        row(name, &called(program, speech, seconds, frame)?);
+        let (delays, told) = called(program, speech, seconds, frame)?;
+        at(&delays, name, floor, &format!("{told:.1}"));
     }
     Ok(())
 }
 
-fn row(name: &str, delays: &[f64]) {
+/// Prints a row and returns its median.
+fn at(delays: &[f64], name: &str, floor: f64, told: &str) -> f64 {
     let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    println!("| {name} | {:.1} | {:.1} | {} |", at(0.5), at(0.95), delays.len());
+    let median = at(0.5);
+    println!(
+        "| {name} | {median:.1} | {:.1} | {:.1} | {told} | {} |",
+        at(0.95),
+        median - floor,
+        delays.len()
+    );
+    median
 }
 
 /// The rig alone: what no program can do without.
-fn bare(speech: &Path, seconds: u32) -> Result<Vec<f64>> {
+fn alone(speech: &Path, seconds: u32) -> Result<Vec<f64>> {
     let rig = Rig::start(speech, None)?;
-    let format = ["--raw", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=10"];
-    let mut from = rig.command("parec").args(["-d", "mic"]).args(format).stdout(Stdio::piped()).spawn()?;
-    let pipe = from.stdout.take().context("no pipe")?;
-    let _from = Ends(from);
-    let _to = Ends(rig.command("pacat").args(["-d", "ear"]).args(format).stdin(pipe).spawn()?);
+    bare::start(&rig.socket(), c"mic", c"ear")?;
     rig.delays(seconds)
 }
 
-fn called(program: &Path, speech: &Path, seconds: u32, frame: u32) -> Result<Vec<f64>> {
+fn called(program: &Path, speech: &Path, seconds: u32, frame: u32) -> Result<(Vec<f64>, f64)> {
     let rig = Rig::start(speech, None)?;
     let (_server, serving) = rig.program(program, &["serve", "--listen", "127.0.0.1:0"], "serving")?;
     let place = serving.context("no place")?;
@@ -52,8 +59,10 @@ fn called(program: &Path, speech: &Path, seconds: u32, frame: u32) -> Result<Vec
     let code = code.context("no code")?;
     let join =
         ["join", &code, "--server", &place, "--name", "Ear", low, "--input", "silence", "--output", "ear"];
-    let (_ear, _) = rig.program(program, &join, "path")?;
-    rig.delays(seconds)
+    let (ear, _) = rig.program(program, &join, "path")?;
+    let delays = rig.delays(seconds)?;
+    let stats = ear.last_stats().context("the listener tells nothing")?;
+    Ok((delays, stats["peers"][0]["delay_ms"].as_f64().unwrap_or(f64::NAN)))
 }
 
 pub(crate) struct Rig {
