@@ -99,6 +99,10 @@ lab-room: ## what a room of up to 16 friends costs each of them
 soak: tools ## ten thousand simulated evenings
 	$(CARGO) run --release -p sim --bin soak -- $(ARGS)
 
+.PHONY: cuts
+cuts: tools ## a thousand silent cuts of each kind of path (docs/CONNECTIVITY.md)
+	CUTS=$(or $(ARGS),1000) $(CARGO) test --release -p sim --test rungs --test ladder -- --nocapture voice_is_back restarts leaves quits next_friend without_signaling
+
 .PHONY: fuzz
 fuzz: tools ## every parser under a fuzzer, a minute each; needs cargo-fuzz and a nightly toolchain
 	scripts/fuzz.sh $(or $(ARGS),60)

@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod departed;
 pub mod dice;
 pub mod link;
+mod memory;
 pub mod nat;
 pub mod net;
 pub mod node;

@@ -223,6 +223,27 @@ impl Net {
         }
     }
 
+    /// The machine that has the address that a house sends to, whatever its router lets in.
+    pub fn resident(&self, from: SiteId, to: SocketAddr) -> Option<SocketAddr> {
+        if self.hosts.get(&to) == Some(&from) {
+            return Some(to);
+        }
+        let mut carrier = self.sites[from.0].carrier;
+        let (mut site, mut to) = loop {
+            match self.site_of(to, carrier) {
+                Some(site) => break (site, to),
+                None => carrier = self.sites[carrier?.0].carrier,
+            }
+        };
+        while self.hosts.get(&to) != Some(&site) {
+            to = self.sites[site.0].nat.as_ref()?.owner(to.port())?;
+            if let Some(customer) = self.site_of(to, Some(site)) {
+                site = customer;
+            }
+        }
+        Some(to)
+    }
+
     /// How long one message of a stream takes.
     pub fn stream_delay(&mut self, a: SiteId, b: SiteId) -> Duration {
         if a == b { LAN } else { self.link(a, b).stream_delay() }

@@ -41,6 +41,9 @@ pub struct Client {
     pub ended: Option<Ended>,
     pub lines: u32,
     pub load: Load,
+    /// Bytes that its room holds, and held at most.
+    pub holds: i64,
+    pub held: i64,
 }
 
 /// How busy the driver was, by the second.
@@ -75,6 +78,8 @@ impl Client {
             ended: None,
             lines: 0,
             load: Load::default(),
+            holds: 0,
+            held: 0,
         }
     }
 
@@ -103,6 +108,12 @@ impl Client {
     /// The time of the last frame that this member spoke.
     pub fn spoken(&self) -> u32 {
         self.clock
+    }
+
+    /// Its room took so many bytes more.
+    pub(crate) fn takes(&mut self, bytes: i64) {
+        self.holds += bytes;
+        self.held = self.held.max(self.holds);
     }
 
     pub(crate) fn is_in(&self) -> bool {

@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-use vc_core::io::{Event, VoiceFrame};
+use vc_core::io::{Event, Time, VoiceFrame};
 use vc_core::protocol::member::MemberId;
+
+use crate::departed::Departed;
 
 /// Knows what everybody said, and to whom it had to get.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub struct Reference {
     /// Heard by the one of the other.
     frames: FxHashMap<(usize, usize), Frames>,
     spoken: FxHashMap<usize, Frames>,
+    pub departed: Departed,
     pub heard: u64,
     pub delivered: u64,
     pub faults: Vec<String>,
@@ -51,15 +54,16 @@ impl Reference {
         self.spoken.entry(by).or_default().insert(time);
     }
 
-    pub fn event(&mut self, client: usize, event: &Event) {
+    pub fn event(&mut self, now: Time, client: usize, event: &Event) {
         match event {
             Event::Entered { me } => drop(self.ids.insert(*me, client)),
             Event::Joined { id, .. } => match self.ids.get(id) {
                 Some(friend) => drop(self.friends.insert((client, *friend))),
                 None => self.fault(format!("{client} met somebody who is not there")),
             },
-            Event::Left { id, .. } => {
+            Event::Left { id, why } => {
                 if let Some(friend) = self.ids.get(id).copied() {
+                    self.departed.learns(now, client, friend, *why);
                     self.friends.remove(&(client, friend));
                     self.owed.remove(&(client, friend));
                     self.owed.remove(&(friend, client));
@@ -101,10 +105,15 @@ impl Reference {
             .map_or(0, |frames| frames.all().filter(|time| times.contains(time)).count())
     }
 
+    /// The frames of `by` that `client` heard, in their order.
+    pub fn heard_times(&self, client: usize, by: usize) -> impl Iterator<Item = u32> {
+        self.frames.get(&(client, by)).into_iter().flat_map(Frames::all)
+    }
+
     /// The last frame heard before, and the first at or after this one.
     pub fn heard_around(&self, client: usize, by: usize, time: u32) -> (Option<u32>, Option<u32>) {
-        let Some(frames) = self.frames.get(&(client, by)) else { return (None, None) };
-        (frames.all().take_while(|t| *t < time).last(), frames.all().find(|t| *t >= time))
+        let before = self.heard_times(client, by).take_while(|t| *t < time).last();
+        (before, self.heard_times(client, by).find(|t| *t >= time))
     }
 
     /// The network has healed and settled: nothing may be owed among those who are in.
@@ -191,9 +200,9 @@ fn is_opus(opus: &[u8], by: usize, time: u32) -> bool {
     opus.len() == OPUS && filling.is_some_and(|filling| filling.iter().all(|byte| *byte == FILLING))
 }
 
-/// Who forwards, up to two, when member 0 made the room and these pairs do not meet: again and again whoever bridges
-/// most pairs that nobody bridges yet, then most that only one does; then the founder, then the smallest id.
-pub fn hosts(ids: &[MemberId], apart: &[(usize, usize)]) -> Vec<usize> {
+/// Who forwards, up to two, when these pairs do not meet: again and again whoever bridges most pairs that nobody
+/// bridges yet, then most that only one does; then the founder, then the smallest id.
+pub fn hosts(ids: &[MemberId], founder: Option<usize>, apart: &[(usize, usize)]) -> Vec<usize> {
     let mut hosts: Vec<usize> = Vec::new();
     for _ in 0..2 {
         let bridged = |host: usize, least: usize| {
@@ -201,7 +210,9 @@ pub fn hosts(ids: &[MemberId], apart: &[(usize, usize)]) -> Vec<usize> {
             let already = |a: usize, b: usize| hosts.iter().filter(|h| bridges(apart, **h, a, b)).count();
             pairs.filter(|(a, b)| already(*a, *b) == least).count()
         };
-        let rank = |host: &usize| (bridged(*host, 0), bridged(*host, 1), *host == 0, Reverse(ids[*host]));
+        let rank = |host: &usize| {
+            (bridged(*host, 0), bridged(*host, 1), Some(*host) == founder, Reverse(ids[*host]))
+        };
         let best = (0..ids.len()).filter(|n| !hosts.contains(n)).max_by_key(rank);
         match best {
             Some(best) if bridged(best, 0) + bridged(best, 1) > 0 => hosts.push(best),
@@ -217,7 +228,8 @@ pub fn carried(hosts: &[usize], apart: &[(usize, usize)], a: usize, b: usize) ->
     (!meet(apart, a, b)).then(bridging)
 }
 
-fn bridges(apart: &[(usize, usize)], host: usize, a: usize, b: usize) -> bool {
+/// This member meets both of a pair.
+pub fn bridges(apart: &[(usize, usize)], host: usize, a: usize, b: usize) -> bool {
     host != a && host != b && meet(apart, host, a) && meet(apart, host, b)
 }
 

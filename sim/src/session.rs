@@ -4,12 +4,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vc_core::io::{Command, Config, Ended, Input, PathPolicy, Time};
+use vc_core::error::Error;
+use vc_core::io::{Command, Config, Ended, Event, Input, PathPolicy, Rung, Time};
 
 use crate::dice::Dice;
 use crate::link::Profile;
 use crate::nat::Kind;
 use crate::net::SiteId;
+use crate::reach::{Way, way};
+use crate::reference;
 use crate::world::World;
 
 /// What a session came to.
@@ -23,13 +26,21 @@ pub struct Outcome {
     pub seconds: u64,
     pub most_wakes: u32,
     pub most_sent: u32,
-    /// Seconds from the last fault until all heard each other.
-    pub converged: u64,
+    /// From the last fault, or the last who came in, until all heard each other.
+    pub converged: Duration,
+    /// Members that others knew to be gone.
+    pub departed: usize,
+    /// Pairs by rung at the end: direct, by a friend, by the relay.
+    pub rungs: [usize; 3],
+    /// Bytes that one member's room held at most, and at the end.
+    pub held: i64,
+    pub holds: i64,
 }
 
 /// Someone at a keyboard, who tries again when it did not work.
 struct Person {
     at: (SiteId, SocketAddr),
+    nat: Option<Kind>,
     policy: PathPolicy,
     comes: Time,
     client: Option<usize>,
@@ -61,6 +72,10 @@ enum Act {
     Lock(usize, bool),
     Invite(usize),
     Rename(usize),
+    /// To another house of the same kind.
+    Roam(usize),
+    /// Only whoever made the room can.
+    Kick(usize),
 }
 
 /// Runs the session of this seed.
@@ -74,6 +89,7 @@ pub fn run(seed: u64) -> Outcome {
 
     let length = Duration::from_secs(dice.range(60, 150));
     let mut acts = plan(&mut dice, people.len(), length);
+    acts.extend(moves(seed, people.len(), length));
     acts.sort_by_key(|(at, _)| *at);
     let mut acts = acts.into_iter().peekable();
     let end = Time::ZERO + length;
@@ -93,7 +109,8 @@ pub fn run(seed: u64) -> Outcome {
         }
     }
     let converged = settle(&mut world, &mut dice, &mut people, server);
-    Outcome { converged, ..outcome(world, &people) }
+    let rungs = climb(&mut world, &people);
+    Outcome { converged, rungs, ..outcome(world, &people) }
 }
 
 /// Two mostly; sometimes as many as a room takes.
@@ -120,12 +137,14 @@ fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
             _ => Some(Kind::SYMMETRIC),
         };
         let neighbour = people.last().map(|person| person.at).filter(|(_, addr)| addr.ip().is_ipv4());
-        let at = match neighbour {
-            Some((site, addr)) if dice.chance(0.1) && is_private(addr) => (site, world.net.housemate(site)),
-            _ => world.net.site(nat),
+        let (at, nat) = match neighbour {
+            Some((site, addr)) if dice.chance(0.1) && is_private(addr) => {
+                ((site, world.net.housemate(site)), people.last().and_then(|person| person.nat))
+            }
+            _ => (world.net.site(nat), nat),
         };
         let comes = Time::ZERO + Duration::from_millis(if n == 0 { 0 } else { dice.range(1_000, 15_000) });
-        people.push(Person { at, policy, comes, client: None, tries: 0, gone: false, lost: false });
+        people.push(Person { at, nat, policy, comes, client: None, tries: 0, gone: false, lost: false });
     }
     people
 }
@@ -201,6 +220,19 @@ fn plan(dice: &mut Dice, count: usize, length: Duration) -> Vec<(Time, Act)> {
     acts
 }
 
+/// Who moves house and who is removed, drawn by dice of its own.
+fn moves(seed: u64, count: usize, length: Duration) -> Vec<(Time, Act)> {
+    let mut dice = Dice::new(seed ^ 0x6d6f_7665);
+    let mut acts = Vec::new();
+    for (share, act) in [(0.15, Act::Roam as fn(usize) -> Act), (0.1, Act::Kick)] {
+        if dice.chance(share) {
+            let at = Time::ZERO + dice.within(length / 4, length);
+            acts.push((at, act(dice.range(0, count as u64) as usize)));
+        }
+    }
+    acts
+}
+
 fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
     let now = world.now;
     let site = |n: usize| people[n].at.0;
@@ -225,6 +257,17 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
         Act::Lock(n, locked) => order(world, client(n), Command::Lock(locked)),
         Act::Invite(n) => order(world, client(n), Command::Invite),
         Act::Rename(n) => order(world, client(n), Command::Rename(format!("renamed {n}"))),
+        Act::Roam(n) => {
+            people[n].at = world.net.site(people[n].nat);
+            if let Some(client) = people[n].client.filter(|client| world.is_up(*client)) {
+                world.roam(client, people[n].at);
+                world.tell(client, Input::LocalAddrs(&[people[n].at.1]));
+            }
+        }
+        Act::Kick(n) => {
+            let id = people[n].client.and_then(|client| world.clients[client].me);
+            id.into_iter().for_each(|id| order(world, people[0].client, Command::Kick(id)));
+        }
         Act::Crash(n) if !people[n].gone => {
             people[n].lost = true;
             people[n].client.take().into_iter().for_each(|client| world.kill(client));
@@ -256,6 +299,10 @@ impl Person {
             Some(client) => !matches!(world.clients[client].ended, Some(Ended::Failed(_))),
             None => false,
         };
+        let kicked = |client: usize| world.clients[client].ended == Some(Ended::Failed(Error::Kicked));
+        if self.client.is_some_and(kicked) {
+            (self.gone, self.lost) = (true, true);
+        }
         if self.gone || waits || world.now < self.comes || self.tries >= TRIES {
             return;
         }
@@ -293,28 +340,20 @@ fn strangers(world: &World, present: &[usize]) -> Option<Unmet> {
     unmet.next().map(|(a, b)| Unmet { a, b, mutual: knows(a, b) && knows(b, a) })
 }
 
-/// All is well again; then nobody may miss anybody or anything.
-/// The seconds from the last fault until all who were there heard each other.
-fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) -> u64 {
+/// All is well again; then nobody may miss anybody or anything. How long until all who were there heard each other.
+fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usize) -> Duration {
     world.net.heal(Profile::clean(dice.range(5, 60)));
     let open = world.present().into_iter().find(|client| world.is_up(*client));
     order(world, open, Command::Lock(false));
-    let mut converged = None;
-    for second in 1..=SETTLE.as_secs() {
-        world.run(Duration::from_secs(1));
-        if converged.is_none() && world.all_live() {
-            converged = Some(second);
-        }
-        people.iter_mut().for_each(|person| person.attend(world, server));
-    }
-    // Somebody may have come a moment ago.
-    people.iter_mut().for_each(|person| person.gone = true);
-    world.run(SETTLE);
+    let converged = converge(world, people, server);
     let present = world.present();
     if let Some(fault) = strangers(world, &present) {
         let both = if fault.mutual { "" } else { "; not both know" };
         world.reference.fault(format!("{} never met {}{both}", fault.a, fault.b));
-        return SETTLE.as_secs();
+        return converged;
+    }
+    if converged > CONVERGE {
+        world.reference.fault(format!("all heard each other only {converged:?} after the last fault"));
     }
     let before: Vec<u32> = present.iter().map(|n| world.clients[*n].spoken()).collect();
     for client in &present {
@@ -331,7 +370,100 @@ fn settle(world: &mut World, dice: &mut Dice, people: &mut [Person], server: usi
             }
         }
     }
-    converged.unwrap_or(SETTLE.as_secs())
+    converged
+}
+
+/// Lets everybody in who still wants to, and looks on until all is quiet.
+fn converge(world: &mut World, people: &mut [Person], server: usize) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut apart = Some(world.now);
+    let mut seen = 0;
+    let end = world.now + QUIET;
+    while world.now < end {
+        // Whoever comes, or wakes, finds the others from then on.
+        let entered = |client: usize| world.clients[client].first(|e| matches!(e, Event::Entered { .. }));
+        let present = world.present();
+        let woke = present.iter().filter_map(|n| world.clients[*n].asleep);
+        let news = present.iter().filter_map(|n| entered(*n)).chain(woke).max();
+        if present.len() != std::mem::replace(&mut seen, present.len())
+            || news.is_some_and(|at| at > world.now)
+        {
+            apart = apart.max(news.map(|at| at.max(world.now)));
+        }
+        world.run(GLANCE);
+        if let Some(since) = apart
+            && world.all_live()
+        {
+            longest = longest.max(world.now - since);
+            apart = None;
+        }
+        if end - world.now > CALM {
+            people.iter_mut().for_each(|person| person.attend(world, server));
+        }
+    }
+    apart.map_or(longest, |since| longest.max(world.now - since))
+}
+
+/// Every pair must be carried as their routers and their wishes allow, no worse and no better.
+fn climb(world: &mut World, people: &[Person]) -> [usize; 3] {
+    let present: Vec<(usize, &Person)> =
+        people.iter().filter_map(|p| Some((p.client.filter(|n| world.is_up(*n))?, p))).collect();
+    let rung = |a: usize, b: usize| {
+        let peers = world.clients[a].room.peers();
+        peers.into_iter().find(|peer| Some(peer.id) == world.clients[b].me).and_then(|peer| peer.rung)
+    };
+    let mut apart = Vec::new();
+    let mut faults = Vec::new();
+    let mut count = [0; 3];
+    let auto: Vec<usize> = (0..present.len()).filter(|n| present[*n].1.policy == PathPolicy::Auto).collect();
+    let ids: Vec<_> = auto.iter().filter_map(|n| world.clients[present[*n].0].me).collect();
+    let pairs = |len: usize| (0..len).flat_map(move |a| (a + 1..len).map(move |b| (a, b)));
+    for (a, b) in pairs(auto.len()) {
+        let ((m, x), (n, y)) = (present[auto[a]], present[auto[b]]);
+        let direct = [rung(m, n), rung(n, m)].map(|rung| rung == Some(Rung::Direct));
+        let way = if x.at.0 == y.at.0 { Way::Plain } else { way(x.nat, y.nat) };
+        if direct != [true; 2] {
+            apart.push((a, b));
+        }
+        if (way == Way::Plain && direct != [true; 2]) || (way == Way::Never && direct != [false; 2]) {
+            faults.push(format!("{m} and {n} meet {way:?}, and are direct: {direct:?}"));
+        }
+    }
+    let hosts = reference::hosts(&ids, auto.iter().position(|n| *n == 0), &apart);
+    for (a, b) in pairs(present.len()) {
+        let ((m, x), (n, y)) = (present[a], present[b]);
+        let place = |n: usize| auto.iter().position(|m| *m == n);
+        let by = place(a).zip(place(b)).map(|(a, b)| (a, b, reference::carried(&hosts, &apart, a, b)));
+        for got in [rung(m, n), rung(n, m)] {
+            let fits = match (&by, got) {
+                (_, Some(Rung::Direct)) => {
+                    count[0] += 1;
+                    x.policy != PathPolicy::Relay && y.policy != PathPolicy::Relay
+                }
+                // Of several that would do as well, the first who was elected stays.
+                (Some((a, b, Some(_))), Some(Rung::Host(host))) => {
+                    count[1] += 1;
+                    ids.iter()
+                        .position(|id| *id == host)
+                        .is_some_and(|host| reference::bridges(&apart, host, *a, *b))
+                }
+                (Some((.., Some(by))), Some(Rung::Relay)) => {
+                    count[2] += 1;
+                    by.is_empty()
+                }
+                (None, Some(Rung::Relay)) => {
+                    count[2] += 1;
+                    true
+                }
+                _ => false,
+            };
+            if !fits {
+                faults.push(format!("{m} and {n} by {got:?}, of {} hosts", hosts.len()));
+            }
+        }
+    }
+    faults.into_iter().for_each(|fault| world.reference.fault(fault));
+    count
 }
 
 fn outcome(mut world: World, people: &[Person]) -> Outcome {
@@ -342,6 +474,10 @@ fn outcome(mut world: World, people: &[Person]) -> Outcome {
     for (n, client) in world.clients.iter().enumerate() {
         outcome.most_wakes = outcome.most_wakes.max(client.load.most_wakes);
         outcome.most_sent = outcome.most_sent.max(client.load.most_sent);
+        (outcome.held, outcome.holds) = (outcome.held.max(client.held), outcome.holds.max(client.holds));
+        if client.held > MOST_HELD {
+            world.reference.fault(format!("the room of {n} held {} bytes", client.held));
+        }
         let counters = client.room.counters();
         if counters.malformed + counters.gate > 0 || (counters.forged > 0 && !heirs) {
             world.reference.fault(format!("{n} dropped what nobody damaged: {counters:?}"));
@@ -354,6 +490,7 @@ fn outcome(mut world: World, people: &[Person]) -> Outcome {
         }
     }
     outcome.trace = world.trace();
+    outcome.departed = world.reference.departed.count();
     outcome.lines = world.reference.delivered;
     outcome.frames = world.reference.heard;
     outcome.seconds = (world.now - Time::ZERO).as_secs();
@@ -371,8 +508,15 @@ fn is_private(addr: SocketAddr) -> bool {
 const STEP: Duration = Duration::from_secs(1);
 /// A room outlives the failure of any part for so long without anybody noticing more than a pause.
 const LONGEST_CUT: Duration = Duration::from_secs(30);
-/// A member that was given up is tried every 15 s.
-const SETTLE: Duration = Duration::from_secs(40);
+/// From the last fault until all hear each other.
+const CONVERGE: Duration = Duration::from_secs(10);
+const GLANCE: Duration = Duration::from_millis(250);
+/// Until every pair has climbed as far as it can, also where another forwards than before.
+const QUIET: Duration = Duration::from_secs(90);
+/// Nobody comes any more.
+const CALM: Duration = Duration::from_secs(65);
+/// A full room, with everybody's streams full and a search for an open port under way.
+const MOST_HELD: i64 = 2 << 20;
 /// How long somebody locks the room.
 const LOCKED: Duration = Duration::from_secs(10);
 const TRIES: u32 = 8;

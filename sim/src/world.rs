@@ -20,6 +20,7 @@ use vc_core::room::code::Code;
 
 use crate::dice::Dice;
 use crate::link::Profile;
+use crate::memory;
 use crate::net::{Flight, Net, SiteId};
 use crate::node::{Client, Operator, Server, Turn};
 use crate::reference::Reference;
@@ -142,14 +143,14 @@ impl World {
 
     pub fn create(&mut self, config: Config, at: (SiteId, SocketAddr), server: usize) -> usize {
         let seed = self.dice.seed();
-        let room = Room::create(config, seed, self.now);
-        self.start(room, at, server)
+        let (room, taken) = memory::taken(|| Room::create(config, seed, self.now));
+        self.start(room, taken, at, server)
     }
 
     pub fn join(&mut self, config: Config, code: &Code, at: (SiteId, SocketAddr), server: usize) -> usize {
         let seed = self.dice.seed();
-        let room = Room::join(config, code, seed, self.now);
-        self.start(room, at, server)
+        let (room, taken) = memory::taken(|| Room::join(config, code, seed, self.now));
+        self.start(room, taken, at, server)
     }
 
     pub fn run_until(&mut self, end: Time) {
@@ -205,7 +206,10 @@ impl World {
 
     pub fn tell(&mut self, client: usize, input: Input<'_>) {
         self.note(&[1, client as u64]);
-        self.clients[client].room.handle(self.now, input);
+        let (now, given) = (self.now, memory::of_input(&input));
+        let room = &mut self.clients[client].room;
+        let ((), taken) = memory::taken(|| room.handle(now, input));
+        self.clients[client].takes(given + taken);
         self.drain(client);
     }
 
@@ -296,10 +300,11 @@ impl World {
         }
     }
 
-    fn start(&mut self, room: Room, (site, addr): (SiteId, SocketAddr), server: usize) -> usize {
+    fn start(&mut self, room: Room, taken: i64, (site, addr): (SiteId, SocketAddr), server: usize) -> usize {
         let client = self.clients.len();
         self.clients.push(Client::new(room, site, addr, server));
         self.owners.insert(addr, Owner::Client(client, Socket::Main));
+        self.clients[client].takes(taken);
         self.tell(client, Input::LocalAddrs(&[addr]));
         client
     }
@@ -357,7 +362,9 @@ impl World {
     fn drain(&mut self, client: usize) {
         let mut drained = 0;
         loop {
-            let output = self.clients[client].room.poll();
+            let room = &mut self.clients[client].room;
+            let (output, taken) = memory::taken(|| room.poll());
+            self.clients[client].takes(taken - memory::of_output(&output));
             drained += 1;
             match output {
                 Output::Transmit { to, bytes } => match self.operator_of(client, &bytes) {
@@ -404,10 +411,24 @@ impl World {
     fn send(&mut self, client: usize, to: Hop, bytes: Vec<u8>) {
         self.clients[client].load.sent(self.now);
         if to.socket == Socket::Tcp {
+            self.suspect(client, None, &bytes);
             return self.send_by_tcp(client, to.addr, bytes);
         }
         let (site, addr) = (self.clients[client].site, self.socket(client, to.socket));
+        self.suspect(client, Some((site, to.addr)), &bytes);
         self.transmit(site, addr, to.addr, bytes);
+    }
+
+    /// Is this packet for somebody who is gone? `way` is the house that it leaves and where it goes.
+    pub(super) fn suspect(&mut self, client: usize, way: Option<(SiteId, SocketAddr)>, bytes: &[u8]) {
+        let (net, owners) = (&self.net, &self.owners);
+        let at = || match owners.get(&way.and_then(|(site, to)| net.resident(site, to))?)? {
+            Owner::Client(at, _) => Some(*at),
+            Owner::Server(_) | Owner::Echo => None,
+        };
+        if let Some(fault) = self.reference.departed.sends(self.now, client, at, bytes) {
+            self.reference.fault(fault);
+        }
     }
 
     /// The address of this socket, opened now if it was not.
@@ -425,7 +446,7 @@ impl World {
 
     fn event(&mut self, client: usize, event: Event) {
         self.trace.write(format!("{event:?}").as_bytes());
-        self.reference.event(client, &event);
+        self.reference.event(self.now, client, &event);
         let c = &mut self.clients[client];
         match &event {
             Event::Entered { me } => c.me = Some(*me),

@@ -3,63 +3,11 @@
 
 mod scene;
 
-use std::time::Duration;
-
+use scene::spoiler::{Spoiler, Wrong};
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, invite, ms, secs};
 use sim::nat::Kind;
-use sim::node::Operator;
-use sim::{Dice, Profile, World};
-use vc_core::io::{Event, Hop, PathPolicy, PeerState, Rung};
-
-struct Spoiler {
-    dice: Dice,
-    wrong: Wrong,
-    kept: Vec<(Hop, Vec<u8>)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Alters,
-    Invents,
-    Replays,
-    Relabels,
-    Delays,
-    DropsHalf,
-    /// All that has the size of voice.
-    WithholdsVoice,
-    WithholdsAll,
-}
-
-impl Operator for Spoiler {
-    fn datagram(&mut self, to: Hop, mut bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
-        self.kept.push((to, bytes.clone()));
-        let old = self.dice.range(0, self.kept.len() as u64) as usize;
-        let (old_to, old_bytes) = self.kept[old].clone();
-        let some = self.dice.chance(0.3);
-        match self.wrong {
-            Wrong::Alters if some => {
-                let at = self.dice.range(2, bytes.len() as u64) as usize;
-                bytes[at] ^= 1 << self.dice.range(0, 8);
-            }
-            Wrong::Invents if some => {
-                let mut invented = bytes.clone();
-                invented[16..].iter_mut().for_each(|byte| *byte = self.dice.byte());
-                return vec![(Duration::ZERO, to, invented), (Duration::ZERO, to, bytes)];
-            }
-            Wrong::Replays if some => return vec![(Duration::ZERO, to, bytes), (ms(1), old_to, old_bytes)],
-            Wrong::Relabels if some => bytes[1] = self.dice.range(0, 16) as u8,
-            Wrong::Delays => return vec![(ms(300), to, bytes)],
-            Wrong::DropsHalf if self.dice.chance(0.5) => return Vec::new(),
-            Wrong::WithholdsVoice if bytes.len() == VOICE => return Vec::new(),
-            Wrong::WithholdsAll => return Vec::new(),
-            _ => {}
-        }
-        vec![(Duration::ZERO, to, bytes)]
-    }
-}
-
-/// Header down, header, tag, and a voice frame of 80 bytes.
-const VOICE: usize = 2 + 9 + 6 + 80 + 16;
+use sim::{Profile, World};
+use vc_core::io::{Event, PathPolicy, PeerState, Rung};
 
 /// Bob and Eve do not meet; Ada forwards for them.
 fn carried(seed: u64) -> World {
@@ -80,7 +28,7 @@ fn rung(world: &World) -> Option<Rung> {
 
 #[test]
 fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
-    use Wrong::*;
+    use Wrong::{Alters, Delays, DropsHalf, Invents, Relabels, Replays, WithholdsAll, WithholdsVoice};
     // Share of a minute's voice that is heard at least.
     for (wrong, least) in [
         (Alters, 0.8),
@@ -96,7 +44,7 @@ fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
         for seed in 0..2 {
             let mut world = carried(seed);
             let (dice, begun) = (world.dice.fork(), world.now);
-            world.clients[ADA].operator = Some(Box::new(Spoiler { dice, wrong, kept: Vec::new() }));
+            world.clients[ADA].operator = Some(Box::new(Spoiler::new(dice, wrong)));
             for client in [BOB, EVE] {
                 world.speak(client, 50 * 60);
             }

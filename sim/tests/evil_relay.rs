@@ -5,69 +5,18 @@ mod scene;
 mod victim;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rand_core::SeedableRng;
+use scene::spoiler::{Spoiler, Wrong};
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, ms, room, secs, two};
-use sim::node::Operator;
 use sim::world::Wired;
 use sim::{Dice, Profile, World};
 use vc_core::crypto::keys::{Rng, StaticKey};
-use vc_core::io::{Command, Event, Hop, Input, PathPolicy, PeerState};
+use vc_core::io::{Command, Event, Input, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::packet::{Packet, hs_init};
 use victim::Victim;
 use victim::insider::{HERE, Insider};
-
-/// A relay that does one wrong to a share of what it carries.
-struct Spoiler {
-    dice: Dice,
-    wrong: Wrong,
-    kept: Vec<(Hop, Vec<u8>)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
-    Alters,
-    Replays,
-    Reorders,
-    Drops,
-    Doubles,
-    /// To another member than it was for.
-    Redirects,
-    /// Says it came from another member than it did.
-    Relabels,
-}
-
-impl Operator for Spoiler {
-    fn datagram(&mut self, to: Hop, mut bytes: Vec<u8>) -> Vec<(Duration, Hop, Vec<u8>)> {
-        self.kept.push((to, bytes.clone()));
-        let old = self.dice.range(0, self.kept.len() as u64) as usize;
-        let (old_to, old_bytes) = self.kept[old].clone();
-        if !self.dice.chance(0.3) {
-            return vec![(Duration::ZERO, to, bytes)];
-        }
-        match self.wrong {
-            Wrong::Alters => {
-                // Not the relay's own header: that is its own to lie about, below.
-                let at = self.dice.range(2, bytes.len() as u64) as usize;
-                bytes[at] ^= 1 << self.dice.range(0, 8);
-                vec![(Duration::ZERO, to, bytes)]
-            }
-            Wrong::Replays => vec![(Duration::ZERO, to, bytes), (ms(1), old_to, old_bytes)],
-            Wrong::Reorders => vec![(ms(self.dice.range(0, 400)), to, bytes)],
-            Wrong::Drops => Vec::new(),
-            Wrong::Doubles => vec![(Duration::ZERO, to, bytes.clone()), (ms(30), to, bytes)],
-            Wrong::Redirects => vec![(Duration::ZERO, old_to, bytes)],
-            Wrong::Relabels => {
-                if bytes[0] == 0xE6 {
-                    bytes[1] = self.dice.range(0, 16) as u8;
-                }
-                vec![(Duration::ZERO, to, bytes)]
-            }
-        }
-    }
-}
 
 #[test]
 fn an_evil_relay_changes_nothing_but_loss() {
@@ -76,7 +25,7 @@ fn an_evil_relay_changes_nothing_but_loss() {
         for seed in 0..3 {
             let mut world = room(seed, Profile::clean(20), PathPolicy::Relay, None, 3);
             let dice = world.dice.fork();
-            world.servers[SERVER].operator = Some(Box::new(Spoiler { dice, wrong, kept: Vec::new() }));
+            world.servers[SERVER].operator = Some(Box::new(Spoiler::new(dice, wrong)));
             for _ in 0..20 {
                 for client in [ADA, BOB, EVE] {
                     world.say(client);

@@ -1,4 +1,4 @@
-//! A hundred evenings, each drawn from its seed. A seed that ever failed is kept in `seeds.txt` and goes first.
+//! Three hundred evenings, each drawn from its seed. A seed that ever failed is kept in `seeds.txt` and goes first.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::Mutex;
@@ -8,33 +8,32 @@ use std::time::Instant;
 use sim::session::{self, Outcome};
 
 #[test]
-fn a_hundred_evenings_lose_no_line_and_double_no_frame() {
+fn three_hundred_evenings_lose_no_line_and_double_no_frame() {
     let kept =
         include_str!("seeds.txt").lines().filter_map(|line| line.split('#').next()?.trim().parse().ok());
     let seeds: Vec<u64> = match std::env::var("SIM_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => kept.chain(0..100).collect(),
+        Err(_) => kept.chain(0..300).collect(),
     };
     let began = Instant::now();
     let outcomes = play_all(&seeds);
     let sum = |part: fn(&Outcome) -> u64| outcomes.iter().map(|(_, o)| part(o)).sum::<u64>();
     println!(
-        "{} sessions, {} virtual hours, {} lines, {} frames, at most {} wakes and {} packets a second, all heard each other after {} s at \
-         most (later than 10 s in {}); {:.1} s",
+        "{} sessions, {} virtual hours, {} lines, {} frames, at most {} wakes and {} packets a second, all heard each other after {:?} at \
+         most; {:.1} s",
         outcomes.len(),
         sum(|o| o.seconds) / 3_600,
         sum(|o| o.lines),
         sum(|o| o.frames),
         outcomes.iter().map(|(_, o)| o.most_wakes).max().unwrap_or(0),
         outcomes.iter().map(|(_, o)| o.most_sent).max().unwrap_or(0),
-        outcomes.iter().map(|(_, o)| o.converged).max().unwrap_or(0),
-        outcomes.iter().filter(|(_, o)| o.converged > 10).count(),
+        outcomes.iter().map(|(_, o)| o.converged).max().unwrap_or_default(),
         began.elapsed().as_secs_f32()
     );
     let failed: Vec<_> = outcomes.iter().filter(|(_, o)| !o.faults.is_empty()).collect();
     for (seed, outcome) in &failed {
         println!("seed {seed}: {:?}", outcome.faults);
-        println!("  SIM_SEED={seed} cargo test -p sim --test sessions a_hundred -- --nocapture");
+        println!("  SIM_SEED={seed} cargo test -p sim --test sessions three_hundred -- --nocapture");
     }
     assert!(failed.is_empty(), "{} sessions failed", failed.len());
     assert!(sum(|o| o.lines) > outcomes.len() as u64 && sum(|o| o.frames) > outcomes.len() as u64);

@@ -43,14 +43,20 @@ fn main() -> ExitCode {
     let Ok((sum, failed)) = total.into_inner() else { return ExitCode::FAILURE };
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
-         at most {} wakes and {} packets a second, all heard each other {} s after the last fault at most, {} MiB at most, {:.0} s",
+         at most {} wakes and {} packets a second, all heard each other {:.1} s after the last fault at most, \
+         {} partings, pairs {:?} direct, by a friend, by the relay, a room held {} KiB at most and {} at the end, \
+         {} MiB at most, {:.0} s",
         sum.seconds / 3_600,
         sum.members,
         sum.lines,
         sum.frames,
         sum.most_wakes,
         sum.most_sent,
-        sum.converged,
+        sum.converged.as_secs_f32(),
+        sum.departed,
+        sum.rungs,
+        sum.held / 1_024,
+        sum.holds / 1_024,
         peak_memory(),
         began.elapsed().as_secs_f32()
     );
@@ -66,6 +72,10 @@ fn add((sum, failed): &mut (Outcome, u64), one: &Outcome) {
     sum.most_wakes = sum.most_wakes.max(one.most_wakes);
     sum.most_sent = sum.most_sent.max(one.most_sent);
     sum.converged = sum.converged.max(one.converged);
+    sum.departed += one.departed;
+    sum.held = sum.held.max(one.held);
+    sum.holds = sum.holds.max(one.holds);
+    sum.rungs.iter_mut().zip(one.rungs).for_each(|(sum, one)| *sum += one);
 }
 
 fn option(name: &str, default: u64) -> Option<u64> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use signaling::ConnId;
 use vc_core::io::{Hop, Input, SignalIn, SignalOut, Socket};
 use vc_core::protocol::codec::Wire;
+use vc_core::protocol::signal::{Mail, ToServer};
 
 use super::{FOREVER, Happening, Wired, World};
 use crate::node::Turn;
@@ -17,6 +18,11 @@ impl World {
         match signal {
             SignalOut::Dial => self.dial(client),
             SignalOut::Frame(bytes) => {
+                if let Ok(ToServer::Mail { blob, .. }) = ToServer::decode(&bytes)
+                    && let Ok(Mail::Packet(packet)) = Mail::parse(&blob)
+                {
+                    self.suspect(client, None, packet);
+                }
                 if let Some(conn) = self.clients[client].conn {
                     self.push(conn, Way::Up, Item::Data(bytes), Duration::ZERO);
                 }

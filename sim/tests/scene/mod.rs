@@ -1,5 +1,8 @@
 //! Friends in a room, quickly.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stdout)]
+
+pub(crate) mod gaps;
+pub(crate) mod spoiler;
 
 use std::time::Duration;
 

@@ -481,7 +481,11 @@ impl Ladder {
         let (Some(new), Some(carrying)) = (self.paths.get(path), self.carrying()) else { return false };
         let Some(old) = self.paths.get(&carrying) else { return true };
         let (new_score, old_score) = (score(now, path, new), score(now, &carrying, old));
-        let margin = old_score.mul_f32(MARGIN_SHARE).clamp(MARGIN, MARGIN_MOST);
+        // Fewer third parties are an end in itself, and the way back needs the margin.
+        let margin = match path.penalty() < carrying.penalty() {
+            true => Duration::ZERO,
+            false => old_score.mul_f32(MARGIN_SHARE).clamp(MARGIN, MARGIN_MOST),
+        };
         new_score + margin < old_score
     }
 }

@@ -115,12 +115,19 @@ impl Stay {
         }
         if let Some(mut peer) = self.peers.remove(&id) {
             // Others may be wrong about one that we hear ourselves.
-            if peer.slot() != seated.slot && (from == Some(id) || !peer.is_live()) {
+            let by_itself = from == Some(id);
+            let moves = peer.slot() != seated.slot && (by_itself || !peer.is_live());
+            if moves {
                 peer.sits(now, seated.slot);
                 self.offer_seat(world, now, &mut peer);
                 peer.restart(now);
             }
             self.peers.insert(id, peer);
+            if moves && by_itself {
+                // Whom it does not reach would go on knocking at its old place.
+                let others = self.peers.values_mut().filter(|peer| peer.id() != id && !peer.is_away());
+                others.for_each(|peer| peer.tell(&Control::Add(seated.clone())));
+            }
         } else if self.makes_room(world, now, seated.slot) {
             let mut peer = Peer::new(now, self.me, id, seated);
             self.offer_seat(world, now, &mut peer);

@@ -88,6 +88,9 @@ impl Stay {
         slot: Slot,
         inner: &[u8],
     ) {
+        if matches!(carrier, Carrier::Host(id) if !self.peers.contains_key(&id)) {
+            return;
+        }
         let bond = self.carriage.bonds.iter_mut().find(|bond| bond.carrier() == Some(carrier));
         if let Some((to, bytes)) = bond.and_then(|bond| bond.binding.wrap(now, slot, inner)) {
             world.out.push_back(Output::Transmit { to, bytes });
@@ -215,6 +218,12 @@ impl Stay {
         }
     }
 
+    /// It forwarded for us and is gone for good: what it sent before may still come, and it gets nothing any more.
+    fn is_departed(&self, at: usize) -> bool {
+        let with = self.carriage.bonds.get(at).map(|bond| bond.with);
+        matches!(with, Some(With::Host(id)) if !self.peers.contains_key(&id))
+    }
+
     pub(super) fn tick_carriage(&mut self, world: &mut World, now: Time) {
         self.carriage.held.retain(|id, _| self.peers.contains_key(id));
         let reached = |id: &MemberId| self.peers.get(id).and_then(Peer::direct);
@@ -241,6 +250,10 @@ impl Stay {
                 self.unbind(world, now, at);
                 continue;
             }
+            if self.is_departed(at) {
+                continue;
+            }
+            let Some(bond) = self.carriage.bonds.get_mut(at) else { continue };
             if let Some(hop) = lead {
                 bond.binding.lead(&[hop], now, &mut world.rng);
             }
@@ -261,7 +274,8 @@ impl Stay {
 
     pub(super) fn carriage_wake(&self, now: Time) -> Option<(Time, &'static str)> {
         let bonds = self.carriage.bonds.iter();
-        let bindings = bonds.clone().filter_map(|bond| bond.binding.wake()).map(|at| (at, "relay"));
+        let there = bonds.clone().enumerate().filter(|(at, _)| !self.is_departed(*at));
+        let bindings = there.filter_map(|(_, bond)| bond.binding.wake()).map(|at| (at, "relay"));
         let ends = bonds.clone().filter_map(|bond| Some((bond.ends?, "friend stops forwarding")));
         let relays = bonds.filter(|bond| bond.is_relay());
         let tickets =

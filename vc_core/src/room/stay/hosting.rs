@@ -51,6 +51,10 @@ impl Stay {
         match post.forwarder.handle(now, seconds(now), from, bytes) {
             Forwarding::Drop(_) => world.counters.out_of_turn += 1,
             Forwarding::Reply(bytes) => world.out.push_back(Output::Transmit { to: from, bytes }),
+            // A place outlives its owner's stay; nothing is carried there any more.
+            Forwarding::Forward { to, .. } if !self.peers.values().any(|peer| peer.is_proven(to)) => {
+                world.counters.out_of_turn += 1;
+            }
             Forwarding::Forward { to, header, inner } => {
                 let bytes = [&header[..], bytes.get(inner).unwrap_or_default()].concat();
                 world.out.push_back(Output::Transmit { to, bytes });
