@@ -58,7 +58,13 @@ impl Calm {
             told.next = None;
             return None;
         }
-        let patient = if state == LOST { now + GRACE } else { now };
+        let settling = matter == Matter::Path && told.state.is_none();
+        let patient = match &told.next {
+            _ if state == LOST => now + GRACE,
+            Some((due, ..)) if settling => *due,
+            None if settling => now + SETTLED,
+            _ => now,
+        };
         let again = told.at.filter(|_| matter != Matter::Presence).map_or(now, |at| at + PAUSE);
         let due = patient.max(again);
         if let (Note::Renamed { was, .. }, Some(before)) = (&mut note, &told.state) {
@@ -100,6 +106,8 @@ const THERE: &str = "there";
 const GONE: &str = "gone";
 /// A change of the network, or a lift, is over by then.
 const GRACE: Duration = Duration::from_secs(4);
+/// Most paths begin at the relay and find the direct way before anybody has said a word.
+const SETTLED: Duration = Duration::from_secs(3);
 /// Nobody wants to read more often by which path, who plays with the mute key, or who comes and goes.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -141,11 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_path_is_told_at_once_and_a_flapping_one_now_and_then() {
+    fn the_first_path_is_told_once_it_is_settled_and_a_flapping_one_now_and_then() {
         let mut calm = Calm::default();
-        assert_eq!(calm.hear(at(0), path("relay")), Some(path("relay")));
+        assert_eq!(calm.hear(at(0), path("relay")), None);
+        assert_eq!(calm.hear(at(1), path("direct")), None);
+        assert!(calm.due(at(2)).is_empty());
+        assert_eq!(calm.due(at(3)), [path("direct")]);
         let mut told = 0;
-        for second in 1..60 {
+        for second in 4..60 {
             let rung = if second % 2 == 0 { "relay" } else { "direct" };
             told += calm.hear(at(second), path(rung)).into_iter().count() + calm.due(at(second)).len();
         }
@@ -160,7 +171,8 @@ mod tests {
     #[test]
     fn another_friend_on_the_way_is_news() {
         let mut calm = Calm::default();
-        assert_eq!(calm.hear(at(0), through("Ada")), Some(through("Ada")));
+        assert_eq!(calm.hear(at(0), through("Ada")), None);
+        assert_eq!(calm.due(at(3)), [through("Ada")]);
         assert_eq!(calm.hear(at(20), through("Ada")), None);
         assert_eq!(calm.hear(at(20), through("Cem")), Some(through("Cem")));
     }

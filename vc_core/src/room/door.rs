@@ -199,9 +199,10 @@ fn turn(why: Turned) -> Verdict {
 /// Wrong words after which the words are dead. With 33 bits and 16 doors that a lying server has guessed at in step, so
 /// that each try counts once for all, it wins with probability 1,600 / 2^33.
 pub(crate) const BUDGET: u32 = 100;
-/// Five mistyped codes at once, then one in ten seconds: people notice nothing, guessing takes a quarter of an hour.
-const PACE: Rate = Rate { per_minute: 6, burst: 5 };
+/// A whole room that proves the code at the same moment, then one guess in ten seconds: guessing takes a quarter of an
+/// hour.
+const PACE: Rate = Rate { per_minute: 6, burst: 16 };
 /// As long as the server waits for us.
 const ADMISSION_LIMIT: Duration = Duration::from_secs(20);
-/// The server lets four wait; a lying one gains nothing by more.
-const MAX_VISITORS: usize = 8;
+/// As many as the server lets wait; a lying one gains nothing by more.
+const MAX_VISITORS: usize = 16;
