@@ -13,7 +13,7 @@ use vc_core::crypto::keys::{Rng, StaticKey};
 use vc_core::crypto::sign::Signed;
 use vc_core::io::{Event, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
-use vc_core::protocol::member::{MemberId, Record, Seated};
+use vc_core::protocol::member::{MemberId, Record, Seated, Welcome};
 use victim::Victim;
 use victim::insider::{Insider, knock, knock_with};
 
@@ -117,4 +117,23 @@ fn who_knows_the_code_and_a_members_key_but_not_its_secret_is_not_let_in_as_that
     }));
     // What one admission showed is worth nothing at another.
     assert!(!returns(1_004, &mut |_| shown));
+}
+
+#[test]
+fn whom_a_door_told_of_another_founder_reaches_nobody_but_that_door() {
+    // A newcomer that was told this of the room shakes hands with Ada, who was told the truth.
+    let meets = |lie: &dyn Fn(&mut Welcome)| {
+        let mut ada = Victim::creator(1);
+        let mut bob = Insider::admitted(&mut ada, 100);
+        lie(&mut bob.welcome);
+        let mut peer = bob.peer(&ada);
+        let packets = bob.run(&ada, &mut peer, |_, _| {});
+        bob.talk(&mut ada, &mut peer, packets);
+        ada.room.peers().iter().any(|peer| peer.state == PeerState::Live) || peer.is_live()
+    };
+    assert!(meets(&|_| {}));
+    assert!(!meets(&|welcome| welcome.creator = MemberId([9; 8])));
+    assert!(!meets(&|welcome| {
+        welcome.warden = StaticKey::generate(&mut Rng::from_seed([9; 32])).public();
+    }));
 }

@@ -20,7 +20,7 @@ use vc_core::io::{Ended, Event, Input, PathPolicy, PeerState, SignalIn};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient, ToServer, Turned};
 use vc_core::room::code::Code;
-use victim::{NONCE, NUMBER, Victim, slot};
+use victim::{LINK, NONCE, NUMBER, Victim, proof, slot};
 
 /// The server as a joiner who guesses: A1 now, A2 later.
 struct Guess {
@@ -388,4 +388,20 @@ fn tickets_are_taken_after_a_seat_and_not_unasked() {
         victim.tell(ToClient::Tickets { offers: Vec::new() });
         assert_eq!(victim.room.counters().out_of_turn - before, unasked);
     }
+}
+
+#[test]
+fn a_code_whose_number_leads_to_nobody_any_more_is_renewed() {
+    let renewed = |proof| {
+        let mut victim = Victim::creator(1);
+        victim.tell(ToClient::Seat { slot: slot(0), proof });
+        for _ in 0..5 {
+            victim.pass(secs(1));
+        }
+        victim.said.iter().any(|said| matches!(said, ToServer::NewCode { .. }))
+    };
+    assert!(!renewed(proof(NUMBER, LINK)));
+    assert!(renewed(proof(NUMBER + 1, LINK)));
+    assert!(renewed(proof(0, LINK)));
+    assert!(renewed(proof(NUMBER, [0; 10])));
 }

@@ -10,6 +10,7 @@ use vc_core::crypto::ticket::{RelayKey, TicketBody};
 use vc_core::io::Time;
 use vc_core::peer::handshake::{Initiator, Keys, Knocked, Responder};
 use vc_core::peer::session::{Session, Sessions};
+use vc_core::protocol::member::MemberId;
 use vc_core::protocol::packet::{MAX_UDP, Packet};
 
 use crate::script::{MAX_STEPS, Script};
@@ -106,7 +107,8 @@ impl Pair {
         let member = |n: u8| {
             let key = StaticKey::from_bytes([n; 32]);
             let public = key.public();
-            let keys = Keys::new(key, [9; 16], &Secret::new([8; 32]));
+            let keys =
+                Keys::new(key, [9; 16], &Secret::new([8; 32]), &(MemberId([7; 8]), PublicKey([6; 32])));
             Member { keys, public, sessions: Sessions::default() }
         };
         Self {

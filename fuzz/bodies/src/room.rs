@@ -13,12 +13,13 @@ use vc_core::io::{
     Command, Config, Event, FrameLen, Input, Output, PathPolicy, SignalIn, SignalOut, Time, VoiceFrame, Wake,
 };
 use vc_core::net::forward::{Forwarder, Limits, Verdict};
+use vc_core::peer::handshake::pair_psk;
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Channel, Frame, Frames, MAX_PLAINTEXT};
 use vc_core::protocol::entrance::{Entrance, Latest};
 use vc_core::protocol::member::{Candidate, Codes, Entry, Kind, MemberId, Record, Seated, Slot, Welcome};
 use vc_core::protocol::packet::{MAX_UDP, Packet, TRANSPORT_HEADER, hs_init, hs_resp, transport_header};
-use vc_core::protocol::signal::{Mail, Nameplate, Offer, Party, ToClient, ToServer};
+use vc_core::protocol::signal::{Mail, Nameplate, Offer, Party, Reclaim, ToClient, ToServer};
 use vc_core::protocol::text;
 use vc_core::room::Room;
 use vc_core::room::code::Code;
@@ -92,7 +93,7 @@ impl Stage {
     fn creator(policy: PathPolicy) -> Self {
         let mut stage = Self::new(Room::create(config(policy), [1; 32], Time::ZERO));
         stage.server(&ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
-        stage.server(&ToClient::Seat { slot: Slot::all().next().unwrap(), proof: [0; 91] });
+        stage.server(&ToClient::Seat { slot: Slot::all().next().unwrap(), proof: proof([7; 10]) });
         stage.server(&ToClient::Plate { nameplate: Nameplate::Link([7; 10]) });
         stage
     }
@@ -118,7 +119,7 @@ impl Stage {
         let welcome = friend.welcome();
         stage.mail(Party::Slot(door), Mail::B2(&admitted.seal(&welcome.encode())));
         stage.friend = Some(friend);
-        stage.server(&ToClient::Seat { slot: Slot::new(1).unwrap(), proof: [0; 91] });
+        stage.server(&ToClient::Seat { slot: Slot::new(1).unwrap(), proof: proof([0; 10]) });
         assert!(stage.room.me().is_some(), "an honest door lets nobody in");
         stage
     }
@@ -356,6 +357,14 @@ impl Stage {
     }
 }
 
+/// A place in a room that is found by its number and by this link.
+fn proof(link: [u8; 10]) -> Reclaim {
+    let mut proof = [0; 91];
+    proof[57..61].copy_from_slice(&NUMBER.to_be_bytes());
+    proof[61..71].copy_from_slice(&link);
+    proof
+}
+
 impl Friend {
     fn new(key: StaticKey, room_key: vc_core::crypto::keys::PublicKey) -> Self {
         Self {
@@ -395,10 +404,15 @@ impl Friend {
         }
     }
 
+    fn psk(&self) -> Secret<32> {
+        let key = self.key.public();
+        pair_psk(&self.secret, &(MemberId::of(&ROOM, &key), key))
+    }
+
     fn initiate(&mut self, rng: &mut Rng) -> Vec<u8> {
         self.counter += 1;
         let index = self.counter as u32;
-        let psk = kdf(self.secret.as_bytes(), "pair psk", &[]);
+        let psk = self.psk();
         let pair = Pair { me: &self.key, room_id: ROOM, psk: &psk };
         let (pending, noise) = noise::initiate(&pair, &self.room_key, self.counter, rng);
         self.pending = Some((index, pending));
@@ -418,7 +432,7 @@ impl Friend {
     fn hear(&mut self, packet: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
         match Packet::parse(packet).ok()? {
             Packet::HsInit { sender, noise, .. } => {
-                let psk = kdf(self.secret.as_bytes(), "pair psk", &[]);
+                let psk = self.psk();
                 let pair = Pair { me: &self.key, room_id: ROOM, psk: &psk };
                 let init = noise::read_init(&pair, noise, rng).expect("the room speaks to us");
                 let (noise, sealer, opener) = init.reply();

@@ -52,7 +52,8 @@ impl Insider {
 
     pub(crate) fn keys(&self) -> Keys {
         let key = StaticKey::from_bytes(*self.key.to_bytes().as_bytes());
-        Keys::new(key, self.welcome.room, &Secret::new(self.welcome.secret))
+        let founder = (self.welcome.creator, self.welcome.warden);
+        Keys::new(key, self.welcome.room, &Secret::new(self.welcome.secret), &founder)
     }
 
     /// Its view of the victim.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vc_core::io::{Config, Ended, Event, Input, Output, PathPolicy, SignalIn, SignalOut, Time};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::member::Slot;
-use vc_core::protocol::signal::{Form, Nameplate, Party, ToClient, ToServer, VERSION};
+use vc_core::protocol::signal::{Form, Nameplate, Party, Reclaim, ToClient, ToServer, VERSION, plates_of};
 use vc_core::room::Room;
 use vc_core::room::code::Code;
 
@@ -27,6 +27,7 @@ pub(crate) struct Victim {
 
 pub(crate) const NUMBER: u32 = 48_213;
 pub(crate) const NONCE: [u8; 16] = [7; 16];
+pub(crate) const LINK: [u8; 10] = [1; 10];
 
 impl Victim {
     pub(crate) fn creator(seed: u8) -> Self {
@@ -41,9 +42,9 @@ impl Victim {
         };
         victim.connect();
         victim.tell(ToClient::Created { room_nonce: NONCE, nameplate: Nameplate::Spoken(NUMBER) });
-        victim.tell(ToClient::Seat { slot: slot(0), proof: [0; 91] });
+        victim.tell(ToClient::Seat { slot: slot(0), proof: proof(NUMBER, LINK) });
         assert!(victim.said.contains(&ToServer::NewCode { form: Form::Link }));
-        victim.tell(ToClient::Plate { nameplate: Nameplate::Link([1; 10]) });
+        victim.tell(ToClient::Plate { nameplate: Nameplate::Link(LINK) });
         victim.said.clear();
         victim
     }
@@ -144,4 +145,13 @@ pub(crate) fn friend() -> Config {
 
 pub(crate) fn slot(n: u8) -> Slot {
     Slot::new(n).unwrap()
+}
+
+/// A proof by which the server leads to the room from these nameplates.
+pub(crate) fn proof(number: u32, link: [u8; 10]) -> Reclaim {
+    let mut proof = [0; 91];
+    proof[57..61].copy_from_slice(&number.to_be_bytes());
+    proof[61..71].copy_from_slice(&link);
+    assert_eq!(plates_of(&proof), (Some(number).filter(|n| *n != 0), Some(link).filter(|l| *l != [0; 10])));
+    proof
 }

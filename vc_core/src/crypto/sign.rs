@@ -31,7 +31,9 @@ impl StaticKey {
 impl PublicKey {
     /// Whether the owner of this key signed these words as such.
     pub fn signed(&self, label: &str, words: &[u8], signature: &Signed) -> bool {
-        let Some(point) = MontgomeryPoint(self.0).to_edwards(0) else { return false };
+        let point = MontgomeryPoint(self.0).to_edwards(0);
+        // Other spellings of the same point are no member's key.
+        let Some(point) = point.filter(|point| point.to_montgomery().0 == self.0) else { return false };
         let key = VerifyingKey::from(point);
         key.verify_strict(&message(label, words), &Signature::from_bytes(signature)).is_ok()
     }
@@ -74,6 +76,17 @@ mod tests {
             let mut forged = signature;
             forged[bit / 8] ^= 1 << (bit % 8);
             assert!(!key.public().signed("label", b"words", &forged), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_the_same_key_signed_nothing() {
+        for seed in 0..8 {
+            let key = key(seed);
+            let signature = key.sign("label", b"words");
+            let mut alias = key.public();
+            alias.0[31] ^= 0x80;
+            assert!(!alias.signed("label", b"words", &signature));
         }
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rand_core::RngCore;
 
 use super::session::Session;
-use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey, mac16, same};
+use crate::crypto::keys::{PublicKey, Rng, Secret, StaticKey, kdf, mac16, same};
 use crate::crypto::noise::{self, Pair, Pending};
 use crate::io::Time;
-use crate::protocol::member::RoomId;
+use crate::protocol::member::{MemberId, RoomId};
 use crate::protocol::packet::{INIT_NOISE, RESP_NOISE, hs_init, hs_resp};
 
 /// What every handshake of a room stay shares.
@@ -21,10 +21,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// `secret` is the room secret R.
-    pub fn new(me: StaticKey, room: RoomId, secret: &Secret<32>) -> Self {
-        use crate::crypto::keys::kdf;
-        let psk = kdf(secret.as_bytes(), "pair psk", &[]);
+    /// `secret` is the room secret R; `founder` are the creator's id and its key for removals.
+    pub fn new(me: StaticKey, room: RoomId, secret: &Secret<32>, founder: &(MemberId, PublicKey)) -> Self {
+        let psk = pair_psk(secret, founder);
         let gate = kdf(secret.as_bytes(), "gate", &[]);
         Self { me, room, psk, gate }
     }
@@ -43,6 +42,11 @@ impl Keys {
     fn pair(&self) -> Pair<'_> {
         Pair { me: &self.me, room_id: self.room, psk: &self.psk }
     }
+}
+
+/// Who made the room is the door's word only: one that lies about it leads to nobody but itself.
+pub fn pair_psk(secret: &Secret<32>, (creator, warden): &(MemberId, PublicKey)) -> Secret<32> {
+    kdf(secret.as_bytes(), "pair psk", &[&creator.0[..], &warden.0].concat())
 }
 
 /// The initiator's side with one peer.

@@ -93,7 +93,7 @@ impl<T: Agreed> Latest<T> {
 
     /// What is signed.
     fn words(&self) -> Vec<u8> {
-        [&self.turn.to_be_bytes()[..], &self.value.encode()].concat()
+        [&self.turn.to_be_bytes()[..], &self.by.0, &self.value.encode()].concat()
     }
 
     fn rank(&self) -> (u32, PublicKey, Vec<u8>) {
@@ -183,7 +183,10 @@ mod tests {
     fn nobody_can_make_a_change_under_another_s_name_nor_change_one() {
         let mut held = value(1, 1, true);
         let honest = value(2, 2, false);
+        let mut alias = honest.by;
+        alias.0[31] ^= 0x80;
         let forgeries = [
+            Latest { by: alias, ..honest.clone() },
             Latest { by: key(3).public(), ..honest.clone() },
             Latest { value: true, ..honest.clone() },
             Latest { turn: 3, ..honest.clone() },

@@ -138,7 +138,7 @@ impl Stay {
         let codes = Codes { spoken: Some((number, fresh_words(&mut world.rng))), link: None };
         let founder = (MemberId::of(&room, &key.public()), warden(&key).public());
         let entrance = first_entrance(&key, codes.clone());
-        let keys = Keys::new(key, room, &secret);
+        let keys = Keys::new(key, room, &secret, &founder);
         let mut stay = Self::new(world, now, keys, secret, founder, seat, entrance);
         stay.draft = Some(Draft::of_founder(codes));
         stay
@@ -147,8 +147,8 @@ impl Stay {
     /// We were let in.
     pub(crate) fn enter(world: &mut World, now: Time, key: StaticKey, seat: Seat, welcome: Welcome) -> Self {
         let secret = Secret::new(welcome.secret);
-        let keys = Keys::new(key, welcome.room, &secret);
         let founder = (welcome.creator, welcome.warden);
+        let keys = Keys::new(key, welcome.room, &secret, &founder);
         let mut stay = Self::new(world, now, keys, secret, founder, seat, welcome.entrance);
         stay.told = world.surroundings.candidates().to_vec();
         stay.gone = welcome.gone.into_iter().collect();

@@ -133,8 +133,8 @@ impl Stay {
     fn code_is_dead(&self) -> bool {
         let codes = self.entrance.codes.get();
         let (spoken, link) = plates_of(&self.proof);
-        let spoken_moved = spoken.zip(codes.spoken.as_ref()).is_some_and(|(at, (number, _))| at != *number);
-        let link_moved = link.zip(codes.link.as_ref()).is_some_and(|(at, (plate, _))| at != *plate);
+        let spoken_moved = codes.spoken.as_ref().is_some_and(|(number, _)| spoken != Some(*number));
+        let link_moved = codes.link.as_ref().is_some_and(|(plate, _)| link != Some(*plate));
         spoken_moved || link_moved
     }
 
