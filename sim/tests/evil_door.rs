@@ -11,9 +11,10 @@ use scene::{ADA, BOB, all_is_well, ms, room, secs};
 use sim::{Dice, Profile};
 use vc_core::crypto::keys::{Rng, StaticKey};
 use vc_core::crypto::sign::Signed;
-use vc_core::io::{Event, PathPolicy, PeerState};
+use vc_core::io::{Command, Event, Input, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
 use vc_core::protocol::member::{MemberId, Record, Seated, Welcome};
+use vc_core::protocol::signal::{Nameplate, ToClient};
 use victim::Victim;
 use victim::insider::{Insider, knock, knock_with};
 
@@ -136,4 +137,21 @@ fn whom_a_door_told_of_another_founder_reaches_nobody_but_that_door() {
     assert!(!meets(&|welcome| {
         welcome.warden = StaticKey::generate(&mut Rng::from_seed([9; 32])).public();
     }));
+}
+
+#[test]
+fn who_was_removed_before_sixty_four_others_still_is_not_let_in() {
+    let mut ada = Victim::creator(1);
+    let mut dice = Rng::from_seed([5; 32]);
+    let keys: Vec<StaticKey> = (0..66).map(|_| StaticKey::generate(&mut dice)).collect();
+    for (visitor, key) in (100..).zip(&keys) {
+        let welcome = knock(&mut ada, visitor, &key.public()).expect("let in");
+        ada.tell(ToClient::Admitted { visitor, slot: victim::slot(1) });
+        ada.input(Input::Command(Command::Kick(MemberId::of(&welcome.room, &key.public()))));
+        ada.tell(ToClient::Plate { nameplate: Nameplate::Spoken(victim::NUMBER) });
+        ada.tell(ToClient::Plate { nameplate: Nameplate::Link(victim::LINK) });
+    }
+    for (visitor, key) in (1_000..).zip(&keys) {
+        assert!(knock(&mut ada, visitor, &key.public()).is_none());
+    }
 }

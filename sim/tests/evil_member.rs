@@ -172,6 +172,28 @@ fn a_member_that_vouches_for_made_up_members_has_us_knock_at_few_addresses() {
 }
 
 #[test]
+fn a_member_that_has_a_made_up_member_change_places_does_not_have_us_knock_oftener() {
+    for seed in 1..3 {
+        let (mut ada, mut friends) = ada_with_a_liar_and_bob(seed);
+        let room = friends[0].insider.welcome.room;
+        let key = awaiting_keys(&ada, &room, seed).next().unwrap();
+        let mut knocks = |span, ada: &mut Victim| {
+            let mut packets = 0;
+            for n in 0..span * 2 {
+                friends[0].peer.tell(&Control::Add(record(key, 14 + (n % 2) as u8, addresses(1))));
+                let strangers = together(ada, &mut friends, ms(500));
+                packets += strangers.iter().filter(|addr| addr.port() < 3_000).count();
+            }
+            packets / MAX_CANDIDATES
+        };
+        let at_first = knocks(25, &mut ada);
+        assert!((20..=80).contains(&at_first), "seed {seed}: {at_first} packets to each address");
+        let later = knocks(120, &mut ada);
+        assert!((6..=15).contains(&later), "seed {seed}: {later} packets to each address in two minutes");
+    }
+}
+
+#[test]
 fn a_member_that_tells_of_a_whole_room_at_once_is_believed() {
     let (mut ada, mut friends) = ada_with_a_liar_and_bob(1);
     let room = friends[0].insider.welcome.room;

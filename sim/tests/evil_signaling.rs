@@ -16,9 +16,9 @@ use sim::{Dice, Profile, World};
 use vc_core::Error;
 use vc_core::crypto::keys::Rng;
 use vc_core::crypto::pake::{self, Context};
-use vc_core::io::{Ended, Event, Input, PathPolicy, PeerState, SignalIn};
+use vc_core::io::{Command, Ended, Event, Input, PathPolicy, PeerState, SignalIn};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient, ToServer, Turned};
+use vc_core::protocol::signal::{Mail, Nameplate, Party, Refusal, ToClient, ToServer, Turned};
 use vc_core::room::code::Code;
 use victim::{LINK, NONCE, NUMBER, Victim, proof, slot};
 
@@ -404,4 +404,59 @@ fn a_code_whose_number_leads_to_nobody_any_more_is_renewed() {
     assert!(renewed(proof(NUMBER + 1, LINK)));
     assert!(renewed(proof(0, LINK)));
     assert!(renewed(proof(NUMBER, [0; 10])));
+}
+
+/// Whoever poses as the door to a member that was thrown out: it checks its guess by the member's proof, and hangs up.
+fn guess_as_door(victim: &mut Victim, rng: &mut Rng) -> bool {
+    let nameplate = Nameplate::Spoken(NUMBER);
+    victim.tell(ToClient::Joined { room_nonce: NONCE, visitor: 1, door: slot(3) });
+    let letters = victim.letters();
+    let Some(Ok(Mail::A1(a1))) = letters.first().map(|(_, blob)| Mail::parse(blob)) else { return false };
+    let context = Context { nameplate: &nameplate.encode(), room_nonce: NONCE };
+    let (keys, b1) = pake::answer(b"abandon-ability-able", &context, a1, rng).unwrap();
+    victim.tell(ToClient::Mail { from: Party::Slot(slot(3)), blob: Mail::B1(&b1).blob() });
+    let letters = victim.letters();
+    let Some(Ok(Mail::A2(a2))) = letters.first().map(|(_, blob)| Mail::parse(blob)) else { return false };
+    assert!(keys.open(a2).is_err());
+    true
+}
+
+#[test]
+fn a_server_that_throws_a_member_out_to_guess_at_its_words_has_a_hundred_tries_too() {
+    let mut victim = Victim::creator(1);
+    // A code without a link.
+    victim.input(Input::Command(Command::Invite));
+    victim.tell(ToClient::Plate { nameplate: Nameplate::Spoken(NUMBER) });
+    victim.tell(ToClient::Refused(Refusal::Busy));
+    victim.tell(ToClient::Seat { slot: slot(0), proof: proof(NUMBER, [0; 10]) });
+    let (mut rng, mut guesses) = (Rng::from_seed([4; 32]), 0);
+    for round in 0..150 {
+        // The connection ends before the answer, or a false answer is given, or the seat is given back.
+        victim.now = victim.now + secs(1_000);
+        victim.input(Input::Signal(SignalIn::Down));
+        victim.connect();
+        victim.tell(ToClient::Refused(Refusal::BadProof));
+        victim.input(Input::Signal(SignalIn::Down));
+        victim.now = victim.now + secs(100);
+        victim.said.clear();
+        victim.connect();
+        guesses += u32::from(guess_as_door(&mut victim, &mut rng));
+        if round % 2 == 0 {
+            victim.tell(ToClient::Mail { from: Party::Slot(slot(3)), blob: Mail::B2(&[0; 300]).blob() });
+        }
+    }
+    assert_eq!(guesses, 100);
+    assert!(victim.is_locked());
+}
+
+#[test]
+fn a_server_that_shows_a_joiner_one_door_after_the_other_gets_one_letter_for_each_slot() {
+    let code: Code = "48213-tiger-orbit-ocean".parse().unwrap();
+    let mut victim = Victim::joiner(&code, 1);
+    let mut letters = 0;
+    for n in 0..200 {
+        victim.tell(ToClient::Joined { room_nonce: [n; 16], visitor: 1, door: slot(n % 16) });
+        letters += victim.letters().len();
+    }
+    assert_eq!(letters, 16);
 }

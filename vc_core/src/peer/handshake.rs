@@ -104,11 +104,6 @@ impl Initiator {
         Some(attempt.packet.clone())
     }
 
-    /// How often the packet of this attempt was to be sent.
-    pub fn tries(&self) -> usize {
-        self.attempt.as_ref().map_or(0, |attempt| attempt.tries)
-    }
-
     pub fn wake(&self) -> Option<Time> {
         self.attempt.as_ref().map(|attempt| attempt.due)
     }

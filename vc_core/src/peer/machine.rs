@@ -1,5 +1,6 @@
 //! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
 
+mod frames;
 mod paths;
 mod timers;
 
@@ -17,11 +18,10 @@ use super::stream::Stream;
 use super::vouched::Vouched;
 use crate::crypto::keys::{PublicKey, Rng};
 use crate::crypto::noise::Drop;
-use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Socket, Time, VoiceFrame};
+use crate::io::{Counters, Event, Hop, Parting, PeerState, PeerView, Rung, Time, VoiceFrame};
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::net::ladder::Ladder;
 use crate::net::path::Path;
-use crate::protocol::codec::Wire;
 use crate::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Frames, State, pad};
 use crate::protocol::member::{Candidate, MemberId, Seated, Slot};
 use crate::protocol::packet::RESP_NOISE;
@@ -54,6 +54,8 @@ pub struct Peer {
     knocks: Bucket,
     /// The server's news that it is there.
     appeared: Bucket,
+    /// Handshakes to where it is by others' word only.
+    hearsay: Bucket,
     /// What we tell others at its word.
     spread: Bucket,
     /// Newcomers that it vouched for, and what addresses it gave them.
@@ -140,6 +142,7 @@ impl Peer {
             mailed: Bucket::default(),
             knocks: Bucket::default(),
             appeared: Bucket::default(),
+            hearsay: Bucket::default(),
             spread: Bucket::default(),
             vouched: Vouched::default(),
         }
@@ -472,88 +475,6 @@ impl Peer {
         }
     }
 
-    fn frame(&mut self, scene: &mut Scene, path: Path, frame: Frame<'_>) {
-        match frame {
-            Frame::Challenge { token } => {
-                let mailed = matches!(path, Path::Mail(_));
-                if mailed && !self.mailed.take(scene.now, MAILED_RATE, 1) {
-                    return scene.counters.too_many += 1;
-                }
-                let seen = path.direct().map(|hop| hop.addr);
-                self.send_probe(scene, path, &Frame::Response { token, seen });
-            }
-            Frame::Response { token, seen } => {
-                let asked = self.ladder.asked_by(token).and_then(|path| path.direct());
-                if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, asked) {
-                    scene.acts.push(Act::Seen { at: addr, us });
-                }
-                if let Some(path) = self.ladder.answer(scene.now, token) {
-                    self.moved(scene, path);
-                }
-            }
-            Frame::Stream { channel: Channel::Chat, seq, data } => {
-                // Not taken is not acknowledged: it comes again when there is room.
-                if !self.chat.take(scene.now, CHAT_RATE, 1) {
-                    return scene.counters.too_many += 1;
-                }
-                for line in self.streams[Channel::Chat.index()].receive(scene.now, seq, data) {
-                    match std::str::from_utf8(&line) {
-                        Ok("") => {}
-                        Ok(line) => {
-                            scene
-                                .acts
-                                .push(Act::Event(Event::Said { from: self.id, text: text::line(line) }));
-                        }
-                        Err(_) => scene.counters.malformed += 1,
-                    }
-                }
-            }
-            Frame::Stream { channel: Channel::Control, seq, data } => {
-                if !self.control.take(scene.now, CONTROL_RATE, 1) {
-                    return scene.counters.too_many += 1;
-                }
-                for message in self.streams[Channel::Control.index()].receive(scene.now, seq, data) {
-                    match Control::decode(&message) {
-                        Ok(Control::State(state)) => self.told_state(scene, state),
-                        Ok(control) => scene.acts.push(Act::Control(Box::new(control))),
-                        Err(_) => scene.counters.malformed += 1,
-                    }
-                }
-            }
-            Frame::Ack { channel, upto, bits } => {
-                let rtt = self.ladder.rtt().map_or(Duration::from_millis(100), |(rtt, _)| rtt);
-                self.streams[channel.index()].acked(scene.now, upto, bits, rtt);
-            }
-            Frame::Report(report) => {
-                self.hearing.told(&report);
-                self.losses.told(report);
-            }
-            Frame::Voice(voice) => {
-                self.ladder.media(scene.now);
-                self.losses.meter.count(scene.now, &voice);
-                scene.acts.push(Act::Voice(voice));
-            }
-        }
-    }
-
-    fn told_state(&mut self, scene: &mut Scene, state: State) {
-        if (state.direct, state.forwards) != (self.state.direct, self.state.forwards) {
-            scene.acts.push(Act::Control(Box::new(Control::State(state.clone()))));
-        }
-        if state.muted != self.state.muted {
-            scene.acts.push(Act::Event(Event::Muted { id: self.id, muted: state.muted }));
-        }
-        if state.echoes && !self.state.echoes {
-            scene.acts.push(Act::Event(Event::Echoes { id: self.id }));
-        }
-        let name = text::name(&state.name);
-        let renamed = name != self.state.name;
-        self.state = State { name: name.clone(), ..state };
-        if renamed && self.is_here() {
-            scene.acts.push(Act::Event(Event::Renamed { id: self.id, name }));
-        }
-    }
-
     /// An authentic packet came.
     fn heard(&mut self, scene: &mut Scene, path: Path) {
         let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now });
@@ -614,16 +535,10 @@ impl Peer {
 
 /// A laptop that slept through a pause still finds its room.
 pub const FORGET_AFTER: Duration = Duration::from_secs(4 * 3600);
-/// A greeting in a full room, several times over; then more changes than a second can show.
-const CONTROL_RATE: Rate = Rate::per_second(10, 80);
 /// Two full lists at once, then an address a second: friends are no means to knock at a stranger's door.
 const NAMED_RATE: Rate = Rate::per_second(1, 16);
-/// A path through signaling is asked a few times while it is new, and seldom after.
-const MAILED_RATE: Rate = Rate::per_second(3, 10);
 /// Once in five seconds: a restart asks every path several times.
 const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
 /// Locks and codes change a few times an evening. Twelve who change them without end leave a friend half of what it may
 /// be told in a second.
 const SPREAD_RATE: Rate = Rate { per_minute: 25, burst: 16 };
-/// Faster than anybody types; a paste of twenty lines passes at once.
-const CHAT_RATE: Rate = Rate::per_second(5, 20);

@@ -41,6 +41,11 @@ impl Removals {
         self.ids.contains(id)
     }
 
+    /// Those that `self` still names and `later` does not: there is room for so many only.
+    pub fn dropped_by<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = MemberId> + 'a {
+        self.ids.iter().copied().filter(|id| !later.contains(id))
+    }
+
     /// What is signed.
     fn words(&self) -> Vec<u8> {
         let mut words = self.turn.to_be_bytes().to_vec();

@@ -110,6 +110,16 @@ impl Door {
         self.tries = 0;
     }
 
+    /// Our own words go to one who may only guess them. True if that closes the door.
+    pub(crate) fn shown(&mut self) -> bool {
+        self.told(self.tries + 1)
+    }
+
+    /// It knew them.
+    pub(crate) fn shown_to_a_friend(&mut self) {
+        self.tries = self.tries.saturating_sub(1);
+    }
+
     pub(crate) fn tries(&self) -> u32 {
         self.tries
     }

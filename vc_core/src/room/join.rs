@@ -18,6 +18,8 @@ pub(crate) struct Joining {
     secret: Zeroizing<Vec<u8>>,
     deadline: Time,
     step: Step,
+    /// The doors that were asked, by their slots: each once.
+    doors: u16,
 }
 
 enum Step {
@@ -31,6 +33,8 @@ enum Step {
 /// What a message from the server leads to.
 pub(crate) enum Progress {
     Send(ToServer),
+    /// Our proof of the code: whoever poses as the door can check one guess by it.
+    Prove(ToServer),
     Entered {
         welcome: Box<Welcome>,
         nonce: [u8; 16],
@@ -40,19 +44,20 @@ pub(crate) enum Progress {
     Failed(Error),
     /// Nothing of ours; the room counts it.
     Ignored,
+    /// The door has proved the code, too.
     Waiting,
 }
 
 impl Joining {
     /// `secret` is what the code of this nameplate says.
     pub(crate) fn new(plate: Nameplate, secret: Zeroizing<Vec<u8>>, now: Time) -> Self {
-        Self { plate, secret, deadline: now + LIMIT, step: Step::Calling }
+        Self { plate, secret, deadline: now + LIMIT, step: Step::Calling, doors: 0 }
     }
 
     /// Signaling answers: ask for the room.
     pub(crate) fn ask(&mut self, now: Time) -> ToServer {
         self.deadline = now + LIMIT;
-        self.step = Step::Asked;
+        (self.step, self.doors) = (Step::Asked, 0);
         ToServer::Join { nameplate: self.plate }
     }
 
@@ -67,8 +72,10 @@ impl Joining {
             // Once more when a doorkeeper did not answer. Not when one has: a server that poses as several would guess
             // at the code once for each.
             ToClient::Joined { room_nonce, door, .. }
-                if matches!(self.step, Step::Asked | Step::Proving { .. }) =>
+                if matches!(self.step, Step::Asked | Step::Proving { .. })
+                    && self.doors & door.bit() == 0 =>
             {
+                self.doors |= door.bit();
                 let plate = nameplate_bytes(self.plate);
                 let context = Context { nameplate: &plate, room_nonce: *room_nonce };
                 let (pake, a1) = pake::Joiner::start(&self.secret, &context, rng);
@@ -101,6 +108,11 @@ impl Joining {
         })
     }
 
+    /// Its code is one of words.
+    pub(crate) fn is_guessable(&self) -> bool {
+        matches!(self.plate, Nameplate::Spoken(_))
+    }
+
     pub(crate) fn wake(&self) -> Time {
         self.deadline
     }
@@ -112,7 +124,7 @@ impl Joining {
                     let entry = me(&keys.transcript());
                     let (knock, a2) = keys.seal(&entry.encode());
                     self.step = Step::Knocking { knock, door, nonce };
-                    Progress::Send(mail(door, Mail::A2(&a2)))
+                    Progress::Prove(mail(door, Mail::A2(&a2)))
                 }
                 Err(refused) => Progress::Failed(turned_by_proof(refused)),
             },

@@ -286,7 +286,7 @@ impl Room {
                 };
                 let entry = |_: &_| Entry { record: record(), known: None };
                 match joining.receive(&message, entry, &mut world.rng) {
-                    Progress::Send(message) => world.tell_server(&message),
+                    Progress::Send(message) | Progress::Prove(message) => world.tell_server(&message),
                     Progress::Entered { welcome, nonce, slot, proof } => {
                         let key = std::mem::replace(key, fresh_key(&mut world.rng));
                         let seat = Seat { slot, proof, nonce };

@@ -232,7 +232,7 @@ impl Stay {
 
     /// The server answers (again), and does not know us yet.
     pub(crate) fn connected(&mut self, world: &mut World, now: Time) {
-        self.asked = None;
+        self.given_up();
         if matches!(self.claim, Claim::Code) {
             self.ask_at_door(world, now);
         }
@@ -257,7 +257,7 @@ impl Stay {
     /// The server knows us.
     pub(crate) fn seated(&mut self, world: &mut World) {
         world.link.settled();
-        self.asked = None;
+        self.at_home();
         self.await_tickets();
         if let Server::Lost = self.server {
             self.server = Server::Reached { here: 0 };

@@ -6,6 +6,7 @@ use rand_core::RngCore;
 
 use super::{Act, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
+use crate::net::forward::rate::Rate;
 use crate::net::path::Path;
 use crate::peer::session::Sessions;
 use crate::protocol::codec::Wire;
@@ -97,10 +98,10 @@ impl Peer {
             Phase::Shaking { since } => now - since >= MAIL_AFTER,
             _ => true,
         };
-        let hearsay =
-            matches!(self.phase, Phase::Away { met: false, .. }) && initiator.tries() > HEARSAY_TRIES;
+        let hearsay = matches!(self.phase, Phase::Away { met: false, .. });
+        let direct_too = !hearsay || self.hearsay.take(now, HEARSAY_RATE, 1);
         let wanted = |path: &&Path| match path {
-            Path::Direct(_) => !hearsay,
+            Path::Direct(_) => direct_too,
             Path::Via { .. } => true,
             Path::Mail(_) => mail_too,
         };
@@ -219,8 +220,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(60);
 /// A handshake attempt and a breath; less and less often as hours go by.
 const AWAY_RETRY: Duration = Duration::from_secs(7);
 const AWAY_RETRY_MAX: Duration = Duration::from_secs(30);
-/// Of each attempt's eleven: an address that nobody ever answered from may be a stranger's.
-const HEARSAY_TRIES: usize = 3;
+/// However often others say that it moved: an address that nobody ever answered from may be a stranger's.
+const HEARSAY_RATE: Rate = Rate { per_minute: 6, burst: 3 };
 /// All retries of four handshake attempts on every path.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(20);
 /// Signaling is not burdened with what a relay does at once.

@@ -120,7 +120,11 @@ impl Stay {
             if moves {
                 peer.sits(now, seated.slot);
                 self.offer_seat(world, now, &mut peer);
-                peer.restart(now);
+                match by_itself {
+                    true => peer.restart(now),
+                    // Two places by turns must not have us knock at its addresses without end.
+                    false => peer.appear(now),
+                }
             }
             self.peers.insert(id, peer);
             if moves && by_itself {

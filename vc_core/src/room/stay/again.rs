@@ -39,16 +39,20 @@ impl Stay {
     }
 
     pub(super) fn ask_at_door(&mut self, world: &mut World, now: Time) {
-        let codes = self.entrance.codes.get();
-        let code = match (&codes.link, &codes.spoken) {
-            (Some((plate, _)), _) => Nameplate::Link(*plate),
-            (None, Some((number, _))) => Nameplate::Spoken(*number),
-            (None, None) => return,
-        };
-        let Some(secret) = secret_of(codes, code) else { return };
+        let Some(code) = self.way_in() else { return };
+        let Some(secret) = secret_of(self.entrance.codes.get(), code) else { return };
         let mut joining = Box::new(Joining::new(code, secret, now));
         world.tell_server(&joining.ask(now));
         self.asked = Some(Asked::Entry(joining));
+    }
+
+    /// The code to come back by. A server may throw us out to guess at our words, as if it were the door: those tries
+    /// count like others.
+    fn way_in(&self) -> Option<Nameplate> {
+        let codes = self.entrance.codes.get();
+        let link = codes.link.as_ref().map(|(plate, _)| Nameplate::Link(*plate));
+        let spoken = codes.spoken.as_ref().filter(|_| !self.door.is_locked());
+        link.or(spoken.map(|(number, _)| Nameplate::Spoken(*number)))
     }
 
     /// What we were told of members that were away then still holds.
@@ -70,9 +74,19 @@ impl Stay {
         let entry = |transcript: &Transcript| Entry { record, known: Some(signed(transcript)) };
         match joining.receive(&message, entry, &mut world.rng) {
             Progress::Send(message) => world.tell_server(&message),
+            Progress::Prove(message) => {
+                world.tell_server(&message);
+                if joining.is_guessable() && self.door.shown() {
+                    world.out.push_back(Output::Event(Event::Locked));
+                }
+            }
             Progress::Ignored => world.counters.out_of_turn += 1,
+            Progress::Waiting if joining.is_guessable() => self.door.shown_to_a_friend(),
             Progress::Waiting => {}
-            Progress::Failed(_) => return self.turned_away(world, now),
+            Progress::Failed(_) => {
+                self.asked = Some(Asked::Entry(joining));
+                return self.turned_away(world, now);
+            }
             Progress::Entered { welcome, nonce, slot, proof } => {
                 return self.readmitted(world, now, *welcome, Seat { slot, proof, nonce });
             }
@@ -86,7 +100,7 @@ impl Stay {
             return self.turned_away(world, now);
         }
         if !self.peers.values().all(Peer::is_away) {
-            (self.again.alone, self.again.pause) = (None, PAUSE_MIN);
+            self.again.alone = None;
         } else {
             self.again.alone.get_or_insert(now);
         }
@@ -138,8 +152,7 @@ impl Stay {
 
     /// True if the code is to be tried now.
     fn try_code(&mut self, now: Time) -> bool {
-        let codes = self.entrance.codes.get();
-        let may = now >= self.again.next && (codes.link.is_some() || codes.spoken.is_some());
+        let may = now >= self.again.next && self.way_in().is_some();
         if may {
             self.claim = Claim::Code;
             self.again.next = now + self.again.pause;
@@ -149,9 +162,23 @@ impl Stay {
     }
 
     fn turned_away(&mut self, world: &mut World, now: Time) {
-        self.asked = None;
+        self.given_up();
         self.claim = Claim::Proof;
         world.redial(now);
+    }
+
+    /// What we asked the server for comes to nothing.
+    pub(super) fn given_up(&mut self) {
+        if let Some(Asked::Entry(_)) = self.asked.take()
+            && self.door.tries() > 0
+        {
+            self.tell_all(&Control::Fails(self.door.tries()));
+        }
+    }
+
+    /// The server knows us.
+    pub(super) fn at_home(&mut self) {
+        (self.asked, self.again.pause) = (None, PAUSE_MIN);
     }
 
     fn readmitted(&mut self, world: &mut World, now: Time, welcome: Welcome, seat: Seat) {

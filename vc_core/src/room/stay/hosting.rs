@@ -34,6 +34,8 @@ struct Given {
     slot: Slot,
     /// `None` when it needs another.
     at: Option<Time>,
+    /// Until it is offered its place again, if it does not take it: it may not want it.
+    pause: Duration,
 }
 
 impl Stay {
@@ -155,7 +157,7 @@ impl Stay {
             None => return,
             Some(post) if elected => {
                 if post.ends.take().is_some() {
-                    post.places.values_mut().for_each(|given| given.at = None);
+                    post.places.values_mut().for_each(|given| (given.at, given.pause) = (None, REPEAT));
                 }
             }
             Some(post) if post.ends.is_none() => {
@@ -187,7 +189,11 @@ impl Stay {
             .collect();
         for id in due {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            post.places.insert(id, Given { slot: peer.slot(), at: Some(now) });
+            let pause = match post.places.get(&id) {
+                Some(given) if !post.is_taken(now, peer) => (given.pause * 2).min(RENEWAL),
+                _ => REPEAT,
+            };
+            post.places.insert(id, Given { slot: peer.slot(), at: Some(now), pause });
             let ticket = post.ticket(now, peer.slot(), &mut world.rng);
             peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
         }
@@ -215,11 +221,15 @@ impl Post {
     /// When this friend is offered its place (again). An offer may come to nothing: before the friend reaches us
     /// itself, or if it gave us up while it was away.
     fn due(&self, now: Time, peer: &Peer) -> Time {
-        let taken = self.forwarder.present(now, &self.room) & peer.slot().bit() != 0;
-        match self.places.get(&peer.id()).and_then(|given| given.at) {
-            Some(at) => at + if taken { RENEWAL } else { REPEAT },
-            None => now,
+        match self.places.get(&peer.id()) {
+            Some(Given { at: Some(at), .. }) if self.is_taken(now, peer) => *at + RENEWAL,
+            Some(Given { at: Some(at), pause, .. }) => *at + *pause,
+            Some(Given { at: None, .. }) | None => now,
         }
+    }
+
+    fn is_taken(&self, now: Time, peer: &Peer) -> bool {
+        self.forwarder.present(now, &self.room) & peer.slot().bit() != 0
     }
 
     /// Who is gone keeps no place: its slot is another's soon, and what is sealed for that one is not for this one to see.

@@ -69,6 +69,9 @@ impl Stay {
                 self.dismissed.insert(id, Dismissed { peer, until: now + DISMISSAL });
             }
         }
+        if let Some(before) = self.removals.take() {
+            before.dropped_by(&removals).for_each(|id| self.bury(id));
+        }
         self.removals = Some(removals);
         self.evict(world);
     }
