@@ -257,7 +257,7 @@ impl Stay {
     /// The server knows us.
     pub(crate) fn seated(&mut self, world: &mut World) {
         world.link.settled();
-        self.at_home();
+        self.asked = None;
         self.await_tickets();
         if let Server::Lost = self.server {
             self.server = Server::Reached { here: 0 };

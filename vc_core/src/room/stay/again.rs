@@ -100,7 +100,7 @@ impl Stay {
             return self.turned_away(world, now);
         }
         if !self.peers.values().all(Peer::is_away) {
-            self.again.alone = None;
+            (self.again.alone, self.again.pause) = (None, PAUSE_MIN);
         } else {
             self.again.alone.get_or_insert(now);
         }
@@ -174,11 +174,6 @@ impl Stay {
         {
             self.tell_all(&Control::Fails(self.door.tries()));
         }
-    }
-
-    /// The server knows us.
-    pub(super) fn at_home(&mut self) {
-        (self.asked, self.again.pause) = (None, PAUSE_MIN);
     }
 
     fn readmitted(&mut self, world: &mut World, now: Time, welcome: Welcome, seat: Seat) {
