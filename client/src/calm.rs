@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use vc_core::io::Time;
+use vc_core::io::{Parting, Time};
 
-use crate::note::Note;
+use crate::note::{self, Note};
 
 #[derive(Default)]
 pub(crate) struct Calm(BTreeMap<(String, Matter), Told>);
@@ -47,13 +47,22 @@ impl Calm {
             Note::Renamed { id, name, .. } => (&id.0, Matter::Name, name.as_str()),
             _ => return Some(note),
         };
-        let state = state.to_owned();
+        // Somebody else of the same name is no return.
+        let state = match &note {
+            Note::Joined { id, .. } => format!("{state} {}", id.0),
+            _ => state.to_owned(),
+        };
         let told = self.0.entry((whose.clone(), matter)).or_default();
         let usual = match matter {
             Matter::Presence => Some(THERE),
             Matter::Microphone => Some("on"),
             Matter::Room | Matter::Path | Matter::Name => None,
         };
+        if matches!(note, Note::Left { why: KICKED, .. }) {
+            // Whoever is talked about afterwards is another matter.
+            told.tell(now, state);
+            return Some(note);
+        }
         if told.state.as_deref().or(usual) == Some(state.as_str()) {
             told.next = None;
             return None;
@@ -101,6 +110,7 @@ impl Told {
     }
 }
 
+const KICKED: &str = note::parting(Parting::Kicked);
 const LOST: &str = "lost";
 const THERE: &str = "there";
 const GONE: &str = "gone";

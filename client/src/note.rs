@@ -330,7 +330,7 @@ pub(crate) fn rung(rung: Rung) -> &'static str {
     }
 }
 
-pub(crate) fn parting(why: Parting) -> &'static str {
+pub(crate) const fn parting(why: Parting) -> &'static str {
     match why {
         Parting::Left => "left",
         Parting::TimedOut => "timed_out",

@@ -59,7 +59,7 @@ impl Claim {
 }
 
 const BODY: usize = 16 + 32 + 1 + 8 + 4 + 10 + 4;
-const NOBODY: MemberId = MemberId([0; 8]);
+pub(crate) const NOBODY: MemberId = MemberId([0; 8]);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -459,7 +459,7 @@ impl Rooms {
         }
         let silent = self.rooms.iter().flat_map(|(n, room)| room.unanswered(now).map(|id| (*n, id)));
         for (nonce, id) in silent.collect::<Vec<_>>() {
-            self.show_to_next_door(now, nonce, id);
+            self.show_to_next_door(nonce, id);
         }
         self.rooms.values_mut().for_each(|room| room.expire(now));
         let over: Vec<_> = self.rooms.iter().filter(|(_, room)| room.is_over()).map(|(n, _)| *n).collect();

@@ -71,23 +71,34 @@ pub(crate) struct Visitor {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Answer {
-    Awaited { since: Time },
+    /// The visitor has said nothing yet.
+    NotDue,
+    Awaited {
+        since: Time,
+    },
     Given,
 }
 
 impl Visitor {
     pub(crate) fn new(now: Time, conn: ConnId, nameplate: Nameplate, door: Slot) -> Self {
-        let answer = Answer::Awaited { since: now };
-        Self { conn, nameplate, since: now, door, answer, asked: door.bit(), bytes: VISITOR_BYTES }
+        Self {
+            conn,
+            nameplate,
+            since: now,
+            door,
+            answer: Answer::NotDue,
+            asked: door.bit(),
+            bytes: VISITOR_BYTES,
+        }
     }
 
     pub(crate) fn has_asked(&self, slot: Slot) -> bool {
         self.asked & slot.bit() != 0
     }
 
-    pub(crate) fn turn_to(&mut self, now: Time, door: Slot) {
+    pub(crate) fn turn_to(&mut self, door: Slot) {
         self.door = door;
-        self.answer = Answer::Awaited { since: now };
+        self.answer = Answer::NotDue;
         self.asked |= door.bit();
         self.bytes = VISITOR_BYTES;
     }

@@ -284,6 +284,9 @@ fn a_visitor_is_shown_to_the_next_door_when_one_is_silent_or_gone() {
     w.enter(3, 1, nameplate);
     w.greeted(4);
     let (visitor, _) = w.join(4, nameplate).unwrap();
+    w.pass(4);
+    assert!(w.heard(4).is_empty(), "nobody owes an answer to one who says nothing");
+    w.say(4, ToServer::Mail { to: Party::Slot(slot(0)), blob: vec![1] });
     for conn in [1, 2, 3] {
         w.heard(conn);
     }

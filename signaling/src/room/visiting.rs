@@ -7,6 +7,7 @@ use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{Nameplate, Party, Refusal, ToClient};
 
 use super::{ConnId, MAIL, No, Outcome, Rooms, within};
+use crate::proof::NOBODY;
 use crate::protocol::{Place, Standing};
 use crate::seats::{Answer, MAX_VISITORS, Nonce, Visitor};
 
@@ -53,6 +54,9 @@ impl Rooms {
             return if visitor.has_asked(to) { Ok(()) } else { Err(No::Closed(Refusal::OutOfTurn)) };
         }
         visitor.bytes = visitor.bytes.checked_sub(blob.len()).ok_or(No::Closed(Refusal::TooFast))?;
+        if matches!(visitor.answer, Answer::NotDue) {
+            visitor.answer = Answer::Awaited { since: now };
+        }
         let to = room.conn(to);
         self.deliver(now, conn, to, Party::Visitor(id), blob);
         Ok(())
@@ -68,7 +72,7 @@ impl Rooms {
     /// A visitor that has gone meanwhile is no fault of the doorkeeper's, so nothing is said about it.
     pub(super) fn admit(&mut self, wall: u32, by: Place, visitor: u32, taken: u16, id: MemberId) {
         let Some(room) = self.rooms.get_mut(&by.room) else { return };
-        if room.visitors.get(&visitor).is_none_or(|v| v.door != by.slot) {
+        if room.visitors.get(&visitor).is_none_or(|v| v.door != by.slot) || id == NOBODY {
             return;
         }
         let Some(Visitor { conn, .. }) = room.visitors.remove(&visitor) else { return };
@@ -120,7 +124,7 @@ impl Rooms {
         let waiting: Vec<_> =
             room.visitors.iter().filter(|(_, v)| v.door == place.slot).map(|(id, v)| (*id, v.conn)).collect();
         for (id, conn) in waiting {
-            if !self.show_to_next_door(now, place.room, id) {
+            if !self.show_to_next_door(place.room, id) {
                 self.turn_away(now, conn, Refusal::NobodyHome);
             }
         }
@@ -128,16 +132,16 @@ impl Rooms {
 
     /// False if no other member is there to ask, or the visitor is in the middle of its proof: that it gives one member
     /// only, so that whoever poses as several gets no second guess.
-    pub(super) fn show_to_next_door(&mut self, now: Time, nonce: Nonce, id: u32) -> bool {
+    pub(super) fn show_to_next_door(&mut self, nonce: Nonce, id: u32) -> bool {
         let Some(room) = self.rooms.get_mut(&nonce) else { return false };
         let next = room.visitors.get(&id).and_then(|visitor| match visitor.answer {
-            Answer::Awaited { .. } => room.next_door(visitor),
+            Answer::NotDue | Answer::Awaited { .. } => room.next_door(visitor),
             Answer::Given => None,
         });
         let (Some((door, door_conn)), Some(visitor)) = (next, room.visitors.get_mut(&id)) else {
             return false;
         };
-        visitor.turn_to(now, door);
+        visitor.turn_to(door);
         let (conn, nameplate) = (visitor.conn, visitor.nameplate);
         self.say(conn, ToClient::Joined { room_nonce: nonce, visitor: id, door });
         self.say(door_conn, ToClient::Visitor { visitor: id, nameplate });
