@@ -18,7 +18,7 @@ use crate::config::{Config, Limits, RelayInfo};
 use crate::plates::Plates;
 use crate::proof::Claim;
 use crate::protocol::{Place, Request, Standing};
-use crate::seats::{Answer, Nonce, Room};
+use crate::seats::{Nonce, Room};
 
 pub struct Rooms {
     relays: Vec<RelayInfo>,
@@ -254,14 +254,18 @@ impl Rooms {
     }
 
     fn mail(&mut self, now: Time, conn: ConnId, from: Place, to: Party, blob: Vec<u8>) {
-        let to = self.rooms.get_mut(&from.room).and_then(|room| match to {
-            Party::Slot(slot) => room.conn(slot),
-            Party::Visitor(id) => room.visitors.get_mut(&id).filter(|v| v.door == from.slot).map(|v| {
-                v.answer = Answer::Given;
-                v.conn
-            }),
+        let found = self.rooms.get_mut(&from.room).and_then(|room| match to {
+            Party::Slot(slot) => Some((room.conn(slot)?, false)),
+            Party::Visitor(id) => {
+                let visitor = room.visitors.get_mut(&id).filter(|v| v.door == from.slot)?;
+                Some((visitor.conn, visitor.answered()))
+            }
         });
-        self.deliver(now, conn, to.filter(|to| *to != conn), Party::Slot(from.slot), blob);
+        match found.filter(|(to, _)| *to != conn) {
+            // Members may find other ways to each other; a visitor waits for this one.
+            Some((to, true)) => self.hand(to, Party::Slot(from.slot), blob),
+            other => self.deliver(now, conn, other.map(|(to, _)| to), Party::Slot(from.slot), blob),
+        }
     }
 
     fn new_code(&mut self, now: Time, wall: u32, conn: ConnId, place: Place, form: Form) -> Outcome {
@@ -396,12 +400,14 @@ impl Rooms {
     fn deliver(&mut self, now: Time, by: ConnId, to: Option<ConnId>, from: Party, blob: Vec<u8>) {
         let may = self.conns.get_mut(&by).is_some_and(|c| c.mail.take(now, MAIL, 1));
         match to.filter(|_| may) {
-            Some(to) => {
-                self.counters.mail += 1;
-                self.say(to, ToClient::Mail { from, blob });
-            }
+            Some(to) => self.hand(to, from, blob),
             None => self.counters.mail_lost += 1,
         }
+    }
+
+    fn hand(&mut self, to: ConnId, from: Party, blob: Vec<u8>) {
+        self.counters.mail += 1;
+        self.say(to, ToClient::Mail { from, blob });
     }
 
     fn present(&mut self, nonce: Nonce) {

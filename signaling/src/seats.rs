@@ -76,7 +76,10 @@ pub(crate) enum Answer {
     Awaited {
         since: Time,
     },
-    Given,
+    /// With so many more letters that are certain to arrive.
+    Given {
+        more: u8,
+    },
 }
 
 impl Visitor {
@@ -101,6 +104,16 @@ impl Visitor {
         self.answer = Answer::NotDue;
         self.asked |= door.bit();
         self.bytes = VISITOR_BYTES;
+    }
+
+    /// Its doorkeeper writes to it. True if the letter is one of those that every admission needs.
+    pub(crate) fn answered(&mut self) -> bool {
+        let (more, owed) = match self.answer {
+            Answer::NotDue | Answer::Awaited { .. } => (LETTERS - 1, true),
+            Answer::Given { more } => (more.saturating_sub(1), more > 0),
+        };
+        self.answer = Answer::Given { more };
+        owed
     }
 
     /// Its doorkeeper seems to be out of reach, though its connection has not ended.
@@ -312,6 +325,8 @@ pub(crate) const VISITOR_BYTES: usize = 4_096;
 /// A machine that sleeps or lost its network stays connected for a minute as far as TCP tells. An answer takes two
 /// network delays and a millisecond.
 const DOOR_PATIENCE: Duration = Duration::from_secs(3);
+/// B1, then B2 or why not.
+const LETTERS: u8 = 2;
 /// A whole room may arrive at once.
 pub(crate) const MAX_VISITORS: usize = 16;
 

@@ -308,6 +308,25 @@ fn a_visitor_is_shown_to_the_next_door_when_one_is_silent_or_gone() {
 }
 
 #[test]
+fn what_a_visitor_is_owed_arrives_however_much_its_doorkeeper_writes_to_others() {
+    let mut w = World::new();
+    let (_, nameplate, _) = w.create(1, Form::Spoken);
+    w.enter(2, 1, nameplate);
+    for _ in 0..200 {
+        w.say(1, ToServer::Mail { to: Party::Slot(slot(1)), blob: vec![1] });
+    }
+    assert!(w.heard(2).len() < 200, "mail among members is limited");
+    w.greeted(3);
+    let (visitor, _) = w.join(3, nameplate).unwrap();
+    for letter in [vec![2], vec![3], vec![4]] {
+        w.say(1, ToServer::Mail { to: Party::Visitor(visitor), blob: letter });
+    }
+    let from = Party::Slot(slot(0));
+    let owed = [2, 3].map(|letter| ToClient::Mail { from, blob: vec![letter] });
+    assert!(w.heard(3) == owed, "what is more counts as any mail");
+}
+
+#[test]
 fn a_visitor_in_the_middle_of_its_proof_is_shown_to_no_other_door() {
     let mut w = World::new();
     let (_, nameplate, _) = w.create(1, Form::Spoken);

@@ -136,7 +136,7 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(&nonce) else { return false };
         let next = room.visitors.get(&id).and_then(|visitor| match visitor.answer {
             Answer::NotDue | Answer::Awaited { .. } => room.next_door(visitor),
-            Answer::Given => None,
+            Answer::Given { .. } => None,
         });
         let (Some((door, door_conn)), Some(visitor)) = (next, room.visitors.get_mut(&id)) else {
             return false;

@@ -163,6 +163,12 @@ impl Reference {
                 assert!(matches!((from, to), (Party::Slot(_), _) | (_, Party::Slot(_))), "between visitors");
             }
             ToClient::Visitor { visitor, .. } => self.visitors.push((conn, visitor)),
+            // At the door, as one who was removed before.
+            ToClient::Refused(Refusal::BadProof)
+                if matches!(self.stands.get(&conn), Some((_, Party::Visitor(_)))) =>
+            {
+                self.stands.remove(&conn);
+            }
             _ => {}
         }
     }
