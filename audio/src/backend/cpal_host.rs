@@ -2,11 +2,12 @@
 //! device's format and a ring of mono floats at the device's rate; resampling is done by the worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{BufferSize, FromSample, Sample, SampleFormat, SizedSample, StreamConfig, SupportedStreamConfig};
+use cpal::{BufferSize, FromSample, SampleFormat, SizedSample, StreamConfig, SupportedStreamConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Native, RING};
@@ -32,8 +33,9 @@ pub(crate) struct Speaker {
     raw: Vec<f32>,
     resampler: Resampler,
     rate: usize,
-    /// Samples at the device's rate that the largest callback so far took.
-    largest: Arc<AtomicUsize>,
+    /// Waits for the device besides what one callback takes, in samples at its rate.
+    reserve: usize,
+    link: Arc<Link>,
     lost: Arc<AtomicBool>,
     resting: bool,
 }
@@ -68,6 +70,11 @@ impl Native for Mic {
             set_running(&self.stream, !rest, &self.lost);
         }
     }
+
+    /// What the system itself holds back is not told by every host.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl Mic {
@@ -91,9 +98,9 @@ impl Native for Speaker {
         let rate = supported.sample_rate();
         let (ring, samples) = RingBuffer::new(RING * 8);
         let lost = Arc::new(AtomicBool::new(false));
-        let largest = Arc::new(AtomicUsize::new(0));
+        let link = Arc::new(Link::default());
         let resampler = Resampler::new(RATE, rate).ok_or_else(|| odd_rate(Direction::Output, rate))?;
-        let player = Player { samples, largest: largest.clone(), worker };
+        let player = Player { samples, link: link.clone(), worker };
         let stream = match supported.sample_format() {
             SampleFormat::F32 => play::<f32>(&device, &supported, player, &lost),
             SampleFormat::I16 => play::<i16>(&device, &supported, player, &lost),
@@ -104,7 +111,9 @@ impl Native for Speaker {
         let stream = stream.map_err(|e| failed(Direction::Output, &e))?;
         stream.play().map_err(|e| failed(Direction::Output, &e))?;
         let rate = rate as usize;
-        Ok(Speaker { stream, ring, raw: Vec::new(), resampler, rate, largest, lost, resting: false })
+        let reserve = rate / 100;
+        let raw = Vec::new();
+        Ok(Speaker { stream, ring, raw, resampler, rate, reserve, link, lost, resting: false })
     }
 
     fn is_lost(&self) -> bool {
@@ -117,14 +126,33 @@ impl Native for Speaker {
             set_running(&self.stream, !rest, &self.lost);
         }
     }
+
+    fn delay(&self) -> Duration {
+        let waiting = self.waiting() + self.link.largest.load(Ordering::Acquire);
+        Duration::from_secs_f64(waiting as f64 / self.rate as f64)
+    }
 }
 
 impl Speaker {
-    /// Samples at 48 kHz the device wants now: what one callback takes, and 10 ms for the way there.
+    /// How often the loudspeaker had nothing to play since it was opened.
+    pub(crate) fn ran_dry(&self) -> u32 {
+        self.link.dry.load(Ordering::Acquire)
+    }
+
+    /// How much is to wait for the loudspeaker besides what one callback takes, in samples at 48 kHz.
+    pub(crate) fn keep(&mut self, reserve: usize) {
+        self.reserve = reserve * self.rate / RATE as usize;
+    }
+
+    /// Samples at 48 kHz the device wants now.
     pub(crate) fn wanted(&self) -> usize {
-        let waiting = self.ring.buffer().capacity() - self.ring.slots();
-        let enough = self.largest.load(Ordering::Acquire) + self.rate / 100;
-        enough.saturating_sub(waiting) * RATE as usize / self.rate
+        let enough = self.link.largest.load(Ordering::Acquire) + self.reserve;
+        enough.saturating_sub(self.waiting()) * RATE as usize / self.rate
+    }
+
+    /// At the device's rate.
+    fn waiting(&self) -> usize {
+        self.ring.buffer().capacity() - self.ring.slots()
     }
 
     pub(crate) fn write(&mut self, pcm: &[f32]) {
@@ -161,8 +189,17 @@ pub(crate) fn devices() -> Result<Devices, Error> {
 
 struct Player {
     samples: Consumer<f32>,
-    largest: Arc<AtomicUsize>,
+    link: Arc<Link>,
     worker: Thread,
+}
+
+/// What the callback of a loudspeaker tells.
+#[derive(Default)]
+struct Link {
+    /// The most frames that one call took.
+    largest: AtomicUsize,
+    /// Calls that found too little.
+    dry: AtomicU32,
 }
 
 fn record<T>(
@@ -200,7 +237,11 @@ where
     let channels = usize::from(supported.channels()).max(1);
     let worker = player.worker.clone();
     let callback = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
-        player.largest.fetch_max(data.len() / channels, Ordering::AcqRel);
+        let frames = data.len() / channels;
+        player.link.largest.fetch_max(frames, Ordering::AcqRel);
+        if player.samples.slots() < frames {
+            player.link.dry.fetch_add(1, Ordering::AcqRel);
+        }
         for frame in data.chunks_exact_mut(channels) {
             frame.fill(T::from_sample(player.samples.pop().unwrap_or(0.0)));
         }
