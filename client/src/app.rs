@@ -352,6 +352,7 @@ impl<'a> App<'a> {
 
     fn mute(&mut self, muted: bool) {
         self.muted = muted;
+        self.counts.level = None;
         self.plan.sound.set_muted(muted);
         self.tell(Input::Command(Command::Mute(muted)));
     }
@@ -397,7 +398,11 @@ impl<'a> App<'a> {
                 self.tell(Input::Command(Command::Deafen(self.deafened)));
             }
             Event::Back { .. } => self.plan.sound.set_alone(false),
-            Event::Left { id, .. } => self.plan.sound.forget(*id),
+            Event::Left { id, .. } => {
+                self.plan.sound.forget(*id);
+                // If somebody is left who listens, the next is a moment away.
+                self.counts.level = None;
+            }
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),

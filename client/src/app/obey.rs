@@ -111,7 +111,7 @@ impl App<'_> {
 
     fn say(&mut self, text: String) -> Answer {
         if !self.somebody() {
-            let why = "Nobody else is here yet, so nobody got that line.".to_owned();
+            let why = "Nobody else is here, so nobody got that line.".to_owned();
             return Err(Refusal { order: None, why });
         }
         self.tell(Input::Command(Command::Say(text.clone())));
@@ -164,11 +164,15 @@ impl App<'_> {
                 self.plan.sound.set_push_to_talk(false);
                 self.plan.habits.push_to_talk = false;
                 self.keep(&["push_to_talk"], false);
-                "You are heard whenever you speak."
+                if self.muted { STILL_MUTED } else { "You are heard whenever you speak." }
             }
             TalkKey::Down(down) => {
                 self.plan.sound.set_talk_key(down);
+                if !down {
+                    self.counts.level = None;
+                }
                 match (self.plan.habits.push_to_talk, down) {
+                    (true, true) if self.muted => STILL_MUTED,
                     (true, true) => "You are heard.",
                     (true, false) => "You are not heard.",
                     (false, _) => "Push-to-talk is off, so you are heard anyway; /ptt on changes that.",
@@ -346,6 +350,7 @@ async fn devices() -> Answer {
     }
 }
 
+const STILL_MUTED: &str = "Your microphone is muted: /unmute first.";
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
