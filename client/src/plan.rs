@@ -256,8 +256,8 @@ fn can_be_found(settings: &Settings) -> Result<(), Failure> {
 fn tell_cost(settings: &Settings, ui: &Ui) {
     if settings.policy() == PathPolicy::Relay {
         ui.notice(
-            "Your address stays hidden from friends: all goes through a relay, which adds delay; without one you \
-             reach nobody.",
+            "All goes through the server's relay, so friends do not see your address; who runs the server does, even \
+             if that is a friend. It adds delay; without a relay you reach nobody.",
         );
     }
 }
