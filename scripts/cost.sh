@@ -7,6 +7,7 @@ seconds=${1:-20}
 shift || true
 bin=${VOICECHAT:-target/release/voicechat}
 work=$(mktemp -d)
+touch "$work"/{serve,a,b}
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 # Nothing that a person has set for calls of theirs is to be measured.
 for name in $(compgen -e VOICECHAT_); do unset "$name"; done
