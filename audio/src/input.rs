@@ -32,13 +32,12 @@ enum Source {
     /// Nothing will come.
     Silence,
     /// Frames since the start that are done.
-    File {
-        file: File,
-        done: u64,
-    },
+    File { file: File, done: u64 },
     Mic {
         device: Device<Mic>,
         heard: Duration,
+        /// What comes earlier was said before one was to be heard.
+        since: Duration,
     },
 }
 
@@ -46,7 +45,7 @@ impl Source {
     fn open(spec: InputSpec, frame: FrameLen, now: Duration) -> Result<Source, Error> {
         let file = |file| Source::File { file, done: frame.count(now) };
         let mic = |name| -> Result<Source, Error> {
-            Ok(Source::Mic { device: Device::open(name, frame)?, heard: now })
+            Ok(Source::Mic { device: Device::open(name, frame)?, heard: now, since: now })
         };
         Ok(match spec {
             InputSpec::Silence => Source::Silence,
@@ -105,7 +104,7 @@ impl Input {
             Source::Silence | Source::File { .. } => None,
         };
         // PulseAudio and PipeWire both give the monitor of a sink this name.
-        let monitored = mic.and_then(|mic| mic.strip_suffix(".monitor"));
+        let monitored = mic.as_deref().and_then(|mic| mic.strip_suffix(".monitor"));
         tell(self.watch.monitors(monitored.is_some() && monitored == speaker), sink);
     }
 
@@ -137,6 +136,7 @@ impl Input {
             return;
         }
         let heard = self.is_heard();
+        let rested = self.listening == Listening::Alone;
         self.listening = listening;
         self.capture.hold(listening == Listening::Held);
         // Between talking freely and by key a running word goes on.
@@ -145,8 +145,13 @@ impl Input {
             self.meter.tell(now, SILENT, sink);
             self.watch.turn();
         }
-        if let Source::Mic { device, .. } = &mut self.source {
+        if let Source::Mic { device, since, .. } = &mut self.source {
             device.rest(listening == Listening::Alone);
+            if !heard {
+                *since = if rested { now } else { now + device.delay() };
+                device.get().into_iter().for_each(|mic| mic.read(&mut self.pcm));
+                self.pcm.clear();
+            }
         }
     }
 
@@ -181,7 +186,7 @@ impl Input {
 
     fn record_mic(&mut self, now: Duration, sink: &mut Sink) {
         let is_heard = self.is_heard();
-        let Source::Mic { device, heard } = &mut self.source else { return };
+        let Source::Mic { device, heard, since } = &mut self.source else { return };
         let Some(mic) = device.get() else { return };
         mic.read(&mut self.pcm);
         if !is_heard {
@@ -201,6 +206,9 @@ impl Input {
             self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
         }
         *heard = now;
+        if now < *since {
+            self.pcm.fill(0.0);
+        }
         let mut used = 0;
         while let Some(pcm) = self.pcm.get(used..used + self.frame.samples()) {
             used += pcm.len();

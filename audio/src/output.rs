@@ -1,5 +1,6 @@
 //! The playing half of the worker: what [`Playback`] mixes to wherever it goes, at the right pace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::native::Speaker;
@@ -84,7 +85,7 @@ impl Output {
     }
 
     /// What the sound system calls the loudspeaker.
-    pub(crate) fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<Arc<str>> {
         match &self.drain {
             Drain::Speaker { device, .. } => device.id(),
             Drain::Null { .. } | Drain::Wav { .. } => None,

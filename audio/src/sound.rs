@@ -108,9 +108,9 @@ pub(crate) fn find(needle: &[f32], hay: &[f32], reach: usize) -> (f32, usize) {
 /// Runs what needs real time until it goes well. An attempt during which the machine let its threads wait says nothing;
 /// one failure beside others is chance, three without a stall are a fault.
 pub(crate) fn in_real_time(attempt: impl Fn() -> Result<(), String>) {
-    const PATIENCE: Duration = Duration::from_secs(20);
-    /// Devices want to be served every ten milliseconds.
-    const STALL: Duration = Duration::from_millis(8);
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// The least that waits before a loudspeaker: what is shorter must not be heard.
+    const STALL: Duration = Duration::from_millis(20);
     let began = Instant::now();
     let mut faults = Vec::new();
     while faults.len() < 3 {

@@ -74,7 +74,7 @@ impl Worker {
         let next = now + PUBLISH_EVERY;
         if now >= self.published + PUBLISH_EVERY || deadline.is_none_or(|deadline| deadline > next) {
             self.published = now;
-            self.input.mind_monitor(self.output.id(), &mut self.sink);
+            self.input.mind_monitor(self.output.id().as_deref(), &mut self.sink);
             let (playback, reserve, ran_dry) = self.output.latency();
             let latency = Latency { capture: self.input.latency(), playback, reserve, ran_dry };
             let mut published = self.shared.published();

@@ -72,10 +72,8 @@ fn voice_is_one_size_and_noise(path: &str, datagrams: &[Vec<u8>]) {
     }
     // 6 of header, 80 of Opus, 16 of tag; control is padded to 32 and chat to 128.
     const VOICE: usize = 6 + 80 + 16;
-    // What a busy machine loses is protected by larger packets, which have one size each as well.
-    const PROTECTED: [usize; 2] = [VOICE + 40, VOICE + 80];
     assert!(sizes.get(&VOICE) > Some(&200), "{path}: {sizes:?}");
-    let known = |len: &usize| *len == VOICE || PROTECTED.contains(len) || (*len - 16).is_multiple_of(32);
+    let known = |len: &usize| *len == VOICE || (*len - 16).is_multiple_of(32);
     assert!(sizes.keys().all(known), "{path}: {sizes:?}");
 
     let mut histogram = [0f64; 256];

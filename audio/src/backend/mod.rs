@@ -1,5 +1,7 @@
 //! Where sound really comes from and goes to. Device callbacks move samples through a ring and nothing else.
 
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ pub(crate) mod native {
 }
 
 /// What the worker does with a device of either direction.
-pub(crate) trait Native: Sized {
+pub(crate) trait Native: Sized + Send + 'static {
     /// Opens the device `name`, or the default one; `worker` is woken when there is something to do.
     fn open(name: Option<&str>, frame: FrameLen, worker: Thread) -> Result<Self, Error>;
     fn is_lost(&self) -> bool;
@@ -35,7 +37,7 @@ pub(crate) trait Native: Sized {
     /// how long it takes to be heard after it was written. Zero until known.
     fn delay(&self) -> Duration;
     /// What the sound system calls it; `None` where a loudspeaker's sound cannot be chosen as a microphone.
-    fn id(&self) -> Option<&str> {
+    fn id(&self) -> Option<Arc<str>> {
         None
     }
 }
@@ -50,7 +52,11 @@ pub(crate) struct Device<T> {
 
 enum State<T> {
     Open(T),
-    Lost { retry: Duration },
+    Lost {
+        retry: Duration,
+    },
+    /// A sound server that is slow to answer holds up this thread instead of the other direction's sound.
+    Opening(Receiver<Result<T, Error>>),
 }
 
 /// What [`Device::tend`] found.
@@ -67,10 +73,10 @@ impl<T: Native> Device<T> {
         Ok(Device { name, frame, state, resting: false })
     }
 
-    pub(crate) fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<Arc<str>> {
         match &self.state {
             State::Open(device) => device.id(),
-            State::Lost { .. } => None,
+            State::Lost { .. } | State::Opening(_) => None,
         }
     }
 
@@ -78,14 +84,14 @@ impl<T: Native> Device<T> {
     pub(crate) fn delay(&self) -> Duration {
         match &self.state {
             State::Open(device) => device.delay(),
-            State::Lost { .. } => Duration::ZERO,
+            State::Lost { .. } | State::Opening(_) => Duration::ZERO,
         }
     }
 
     pub(crate) fn get(&mut self) -> Option<&mut T> {
         match &mut self.state {
             State::Open(device) => Some(device),
-            State::Lost { .. } => None,
+            State::Lost { .. } | State::Opening(_) => None,
         }
     }
 
@@ -109,26 +115,42 @@ impl<T: Native> Device<T> {
                 Change::Lost
             }
             State::Lost { retry } if now >= *retry => {
-                match T::open(self.name.as_deref(), self.frame, std::thread::current()) {
-                    Ok(mut device) => {
-                        device.rest(self.resting);
-                        self.state = State::Open(device);
-                        Change::Back
-                    }
-                    Err(_) => {
-                        self.state = State::Lost { retry: now + RETRY };
-                        Change::None
-                    }
-                }
+                self.state = match self.reopen() {
+                    Ok(opened) => State::Opening(opened),
+                    Err(_) => State::Lost { retry: now + RETRY },
+                };
+                Change::None
             }
+            State::Opening(opened) => match opened.try_recv() {
+                Ok(Ok(mut device)) => {
+                    device.rest(self.resting);
+                    self.state = State::Open(device);
+                    Change::Back
+                }
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => {
+                    self.state = State::Lost { retry: now + RETRY };
+                    Change::None
+                }
+                Err(TryRecvError::Empty) => Change::None,
+            },
             _ => Change::None,
         }
+    }
+
+    fn reopen(&self) -> std::io::Result<Receiver<Result<T, Error>>> {
+        let (done, opened) = mpsc::channel();
+        let (name, frame, worker) = (self.name.clone(), self.frame, std::thread::current());
+        std::thread::Builder::new().name("device".into()).spawn(move || {
+            let _ = done.send(T::open(name.as_deref(), frame, worker.clone()));
+            worker.unpark();
+        })?;
+        Ok(opened)
     }
 
     /// When [`Device::tend`] is to be called again although the device is silent.
     pub(crate) fn retry(&self) -> Option<Duration> {
         match &self.state {
-            State::Open(_) => None,
+            State::Open(_) | State::Opening(_) => None,
             State::Lost { retry } => Some(*retry),
         }
     }

@@ -3,8 +3,8 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{BufReader, Cursor, Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, SystemTime};
 
@@ -36,9 +36,10 @@ pub(crate) struct Speaker {
 }
 
 /// What a reading thread and its owner share.
-#[derive(Default)]
 struct Link {
     lost: AtomicBool,
+    /// What the server calls the device, which for a default one changes.
+    device: Mutex<Arc<str>>,
     /// Bytes the server wants to be sent.
     wanted: AtomicU32,
     /// How often the server had nothing to play.
@@ -49,7 +50,6 @@ struct Link {
 
 struct Stream {
     direction: Direction,
-    id: String,
     channel: u32,
     version: u16,
     socket: Socket,
@@ -68,6 +68,24 @@ struct Session {
 }
 
 impl Link {
+    fn new(device: &CStr, wanted: u32) -> Link {
+        Link {
+            lost: AtomicBool::new(false),
+            device: Mutex::new(name(device)),
+            wanted: AtomicU32::new(wanted),
+            dry: AtomicU32::new(0),
+            delay: AtomicU32::new(0),
+        }
+    }
+
+    fn device(&self) -> Arc<str> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn moved(&self, device: &CStr) {
+        *self.device.lock().unwrap_or_else(PoisonError::into_inner) = name(device);
+    }
+
     /// Only the reading thread learns.
     fn learn(&self, micros: u64) {
         let micros = micros.min(MOST_DELAY);
@@ -91,7 +109,7 @@ impl Native for Mic {
                 fragment_size: (frame.samples() * BYTES) as u32,
                 ..BufferAttr::default()
             },
-            flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+            flags: flags(name),
             ..RecordStreamParams::default()
         };
         let reply: protocol::CreateRecordStreamReply =
@@ -114,8 +132,8 @@ impl Native for Mic {
         self.stream.delay()
     }
 
-    fn id(&self) -> Option<&str> {
-        Some(&self.stream.id)
+    fn id(&self) -> Option<Arc<str>> {
+        Some(self.stream.link.device())
     }
 }
 
@@ -142,7 +160,7 @@ impl Native for Speaker {
             channel_map: ChannelMap::mono(),
             sink_name: name.map(|_| sink.clone()),
             buffer_attr: buffered(Reserve::new().samples()),
-            flags: StreamFlags { adjust_latency: true, ..StreamFlags::default() },
+            flags: flags(name),
             ..PlaybackStreamParams::default()
         };
         let reply: protocol::CreatePlaybackStreamReply =
@@ -166,8 +184,8 @@ impl Native for Speaker {
         self.stream.delay().saturating_sub(Duration::from_millis(10))
     }
 
-    fn id(&self) -> Option<&str> {
-        Some(&self.stream.id)
+    fn id(&self) -> Option<Arc<str>> {
+        Some(self.stream.link.device())
     }
 }
 
@@ -323,15 +341,14 @@ impl Stream {
         let Session { socket: reader, version, .. } = session;
         let socket = reader.get_ref().try_clone().map_err(Error::Thread)?;
         socket.wait_for_ever().map_err(Error::Thread)?;
-        let link = Arc::new(Link { wanted: AtomicU32::new(wanted), ..Link::default() });
+        let link = Arc::new(Link::new(id, wanted));
         let reading = Reading { socket: reader, version, link: link.clone(), worker, flow };
         let reader = std::thread::Builder::new()
             .name(format!("pulse {direction}"))
             .spawn(move || reading.run())
             .map_err(Error::Thread)?;
-        let id = id.to_string_lossy().into_owned();
         let reader = Some(reader);
-        Ok(Stream { direction, id, channel, version, socket, link, reader, resting: false, unasked: 0 })
+        Ok(Stream { direction, channel, version, socket, link, reader, resting: false, unasked: 0 })
     }
 
     fn rest(&mut self, cork: bool) {
@@ -506,11 +523,29 @@ impl<F: Flow> Reading<F> {
                     self.link.learn(delay);
                 }
             }
+            Command::PlaybackStreamMoved(to) => self.link.moved(&to.device_name),
+            // Where the last microphone went, what is left is the sound of a loudspeaker: the friends' own voices.
+            Command::RecordStreamMoved(to) if is_monitor(&to.device_name) => return Ok(false),
+            Command::RecordStreamMoved(to) => self.link.moved(&to.device_name),
             Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_) => return Ok(false),
             _ => {}
         }
         Ok(true)
     }
+}
+
+/// A device that was chosen is waited for when it goes; nobody is to be heard by another microphone than his own choice.
+fn flags(chosen: Option<&str>) -> StreamFlags {
+    StreamFlags { adjust_latency: true, no_move: chosen.is_some(), ..StreamFlags::default() }
+}
+
+fn name(device: &CStr) -> Arc<str> {
+    device.to_string_lossy().into()
+}
+
+/// By the name that PulseAudio and PipeWire both give it.
+fn is_monitor(source: &CStr) -> bool {
+    source.to_bytes().ends_with(b".monitor")
 }
 
 fn refused(direction: Direction, error: &ProtocolError) -> Error {
