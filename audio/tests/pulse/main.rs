@@ -17,7 +17,7 @@ mod server;
 #[path = "../../src/sound.rs"]
 mod sound;
 
-use server::{LOST, READY, Server, child, expect, is_child, load, pactl, say, turn, unload, with_server};
+use server::{LOST, READY, child, is_child, load, pactl, say, unload, with_mortal_server, with_server};
 
 #[test]
 fn a_tone_goes_through_two_devices_and_stays_a_tone() {
@@ -139,61 +139,39 @@ fn a_monitor_is_not_taken_for_a_microphone() {
 
 #[test]
 fn a_server_that_dies_and_comes_back_is_used_again() {
-    if !is_child() {
-        let _turn = turn();
-        let Some(mut server) = Server::start() else { return };
-        let mut child = child("a_server_that_dies_and_comes_back_is_used_again", &server.socket());
-        let mut out = child.stdout.take().unwrap();
-        // The child says when it is time; it waits for nothing but what the engine tells it.
-        expect(&mut out, READY);
-        server.stop();
-        expect(&mut out, LOST);
-        server.restart();
-        assert!(child.wait().unwrap().success());
-        return;
-    }
-    let (_engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
-    say(READY);
-    let mut lost = Vec::new();
-    while lost.len() < 2 {
-        lost.push(trouble(&events));
-    }
-    assert!(lost.contains(&Trouble::MicrophoneLost) && lost.contains(&Trouble::SpeakerLost), "{lost:?}");
-    say(LOST);
-    let mut back = Vec::new();
-    while back.len() < 2 {
-        back.push(trouble(&events));
-    }
-    assert!(back.contains(&Trouble::MicrophoneBack) && back.contains(&Trouble::SpeakerBack), "{back:?}");
-    let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
-    let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
-    assert_eq!(voices(&events, 20).len(), 20);
+    with_mortal_server("a_server_that_dies_and_comes_back_is_used_again", || {
+        let (_engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+        say(READY);
+        let mut lost = Vec::new();
+        while lost.len() < 2 {
+            lost.push(trouble(&events));
+        }
+        assert!(lost.contains(&Trouble::MicrophoneLost) && lost.contains(&Trouble::SpeakerLost), "{lost:?}");
+        say(LOST);
+        let mut back = Vec::new();
+        while back.len() < 2 {
+            back.push(trouble(&events));
+        }
+        assert!(back.contains(&Trouble::MicrophoneBack) && back.contains(&Trouble::SpeakerBack), "{back:?}");
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+        assert_eq!(voices(&events, 20).len(), 20);
+    });
 }
 
 #[test]
 fn chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile() {
-    if !is_child() {
-        let _turn = turn();
-        let Some(mut server) = Server::start() else { return };
-        let mut child =
-            child("chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile", &server.socket());
-        let mut out = child.stdout.take().unwrap();
-        expect(&mut out, READY);
-        server.stop();
-        expect(&mut out, LOST);
-        server.restart();
-        assert!(child.wait().unwrap().success());
-        return;
-    }
-    let (engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
-    say(READY);
-    while trouble(&events) != Trouble::SpeakerLost {}
-    // A friend talks on, and is heard out although no loudspeaker is there.
-    let talker = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, engine.clone());
-    say(LOST);
-    while trouble(&events) != Trouble::SpeakerBack {}
-    assert!(has_tone("spk"));
-    drop(talker);
+    with_mortal_server("chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile", || {
+        let (engine, events) = start(device_in("mic.monitor"), device_out("spk"), FrameLen::Ms20);
+        say(READY);
+        while trouble(&events) != Trouble::SpeakerLost {}
+        // A friend talks on, and is heard out although no loudspeaker is there.
+        let talker = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, engine.clone());
+        say(LOST);
+        while trouble(&events) != Trouble::SpeakerBack {}
+        assert!(has_tone("spk"));
+        drop(talker);
+    });
 }
 
 #[test]

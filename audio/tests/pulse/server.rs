@@ -17,13 +17,30 @@ pub(crate) fn with_server(name: &str, scenario: impl FnOnce()) {
     }
 }
 
+/// The same with a server that dies when `scenario` says that it runs, and comes back when it says what it lost.
+pub(crate) fn with_mortal_server(name: &str, scenario: impl FnOnce()) {
+    if is_child() {
+        return scenario();
+    }
+    let _turn = turn();
+    let Some(mut server) = Server::start() else { return };
+    let mut child = child(name, &server.socket());
+    let mut out = child.stdout.take().unwrap();
+    // The child says when it is time; it waits for nothing but what the engine tells it.
+    expect(&mut out, READY);
+    server.stop();
+    expect(&mut out, LOST);
+    server.restart();
+    assert!(child.wait().unwrap().success());
+}
+
 /// Whether this is the test's child, which has a server.
 pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
 /// One after the other: side by side they keep each other from being in time.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
+fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -39,13 +56,13 @@ pub(crate) fn child(test: &str, socket: &Path) -> Child {
 }
 
 /// A PulseAudio server in a directory of its own, with the sinks `spk` and `mic`.
-pub(crate) struct Server {
+struct Server {
     dir: tempfile::TempDir,
     process: Child,
 }
 
 impl Server {
-    pub(crate) fn start() -> Option<Server> {
+    fn start() -> Option<Server> {
         if Command::new("pulseaudio").arg("--version").stdout(Stdio::null()).status().is_err() {
             eprintln!("SKIPPED: the program `pulseaudio` is not installed");
             return None;
@@ -87,16 +104,16 @@ impl Server {
         process
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    fn socket(&self) -> PathBuf {
         self.dir.path().join("run/pulse/native")
     }
 
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    pub(crate) fn restart(&mut self) {
+    fn restart(&mut self) {
         self.process = Server::spawn(self.dir.path());
     }
 }
@@ -130,7 +147,7 @@ pub(crate) fn say(word: &str) {
     out.flush().unwrap();
 }
 
-pub(crate) fn expect(out: &mut impl Read, word: &str) {
+fn expect(out: &mut impl Read, word: &str) {
     let (mut seen, mut byte) = (String::new(), [0]);
     while !seen.ends_with(word) {
         out.read_exact(&mut byte).expect("the child ended early");
