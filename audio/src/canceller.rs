@@ -10,8 +10,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-use crate::chain::BLOCK;
-use crate::drift::Drift;
+use crate::drift::{BINS, Drift, SPAN};
+use crate::spec::BLOCK;
 
 pub(crate) struct Canceller {
     forward: Arc<dyn RealToComplex<f32>>,
@@ -320,9 +320,6 @@ fn through() -> [f32; TAPS] {
     std::array::from_fn(|i| if i == TAPS / 2 { 1.0 } else { 0.0 })
 }
 
-/// A transform covers two blocks.
-pub(crate) const SPAN: usize = 2 * BLOCK;
-pub(crate) const BINS: usize = BLOCK + 1;
 /// 160 ms of echo after the loudspeaker's sound arrives: what a room adds later is 30 dB below.
 pub(crate) const PARTITIONS: usize = 16;
 /// The share of a transform that is new sound.

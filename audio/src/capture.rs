@@ -4,23 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::adaptation::Quality;
-use crate::chain::{BLOCK, Chain, Stages};
+use crate::chain::{Chain, Stages};
 use crate::error::Error;
 use crate::gate::{Gate, Verdict, dbfs};
 use crate::opus::Protection;
-use crate::packets::Packets;
-use crate::spec::FrameLen;
-
-/// A frame of speech from the microphone, ready to be sealed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
-    /// Intervals of `len` since the start, sent or not: sequence number and timestamp in one.
-    pub time: u32,
-    pub len: FrameLen,
-    pub opus: Vec<u8>,
-    /// Nothing follows until the next talk spurt.
-    pub last_of_talk: bool,
-}
+use crate::packets::{Captured, Packets};
+use crate::spec::{BLOCK, FrameLen};
 
 /// How loud the own microphone is and whether it is being sent.
 #[derive(Clone, Copy, Debug, PartialEq)]

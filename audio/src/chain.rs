@@ -12,19 +12,7 @@ use crate::highpass::HighPass;
 use crate::level::Level;
 use crate::mixer::Limiter;
 use crate::noise::{self, Noise};
-
-/// Samples of one block, 10 ms.
-pub(crate) const BLOCK: usize = 480;
-
-/// When a stage of the capture chain works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Switch {
-    /// When it improves what the friends hear.
-    #[default]
-    Auto,
-    On,
-    Off,
-}
+use crate::spec::{BLOCK, Switch};
 
 /// Which stages work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

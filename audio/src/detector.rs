@@ -52,8 +52,9 @@ const THIRD: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::{BLOCK, Chain};
+    use crate::chain::Chain;
     use crate::sound::speech;
+    use crate::spec::BLOCK;
 
     #[test]
     fn a_microphone_that_is_far_too_loud_is_still_heard() {

@@ -6,8 +6,7 @@
 
 use realfft::num_complex::Complex;
 
-use crate::canceller::{BINS, SPAN};
-use crate::chain::BLOCK;
+use crate::spec::BLOCK;
 
 /// How much later the echo comes than is expected.
 pub(crate) struct Drift {
@@ -138,6 +137,9 @@ impl Pace {
     }
 }
 
+/// The canceller's transform covers two blocks.
+pub(crate) const SPAN: usize = 2 * BLOCK;
+pub(crate) const BINS: usize = BLOCK + 1;
 /// Blocks: half a second.
 const EVERY: u32 = 50;
 /// 200 Hz to 8 kHz, where voices are.

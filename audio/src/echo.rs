@@ -3,9 +3,9 @@
 //! A headset has no echo, so nothing is done to its sound before an echo was found ([`Finder`]).
 
 use crate::canceller::{Canceller, PARTITIONS};
-use crate::chain::{BLOCK, Switch};
 use crate::drift::Pace;
 use crate::finder::{Finder, Sight};
+use crate::spec::{BLOCK, Switch};
 
 /// The far end of one microphone and what is known of its echo.
 pub(crate) struct Echo {

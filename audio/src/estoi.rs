@@ -6,7 +6,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use crate::measure::RATE;
+/// In Hz; everything that is measured is brought to it.
+pub(crate) const RATE: u32 = 10_000;
 
 /// The measure at 10 kHz, with the window and bands computed once.
 pub(crate) struct Estoi {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
-use crate::chain::BLOCK;
 use crate::decimator::Decimator;
+use crate::spec::BLOCK;
 
 pub(crate) struct Finder {
     forward: Arc<dyn RealToComplex<f32>>,

@@ -8,15 +8,14 @@ use crate::backend::Device;
 use crate::backend::native::Mic;
 use crate::backend::tone::Tone;
 use crate::backend::wav::WavSource;
-use crate::capture::{Capture, CaptureStats, Captured, Level};
+use crate::capture::{Capture, CaptureStats, Level};
 use crate::chain::Stages;
-use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
-use crate::playback::STEP;
-use crate::spec::{FrameLen, InputSpec};
+use crate::packets::Captured;
+use crate::shared::{FromEngine, STALL, Sink};
+use crate::spec::{FrameLen, InputSpec, STEP};
 use crate::talk::Listening;
 use crate::watch::Watch;
-use crate::worker::{STALL, Sink};
 
 pub(crate) struct Input {
     frame: FrameLen,

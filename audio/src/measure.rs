@@ -8,7 +8,7 @@ use std::ops::Range;
 use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
-use crate::estoi::Estoi;
+use crate::estoi::{Estoi, RATE};
 
 /// Where a reference was found in a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -271,8 +271,6 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Samples per second everything is measured at; ESTOI's own.
-pub(crate) const RATE: u32 = 10_000;
 /// 2.4 s: long enough to be unmistakable among half a minute of speech, short enough to be cut by few delay changes.
 const PIECE: usize = 24_000;
 /// 20 ms, in which a level is measured.

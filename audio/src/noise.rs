@@ -2,7 +2,7 @@
 
 use nnnoiseless::DenoiseState;
 
-use crate::chain::{BLOCK, Switch};
+use crate::spec::{BLOCK, Switch};
 
 /// The suppressor of one microphone.
 pub(crate) struct Noise {

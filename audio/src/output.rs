@@ -6,13 +6,12 @@ use std::time::Duration;
 use crate::backend::native::Speaker;
 use crate::backend::wav::WavSink;
 use crate::backend::{Change, Device};
-use crate::engine::FromEngine;
 use crate::error::{Error, Trouble};
 use crate::input::Input;
-use crate::playback::{Playback, STEP};
+use crate::playback::Playback;
 use crate::reserve::Reserve;
-use crate::spec::{FrameLen, OutputSpec};
-use crate::worker::{STALL, Sink};
+use crate::shared::{FromEngine, STALL, Sink};
+use crate::spec::{FrameLen, OutputSpec, STEP};
 
 pub(crate) struct Output {
     frame: FrameLen,

@@ -4,10 +4,21 @@
 //! time, also when the length changes in the middle of a word.
 
 use crate::adaptation::Quality;
-use crate::capture::Captured;
 use crate::copies::{self, Copies};
 use crate::error::Error;
 use crate::opus::Encoder;
+use crate::spec::FrameLen;
+
+/// A frame of speech from the microphone, ready to be sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Intervals of `len` since the start, sent or not: sequence number and timestamp in one.
+    pub time: u32,
+    pub len: FrameLen,
+    pub opus: Vec<u8>,
+    /// Nothing follows until the next talk spurt.
+    pub last_of_talk: bool,
+}
 
 /// The encoding half of [`crate::Capture`].
 pub struct Packets {

@@ -7,9 +7,38 @@ use crate::copies;
 use crate::dred::Dred;
 use crate::jitter::{Counts, FADED, Fit, Frame, Heard, Jitter};
 use crate::opus::{self, Decoder};
-use crate::playback::{FriendStats, STEP};
-use crate::spec::FrameLen;
+use crate::spec::{FrameLen, STEP};
 use crate::splice;
+
+/// How well one friend is heard; counts are frames from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FriendStats {
+    /// Decoded as they came.
+    pub played: u64,
+    /// Lost, and there in time as a copy inside a later packet; counted as played as well.
+    pub again: u64,
+    /// Lost, and recovered from the coarse copy in the next frame.
+    pub fec: u64,
+    /// Lost, and recovered from the coarse copy of the past in a later packet.
+    pub dred: u64,
+    /// Invented in the place of lost or late ones.
+    pub concealed: u64,
+    /// Came after their turn.
+    pub late: u64,
+    pub duplicates: u64,
+    /// Thrown away to catch up after a stall.
+    pub skipped: u64,
+    /// Not Opus, or not as long as announced.
+    pub refused: u64,
+    /// How far behind the quickest possible moment the voice is played.
+    pub buffer_ms: u32,
+    /// How far behind it should be played for the jitter seen.
+    pub target_ms: u32,
+    /// Level of the last 10 ms as sent, before the volume; -100 when silent.
+    pub level_dbfs: f32,
+    /// Being played at this moment.
+    pub talking: bool,
+}
 
 pub(crate) struct Receiver {
     jitter: Jitter,

@@ -9,6 +9,12 @@ use std::time::Duration;
 /// The one sample rate inside the engine, in Hz. Opus works on it and sound servers convert to it.
 pub const RATE: u32 = 48_000;
 
+/// Samples in 10 ms: what is mixed at a time.
+pub const STEP: usize = 480;
+
+/// Samples of what the stages of the capture chain work on at a time.
+pub(crate) const BLOCK: usize = STEP;
+
 /// Where the engine's microphone signal comes from.
 ///
 /// Parsed from `default`, `wav:FILE[,loop]`, `tone[:HZ]`, `silence`; anything else names a device.
@@ -87,6 +93,16 @@ impl FrameLen {
     pub(crate) const fn micros(self) -> i64 {
         self.as_millis() as i64 * 1000
     }
+}
+
+/// When a stage of the capture chain works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// When it improves what the friends hear.
+    #[default]
+    Auto,
+    On,
+    Off,
 }
 
 /// Everything the engine must know to start.

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{FromEngine, Latency, Order, Shared};
 use crate::error::Error;
 use crate::input::Input;
 use crate::output::Output;
 use crate::playback::Playback;
+use crate::shared::{Latency, Order, Shared, Sink};
 use crate::spec::Config;
 use crate::talk::{Key, Listening};
-
-pub(crate) type Sink = Box<dyn FnMut(FromEngine) + Send>;
 
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -86,5 +84,3 @@ impl Worker {
 }
 
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
-/// A worker held up for longer does not make up for it: what was to be said and heard then is over.
-pub(crate) const STALL: Duration = Duration::from_millis(500);
