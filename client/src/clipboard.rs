@@ -8,9 +8,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::app::obey::refused;
 use crate::note::Note;
-use crate::order::Answer;
+use crate::order::{Answer, refused};
 
 /// Asks the terminal to take a text (OSC 52); there is no answer to that.
 pub(crate) type Terminal = Box<dyn FnOnce(&str) + Send>;

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match catch_unwind(AssertUnwindSafe(|| run(Cli::parse()))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            ui::fail(&failure);
+            printer::fail(&failure);
             ExitCode::from(failure.kind.status())
         }
         // The hook has said its sentence.
@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let diagnosed = cli.verbose && cli.log.is_none();
     match cli.command {
         None => {
-            ui::say(cli::WELCOME);
+            printer::say(cli::WELCOME);
             Ok(())
         }
         Some(Command::Create { listen, call }) => {

@@ -77,6 +77,10 @@ pub(crate) struct Refusal {
     pub(crate) why: String,
 }
 
+pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
+    Refusal { order: Some(order), why: why.into() }
+}
+
 impl From<Refusal> for Note {
     fn from(refusal: Refusal) -> Self {
         Note::Answer { order: refusal.order, done: false, message: refusal.why }

@@ -92,6 +92,17 @@ fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) {
     }
 }
 
+/// To stdout, at once; for what is printed outside a call. A reader that has gone is no error of ours.
+pub(crate) fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// To stderr: what happened, what to do.
+pub(crate) fn fail(failure: &Failure) {
+    let _ = writeln!(io::stderr().lock(), "{failure}");
+}
+
 /// A minute of a lively room while the reader stands still.
 const QUEUE: usize = 1_024;
 const STACK: usize = 128 * 1024;

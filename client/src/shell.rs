@@ -9,12 +9,12 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 use crate::config::reason;
 use crate::failure::Failure;
-use crate::ui;
+use crate::printer;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
-    ui::say(&String::from_utf8(script).map_err(Failure::defect)?);
+    printer::say(&String::from_utf8(script).map_err(Failure::defect)?);
     Ok(())
 }
 

@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Domain;
 use tokio::net::UdpSocket;
 use vc_core::io::{self as edge, Hop};
 
-use crate::spares::Spares;
+use crate::spares::{Spares, datagram_socket};
 
 pub(crate) struct Sockets {
     v4: Option<Open>,
@@ -112,21 +112,6 @@ impl Open {
         let port = socket.local_addr()?.port();
         Ok(Self { socket, port, failures: 0 })
     }
-}
-
-/// A fresh socket, at any port.
-pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    let any: SocketAddr = match domain {
-        Domain::IPV6 => {
-            socket.set_only_v6(true)?;
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        }
-        _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
-    };
-    socket.set_nonblocking(true)?;
-    socket.bind(&any.into())?;
-    UdpSocket::from_std(socket.into())
 }
 
 /// The address that this machine uses towards the internet; asks the routing table, sends nothing.

@@ -14,6 +14,7 @@ use vc_core::protocol::member::MemberId;
 
 use crate::failure::{Failure, Kind};
 use crate::note::Note;
+use crate::printer;
 use crate::ui::{self, Ui};
 use crate::words::Words;
 
@@ -453,8 +454,8 @@ pub(crate) fn devices() -> Result<Note, Error> {
 pub(crate) fn list(json: bool) -> Result<(), Failure> {
     let note = devices().map_err(failure)?;
     match Words::of(&note) {
-        Some(words) if !json => ui::say(&words.text()),
-        _ => ui::say(&ui::json(&note)),
+        Some(words) if !json => printer::say(&words.text()),
+        _ => printer::say(&ui::json(&note)),
     }
     Ok(())
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Poll;
 
-use socket2::{Domain, SockRef};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::UdpSocket;
 use vc_core::io::{Hop, Socket};
-
-use crate::sockets::datagram_socket;
 
 #[derive(Default)]
 pub(crate) struct Spares {
@@ -59,6 +58,21 @@ impl Spares {
             Some((len, Hop { socket: Socket::Spare(*spare), addr }))
         })
     }
+}
+
+/// A fresh socket, at any port.
+pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
+    let socket = RawSocket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let any: SocketAddr = match domain {
+        Domain::IPV6 => {
+            socket.set_only_v6(true)?;
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        }
+        _ => (Ipv4Addr::UNSPECIFIED, 0).into(),
+    };
+    socket.set_nonblocking(true)?;
+    socket.bind(&any.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// ICMP answers taken from one socket in a turn.

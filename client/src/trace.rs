@@ -59,7 +59,7 @@ pub(crate) fn record(panic: &panic::PanicHookInfo<'_>) {
 pub(crate) fn quiet_panics() {
     panic::set_hook(Box::new(|panic| {
         record(panic);
-        crate::ui::fail(&Failure::defect("a part of the program stopped"));
+        crate::printer::fail(&Failure::defect("a part of the program stopped"));
     }));
 }
 

@@ -2,7 +2,7 @@
 //! of it goes through threads of their own: a terminal that stands still must not stop the voice.
 
 use std::env;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -294,17 +294,6 @@ impl Ui {
             Face::Silent => {}
         }
     }
-}
-
-/// To stdout, at once; for what is printed outside a call. A reader that has gone is no error of ours.
-pub(crate) fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// To stderr: what happened, what to do.
-pub(crate) fn fail(failure: &Failure) {
-    let _ = writeln!(io::stderr().lock(), "{failure}");
 }
 
 async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {

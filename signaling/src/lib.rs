@@ -16,5 +16,6 @@ mod seats;
 pub mod server;
 
 pub use config::{Config, Limits, RelayInfo};
-pub use room::{ConnId, Counters, Input, Output, Rooms};
+pub use room::{Counters, Input, Output, Rooms};
+pub use seats::ConnId;
 pub use server::{Doors, serve};

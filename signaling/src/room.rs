@@ -18,7 +18,7 @@ use crate::config::{Config, Limits, RelayInfo};
 use crate::plates::Plates;
 use crate::proof::Claim;
 use crate::protocol::{Place, Request, Standing};
-use crate::seats::{Nonce, Room};
+use crate::seats::{ConnId, Nonce, Room};
 
 pub struct Rooms {
     relays: Vec<RelayInfo>,
@@ -37,9 +37,6 @@ pub struct Rooms {
     swept: Time,
     counters: Counters,
 }
-
-/// Chosen by the edge; never used twice.
-pub type ConnId = u64;
 
 pub enum Input<'a> {
     /// A TCP connection was accepted; nothing has been read from it yet.

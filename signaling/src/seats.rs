@@ -9,7 +9,8 @@ use vc_core::protocol::member::{MAX_MEMBERS, MemberId, Slot};
 use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::Nameplate;
 
-use crate::room::ConnId;
+/// Chosen by the edge; never used twice.
+pub type ConnId = u64;
 
 /// The room's name inside the server and in proofs; admissions are bound to it.
 pub(crate) type Nonce = [u8; 16];

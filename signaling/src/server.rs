@@ -24,7 +24,8 @@ use vc_core::protocol::signal::ToClient;
 
 use crate::config::Config;
 use crate::line::{Fed, Line};
-use crate::room::{ConnId, Counters, Input, Output, Rooms};
+use crate::room::{Counters, Input, Output, Rooms};
+use crate::seats::ConnId;
 
 /// Where the server is reached.
 pub struct Doors {

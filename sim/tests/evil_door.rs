@@ -13,8 +13,9 @@ use vc_core::crypto::keys::{Rng, StaticKey};
 use vc_core::crypto::sign::Signed;
 use vc_core::io::{Command, Event, Input, PathPolicy, PeerState};
 use vc_core::protocol::control::Control;
-use vc_core::protocol::member::{MemberId, Record, Seated, Welcome};
+use vc_core::protocol::member::{MemberId, Record, Seated};
 use vc_core::protocol::signal::{Nameplate, ToClient};
+use vc_core::protocol::welcome::Welcome;
 use victim::Victim;
 use victim::insider::{Insider, knock, knock_with};
 

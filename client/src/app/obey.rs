@@ -8,7 +8,7 @@ use super::App;
 use crate::clipboard;
 use crate::config::{self, Settings, Stage};
 use crate::note::{self, Note};
-use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey};
+use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
 use crate::ui::Ui;
 
@@ -314,10 +314,6 @@ fn stage(when: Stage) -> &'static str {
 
 fn done(order: &'static str, message: impl Into<String>) -> Answer {
     Ok(Note::Answer { order: Some(order), done: true, message: message.into() })
-}
-
-pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
-    Refusal { order: Some(order), why: why.into() }
 }
 
 fn keep(key: &[&str], value: toml_edit::Value) {

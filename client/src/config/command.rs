@@ -9,13 +9,13 @@ use toml::Value;
 use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed, variable};
 use crate::cli::ConfigCommand;
 use crate::failure::Failure;
-use crate::ui;
+use crate::printer;
 
 pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
     let path = file::place().ok_or_else(nowhere)?;
     match command {
-        ConfigCommand::Show => ui::say(&shown(&Layers::read()?)),
-        ConfigCommand::Path => ui::say(&format!("{}\n", path.display())),
+        ConfigCommand::Show => printer::say(&shown(&Layers::read()?)),
+        ConfigCommand::Path => printer::say(&format!("{}\n", path.display())),
         ConfigCommand::Set { key, value } => {
             let key = known(&key)?;
             let value = typed(key, &value)

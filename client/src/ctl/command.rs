@@ -11,7 +11,7 @@ use crate::cli::Ctl;
 use crate::config::reason;
 use crate::failure::{Failure, Kind};
 use crate::order::too_long;
-use crate::ui;
+use crate::printer;
 
 pub(crate) fn run(ctl: Ctl) -> Result<(), Failure> {
     let request = ctl.order.join(" ").replace(['\r', '\n'], " ") + "\n";
@@ -37,8 +37,8 @@ pub(crate) fn run(ctl: Ctl) -> Result<(), Failure> {
     let answered: Answered =
         serde_json::from_str(&line).map_err(|_| lost(io::ErrorKind::UnexpectedEof.into()))?;
     match (ctl.json, answered.status) {
-        (true, _) => ui::say(&format!("{}\n", answered.event)),
-        (false, 0) => ui::say(&format!("{}\n", answered.text.trim_end())),
+        (true, _) => printer::say(&format!("{}\n", answered.event)),
+        (false, 0) => printer::say(&format!("{}\n", answered.text.trim_end())),
         (false, _) => {}
     }
     let kind = Kind::Refused;

@@ -17,8 +17,8 @@ use self::summary::Tally;
 use crate::cli::Demo;
 use crate::config::Path;
 use crate::failure::{Failure, Kind};
+use crate::printer;
 use crate::stop::Stop;
-use crate::ui;
 
 pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut stop = Stop::new()?;
@@ -39,10 +39,10 @@ async fn perform(demo: &Demo, work: &std::path::Path) -> Result<(), Failure> {
     speech::write(&ADA, work)?;
     speech::write(&BOB, work)?;
     let mut stage = Stage::new(demo.path, work.to_owned());
-    ui::say("A server and two friends, Ada and Bob, start on this machine; nothing leaves it.\n");
+    printer::say("A server and two friends, Ada and Bob, start on this machine; nothing leaves it.\n");
     let (server, place) = stage.server(demo.seconds).await?;
     let (mut ada, code) = stage.ada(&place, demo.seconds).await?;
-    ui::say(&format!("Ada opened a room. Her code: {code}\n"));
+    printer::say(&format!("Ada opened a room. Her code: {code}\n"));
     let mut bob = stage.bob(&place, &code, demo.seconds).await?;
     let mut tally = stage.meet(&mut ada).await?;
     stage.talk(&mut ada, &mut bob, &mut tally, demo.seconds).await?;
@@ -144,7 +144,7 @@ impl Stage {
             }
             // Bob's second stands for both: each tells its numbers once a second.
             if heard.who == Who::Bob && heard.is("stats") {
-                ui::say(&tally.live_line(begin.elapsed()));
+                printer::say(&tally.live_line(begin.elapsed()));
             }
         }
     }
@@ -207,7 +207,7 @@ fn limit(seconds: u32) -> String {
 
 fn narrate(heard: &Heard) {
     if let Some(words) = Tally::words(heard) {
-        ui::say(&words);
+        printer::say(&words);
     }
 }
 

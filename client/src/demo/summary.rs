@@ -13,7 +13,7 @@ use super::speech::{ADA, BOB, Part, recording};
 use super::{failed, text};
 use crate::config;
 use crate::failure::Failure;
-use crate::ui;
+use crate::printer;
 
 #[derive(Default)]
 pub(super) struct Tally {
@@ -152,9 +152,9 @@ impl Tally {
         if kept.fallback {
             text += "                 (the current directory cannot be written)\n";
         }
-        ui::say(&text);
+        printer::say(&text);
         if wrong.is_empty() {
-            ui::say("All of it worked. Now with a friend: voicechat create\n");
+            printer::say("All of it worked. Now with a friend: voicechat create\n");
             return Ok(());
         }
         Err(failed(&format!("Not all of it worked: {}.", wrong.join("; "))))

@@ -157,8 +157,8 @@ fn hook(to: SyncSender<Told>) {
         let failure = Failure::defect("a part of the program stopped");
         if matches!(thread::current().name(), Some("main" | NAME)) {
             tty::give_back();
-            crate::ui::say("\n");
-            crate::ui::fail(&failure);
+            crate::printer::say("\n");
+            crate::printer::fail(&failure);
         } else {
             let _ = to.try_send(Told::Defect(failure.to_string()));
         }

@@ -15,12 +15,13 @@ use vc_core::io::{FrameLen as Len, VoiceFrame};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{CONTROL_CLASS, Channel, Control, Frame, Report, State, pad};
 use vc_core::protocol::entrance::{Entrance, Latest};
-use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot, Welcome};
+use vc_core::protocol::member::{Candidate, Codes, Kind, MemberId, Record, Seated, Slot};
 use vc_core::protocol::packet::*;
 use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{
     Form, Mail, Nameplate, Offer, Party, Refusal, ToClient, ToServer, Turned, VERSION as SIGNAL,
 };
+use vc_core::protocol::welcome::Welcome;
 
 type Seeds = Vec<Vec<u8>>;
 

@@ -17,10 +17,11 @@ use vc_core::peer::handshake::pair_psk;
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Channel, Frame, Frames, MAX_PLAINTEXT};
 use vc_core::protocol::entrance::{Entrance, Latest};
-use vc_core::protocol::member::{Candidate, Codes, Entry, Kind, MemberId, Record, Seated, Slot, Welcome};
+use vc_core::protocol::member::{Candidate, Codes, Entry, Kind, MemberId, Record, Seated, Slot};
 use vc_core::protocol::packet::{MAX_UDP, Packet, TRANSPORT_HEADER, hs_init, hs_resp, transport_header};
 use vc_core::protocol::signal::{Mail, Nameplate, Offer, Party, Reclaim, ToClient, ToServer};
 use vc_core::protocol::text;
+use vc_core::protocol::welcome::Welcome;
 use vc_core::room::Room;
 use vc_core::room::code::Code;
 

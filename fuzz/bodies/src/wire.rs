@@ -3,7 +3,7 @@
 use vc_core::net::outbox::Outbox;
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::{Control, Frame, Frames, MAX_PLAINTEXT};
-use vc_core::protocol::member::{Candidate, Codes, Record, Seated, Welcome};
+use vc_core::protocol::member::{Candidate, Codes, Record, Seated};
 use vc_core::protocol::packet::{
     MAX_UDP, Packet, TAG, TRANSPORT_HEADER, down, hs_init, hs_resp, keep, kept, probe, probe_by, probed,
     reset, retry, transport_header, up,
@@ -11,6 +11,7 @@ use vc_core::protocol::packet::{
 use vc_core::protocol::removal::Removals;
 use vc_core::protocol::signal::{MAX_BLOB, Mail, ToClient, ToServer};
 use vc_core::protocol::stream;
+use vc_core::protocol::welcome::Welcome;
 
 pub fn packet(data: &[u8]) {
     let Ok(packet) = Packet::parse(data) else { return };

@@ -10,9 +10,10 @@ use vc_core::net::path::Path;
 use vc_core::peer::handshake::Keys;
 use vc_core::peer::machine::{Act, Peer, Scene};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::member::{Entry, MemberId, Record, Seated, Welcome};
+use vc_core::protocol::member::{Entry, MemberId, Record, Seated};
 use vc_core::protocol::packet::Packet;
 use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient};
+use vc_core::protocol::welcome::Welcome;
 
 use super::{NONCE, NUMBER, Victim, slot};
 

@@ -409,7 +409,8 @@ const ECHOES: u8 = 8;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::entrance::Latest;
-    use super::super::member::{Codes, Kind, MAX_GONE, MemberId, Record, Slot};
+    use super::super::member::{Codes, Kind, MemberId, Record, Slot};
+    use super::super::removal::MAX_GONE;
     use super::*;
     use crate::crypto::keys::{PublicKey, StaticKey};
 

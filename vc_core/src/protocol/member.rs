@@ -1,4 +1,4 @@
-//! Who a member is: the record that a doorkeeper vouches for, and the welcome that a joiner gets.
+//! Who a member is: the record that a doorkeeper vouches for.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,8 +9,6 @@ use bip39::Language;
 use sha2::{Digest, Sha256};
 
 use super::codec::{Malformed, Reader, Result, Wire, write_list, write_short_text};
-use super::entrance::Entrance;
-use super::removal::Removals;
 use crate::crypto::keys::PublicKey;
 use crate::crypto::sign::Signed;
 
@@ -226,53 +224,6 @@ impl Wire for Codes {
     }
 }
 
-/// What the doorkeeper gives a joiner that proved the code (B2). `members` includes the doorkeeper itself, first.
-#[derive(Clone)]
-pub struct Welcome {
-    pub room: RoomId,
-    /// The room secret R: source of the gate key and of every pair's psk.
-    pub secret: [u8; 32],
-    pub creator: MemberId,
-    /// The creator's key for removals.
-    pub warden: PublicKey,
-    pub entrance: Entrance,
-    pub members: Vec<Seated>,
-    /// Members that left; their keys are never taken again.
-    pub gone: Vec<MemberId>,
-    pub removals: Option<Removals>,
-    /// Members that are away, who may come back to a door that never met them.
-    pub absent: Vec<MemberId>,
-}
-
-impl Wire for Welcome {
-    fn read(r: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self {
-            room: r.array()?,
-            secret: r.array()?,
-            creator: MemberId::read(r)?,
-            warden: PublicKey(r.array()?),
-            entrance: Entrance::read(r)?,
-            members: r.list(MAX_MEMBERS)?,
-            gone: r.list(MAX_GONE)?,
-            removals: if bool::read(r)? { Some(Removals::read(r)?) } else { None },
-            absent: r.list(MAX_MEMBERS)?,
-        })
-    }
-
-    fn write(&self, w: &mut Vec<u8>) {
-        w.extend_from_slice(&self.room);
-        w.extend_from_slice(&self.secret);
-        self.creator.write(w);
-        w.extend_from_slice(&self.warden.0);
-        self.entrance.write(w);
-        write_list(w, &self.members);
-        write_list(w, &self.gone);
-        self.removals.is_some().write(w);
-        self.removals.iter().for_each(|removals| removals.write(w));
-        write_list(w, &self.absent);
-    }
-}
-
 /// Only what our own code makes is a code: it is printed, and another member wrote it.
 fn spoken(r: &mut Reader<'_>) -> Result<(u32, String)> {
     let number = r.u32()?;
@@ -294,50 +245,11 @@ pub const WORDS: usize = 3;
 pub const NUMBERS: Range<u32> = 10_000..1_000_000;
 /// Three words of at most eight letters and their dashes.
 const MAX_WORDS: usize = 32;
-/// Tombstones carried to a joiner: 16 seats used several times over in one evening.
-pub const MAX_GONE: usize = 64;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::entrance::Latest;
     use super::*;
-    use crate::crypto::keys::StaticKey;
-
-    #[test]
-    fn a_welcome_survives_its_encoding_and_fits_one_mail() {
-        let record = Record {
-            key: PublicKey([7; 32]),
-            name: "n".repeat(MAX_NAME),
-            relay_only: true,
-            candidates: vec![
-                Candidate { kind: Kind::ServerReflexive, addr: "192.0.2.1:9".parse().unwrap() };
-                MAX_CANDIDATES
-            ],
-        };
-        let codes =
-            Codes { spoken: Some((48213, "tiger-orbit-ocean".into())), link: Some(([1; 10], [2; 16])) };
-        let creator = StaticKey::from_bytes([3; 32]);
-        let removals = (0..MAX_GONE as u8)
-            .fold(None, |before, n| Some(Removals::with(&creator, before.as_ref(), MemberId([n; 8]))));
-        let welcome = Welcome {
-            room: [1; 16],
-            secret: [2; 32],
-            creator: MemberId([3; 8]),
-            warden: creator.public(),
-            entrance: Entrance {
-                locked: Latest::first(&creator, false),
-                codes: Latest::first(&creator, codes),
-            },
-            members: vec![Seated { slot: Slot::new(15).unwrap(), record }; MAX_MEMBERS],
-            gone: vec![MemberId([9; 8]); MAX_GONE],
-            removals,
-            absent: vec![MemberId([8; 8]); MAX_MEMBERS],
-        };
-        let bytes = welcome.encode();
-        assert!(bytes.len() + 64 <= super::super::signal::MAX_BLOB, "{}", bytes.len());
-        assert_eq!(Welcome::decode(&bytes).unwrap().encode(), bytes);
-    }
 
     #[test]
     fn a_code_that_we_could_not_have_made_is_malformed() {

@@ -10,3 +10,4 @@ pub mod removal;
 pub mod signal;
 pub mod stream;
 pub mod text;
+pub mod welcome;

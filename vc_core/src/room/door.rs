@@ -9,8 +9,9 @@ use crate::crypto::pake::{self, Context, DoorKeys, Refused, Transcript};
 use crate::io::Time;
 use crate::net::forward::rate::{Bucket, Rate};
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{Codes, Entry, Record, Welcome};
+use crate::protocol::member::{Codes, Entry, Record};
 use crate::protocol::signal::{Mail, Nameplate, Turned};
+use crate::protocol::welcome::Welcome;
 
 #[derive(Default)]
 pub(crate) struct Door {

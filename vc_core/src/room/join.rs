@@ -10,8 +10,9 @@ use crate::crypto::pake::{self, Context, Refused, Transcript};
 use crate::error::Error;
 use crate::io::Time;
 use crate::protocol::codec::Wire;
-use crate::protocol::member::{Entry, Slot, Welcome};
+use crate::protocol::member::{Entry, Slot};
 use crate::protocol::signal::{Mail, Nameplate, Party, Reclaim, Refusal, ToClient, ToServer, Turned};
+use crate::protocol::welcome::Welcome;
 
 pub(crate) struct Joining {
     plate: Nameplate,

@@ -46,14 +46,15 @@ use crate::protocol::control::{Control, State};
 use crate::protocol::entrance::Entrance;
 use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{
-    Candidate, Codes, Entry, MAX_GONE, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot, Welcome,
+    Candidate, Codes, Entry, MAX_MEMBERS, MemberId, NUMBERS, Record, Seated, Slot,
 };
 use crate::protocol::packet::Packet;
-use crate::protocol::removal::Removals;
+use crate::protocol::removal::{MAX_GONE, Removals};
 use crate::protocol::signal::{
     Form, Mail, Nameplate, Offer, Party, Reclaim, Refusal, ToClient, ToServer, Turned, plates_of,
 };
 use crate::protocol::text;
+use crate::protocol::welcome::Welcome;
 
 pub(crate) struct Stay {
     keys: Keys,
