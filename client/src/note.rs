@@ -350,7 +350,7 @@ pub(crate) fn denied_words(denial: Denial) -> (&'static str, &'static str) {
         Denial::NobodyThere => ("nobody_there", "There is no such member."),
         Denial::NoServer => (
             "no_server",
-            "The old code is dead. A new one needs the server, which does not answer; it follows when it does.",
+            "The old code is dead. A new one needs the server, which gives none at the moment; it follows when it does.",
         ),
     }
 }

@@ -8,12 +8,17 @@ mod victim;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use rand_core::SeedableRng;
 use scene::{all_is_well, alone, invite, ms, secs};
 use sim::Profile;
+use vc_core::crypto::keys::{Rng, Secret};
+use vc_core::crypto::ticket::{Ticket, TicketBody};
 use vc_core::io::{Command, Input, PathPolicy, PeerState, Rung};
-use vc_core::protocol::control::Control;
+use vc_core::net::binding::{Binding, Errand};
+use vc_core::protocol::control::{Control, State};
 use vc_core::protocol::entrance::Entrance;
 use vc_core::protocol::member::{Candidate, Kind, MAX_CANDIDATES};
+use vc_core::protocol::packet::{Packet, keep};
 use victim::Victim;
 use victim::friends::{Friend, awaiting_keys, initiating_key, record, together};
 use victim::insider::Insider;
@@ -191,6 +196,122 @@ fn a_member_that_has_a_made_up_member_change_places_does_not_have_us_knock_often
         let later = knocks(120, &mut ada);
         assert!((6..=15).contains(&later), "seed {seed}: {later} packets to each address in two minutes");
     }
+}
+
+/// The liar says that it sits in this slot now.
+fn claims(liar: &mut Friend, at: u8) {
+    let own = record(liar.insider.key.public(), at, addresses(1));
+    liar.peer.tell(&Control::Add(own));
+}
+
+#[test]
+fn a_member_that_changes_its_own_seat_without_end_has_us_knock_no_oftener_and_delays_nothing() {
+    for seed in 1..3 {
+        let (mut ada, mut friends) = ada_with_a_liar_and_bob(seed);
+        friends[0].peer.tell(&Control::Candidates(addresses(1)));
+        together(&mut ada, &mut friends, secs(60));
+        let told = |friend: &Friend, key| {
+            let of_it = |control: &&Control| matches!(control, Control::Add(s) if s.record.key == key);
+            friend.told.iter().filter(of_it).count()
+        };
+        let key = friends[0].insider.key.public();
+        let (before, minutes, mut packets) = (told(&friends[1], key), 2, 0);
+        for n in 0..minutes * 600 {
+            claims(&mut friends[0], 3 + (n % 2) as u8);
+            if n % 100 == 0 {
+                ada.input(Input::Command(Command::Mute(n % 200 == 0)));
+            }
+            let strangers = together(&mut ada, &mut friends, ms(100));
+            packets += strangers.iter().filter(|addr| addr.port() < 3_000).count();
+            if n % 100 == 2 {
+                assert_eq!(friends[1].peer.state().muted, n % 200 == 2, "seed {seed}");
+            }
+        }
+        let each = packets / MAX_CANDIDATES / minutes;
+        assert!(each <= 3, "seed {seed}: {each} packets to each address in a minute");
+        let passed_on = told(&friends[1], key) - before;
+        assert!((4..=4 + 4 * minutes).contains(&passed_on), "seed {seed}: {passed_on} passed on");
+        // Put off, not forgotten.
+        claims(&mut friends[0], 5);
+        together(&mut ada, &mut friends, secs(30));
+        let last = friends[1].told.iter().rev().find_map(|control| match control {
+            Control::Add(seated) if seated.record.key == key => Some(seated.slot),
+            _ => None,
+        });
+        assert_eq!(last, Some(victim::slot(5)), "seed {seed}");
+    }
+}
+
+/// Slots of the tickets that a friend was offered.
+fn offered(friend: &Friend) -> Vec<u8> {
+    let offers = friend.told.iter().filter_map(|control| match control {
+        Control::Offer { body, .. } => Some(TicketBody::decode(body).unwrap().slot),
+        _ => None,
+    });
+    offers.collect()
+}
+
+/// Hands a packet of this friend's to the victim; what it answers to that one.
+fn answer(ada: &mut Victim, from: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
+    ada.sent.clear();
+    ada.input(Input::Datagram { from: from.into(), bytes });
+    std::mem::take(&mut ada.sent).into_iter().find(|(to, _)| *to == from).map(|(_, bytes)| bytes)
+}
+
+/// Takes the place that it was last offered; its number there.
+fn takes_place(ada: &mut Victim, friend: &Friend) -> Option<u32> {
+    let ticket = friend.told.iter().rev().find_map(|control| match control {
+        Control::Offer { body, kb } => Some(Ticket { body: *body, kb: Secret::new(*kb) }),
+        _ => None,
+    })?;
+    let hop = SocketAddr::from(([203, 0, 113, 1], 40_000)).into();
+    let mut rng = Rng::from_seed([5; 32]);
+    let mut binding = Binding::new(&[hop], ticket, false, ada.now, &mut rng);
+    for _ in 0..2 {
+        let Some(Errand::Send(_, bind)) = binding.tick(ada.now, &mut rng).pop() else { return None };
+        let answer = answer(ada, friend.at, &bind)?;
+        match Packet::parse(&answer) {
+            Ok(Packet::Retry { nonce, cookie, .. }) => drop(binding.retry(ada.now, hop, nonce, cookie)),
+            Ok(Packet::Bound(bound)) => return Some(bound.bind),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn keeps_place(ada: &mut Victim, friend: &Friend, bind: u32) -> bool {
+    let answer = answer(ada, friend.at, &keep(bind, 1));
+    answer.is_some_and(|bytes| matches!(Packet::parse(&bytes), Ok(Packet::Kept { .. })))
+}
+
+#[test]
+fn a_member_that_claims_the_seat_of_another_takes_nothing_from_that_one() {
+    let (mut ada, mut friends) = ada_with_a_liar_and_bob(1);
+    // They meet Ada and not each other: she carries for them.
+    for friend in &mut friends {
+        friend.peer.tell(&Control::State(State { direct: victim::slot(0).bit(), ..State::default() }));
+    }
+    together(&mut ada, &mut friends, secs(30));
+    assert_eq!((offered(&friends[0]).pop(), offered(&friends[1]).pop()), (Some(1), Some(2)));
+    let bob = takes_place(&mut ada, &friends[1]).unwrap();
+    let liar = takes_place(&mut ada, &friends[0]).unwrap();
+    assert!(keeps_place(&mut ada, &friends[1], bob) && keeps_place(&mut ada, &friends[0], liar));
+    for at in [2, 1, 2] {
+        claims(&mut friends[0], at);
+        together(&mut ada, &mut friends, secs(15));
+        assert!(keeps_place(&mut ada, &friends[1], bob), "the liar says that it sits at {at}");
+    }
+    assert!(!keeps_place(&mut ada, &friends[0], liar), "it left its own");
+    assert!(!offered(&friends[0]).contains(&2), "it was offered Bob's");
+    // Nor by Bob's ticket.
+    let stolen = friends[1].told.iter().rev().find(|control| matches!(control, Control::Offer { .. }));
+    let stolen = stolen.cloned().unwrap();
+    friends[0].told.push(stolen);
+    assert_eq!(takes_place(&mut ada, &friends[0]), None);
+    // Once Bob has gone, the seat is whose it is then.
+    friends[1].peer.tell(&Control::Leave);
+    together(&mut ada, &mut friends, secs(2));
+    assert!(!keeps_place(&mut ada, &friends[1], bob));
 }
 
 #[test]

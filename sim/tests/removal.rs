@@ -7,12 +7,12 @@ mod victim;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use scene::{ADA, BOB, EVE, SERVER, all_is_well, is_live, met_directly, ms, room, secs};
+use scene::{ADA, BOB, EVE, SERVER, all_is_well, config, is_live, met_directly, ms, room, secs};
 use signaling::ConnId;
 use sim::node::{Operator, Turn};
 use sim::{Profile, World};
 use vc_core::Error;
-use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy};
+use vc_core::io::{Command, Denial, Ended, Event, Input, Parting, PathPolicy};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::Control;
 use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
@@ -84,6 +84,48 @@ fn who_was_out_of_reach_learns_of_a_removal_from_others_after_the_creator_has_le
         world.run(secs(2));
         all_is_well(&mut world);
     }
+}
+
+/// The server names six codes in a minute.
+#[test]
+fn five_removals_within_twenty_seconds_leave_a_room_with_a_code() {
+    for seed in 0..3 {
+        let mut world = room(seed, Profile::clean(20), PathPolicy::Auto, None, 7);
+        for n in 2..7 {
+            let id = world.clients[n].me.unwrap();
+            order(&mut world, ADA, Command::Kick(id));
+            world.run(secs(3));
+        }
+        assert!(
+            world.clients[ADA].events(|e| matches!(e, Event::Denied(Denial::NoServer))) > 0,
+            "no limit met"
+        );
+        world.run(secs(30));
+        let codes = world.clients[BOB].codes.clone().unwrap();
+        assert!(codes.spoken.is_some() && codes.link.is_some(), "seed {seed}: half a code");
+        let (code, at) = (world.clients[BOB].code().unwrap(), world.net.site(None));
+        let zoe = world.join(config("CANARY-zoe", PathPolicy::Auto), &code, at, SERVER);
+        assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, BOB, zoe])), "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn a_code_that_its_maker_did_not_live_to_make_is_made_by_another() {
+    let mut world = four(1);
+    world.stop_signaling(SERVER);
+    world.run(secs(2));
+    order(&mut world, ADA, Command::Invite);
+    world.run(secs(1));
+    order(&mut world, ADA, Command::Leave);
+    world.run(secs(1));
+    world.start_signaling(SERVER);
+    world.run(secs(60));
+    let code = world.clients[BOB].code().unwrap();
+    let at = world.net.site(None);
+    let zoe = world.join(config("CANARY-zoe", PathPolicy::Auto), &code, at, SERVER);
+    assert!(world.run_till(secs(10), |w| w.reference.all_met(&[BOB, EVE, DAVE, zoe])));
+    all_is_well(&mut world);
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub struct Peer {
     hearsay: Bucket,
     /// What we tell others at its word.
     spread: Bucket,
+    /// Its seats.
+    moves: Bucket,
     /// Newcomers that it vouched for, and what addresses it gave them.
     vouched: Vouched,
 }
@@ -144,6 +146,7 @@ impl Peer {
             appeared: Bucket::default(),
             hearsay: Bucket::default(),
             spread: Bucket::default(),
+            moves: Bucket::default(),
             vouched: Vouched::default(),
         }
     }
@@ -295,6 +298,11 @@ impl Peer {
     /// Whether what it says now may go on to all others.
     pub fn may_spread(&mut self, now: Time) -> bool {
         self.spread.take(now, SPREAD_RATE, 1)
+    }
+
+    /// Whether it may sit elsewhere by its own word, and others be told.
+    pub fn may_move(&mut self, now: Time) -> bool {
+        self.moves.take(now, MOVE_RATE, 1)
     }
 
     pub fn vouched(&mut self) -> &mut Vouched {
@@ -542,3 +550,5 @@ const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
 /// Locks and codes change a few times an evening. Twelve who change them without end leave a friend half of what it may
 /// be told in a second.
 const SPREAD_RATE: Rate = Rate { per_minute: 25, burst: 16 };
+/// Whoever comes back by the code does so every half minute at most. Paths to a seat are asked anew after each.
+const MOVE_RATE: Rate = Rate { per_minute: 4, burst: 4 };

@@ -351,13 +351,13 @@ impl Stay {
             },
             ToClient::Plate { nameplate } => match self.asked {
                 Some(Asked::Plate(form)) if form == nameplate.form() => {
-                    self.plate(world, form, Some(nameplate));
+                    self.plate(world, now, form, Some(nameplate));
                 }
                 Some(_) | None => world.counters.out_of_turn += 1,
             },
             ToClient::Refused(why) => match self.asked {
                 Some(Asked::Seat) => self.unseated(world, now, why),
-                Some(Asked::Plate(form)) => self.plate(world, form, None),
+                Some(Asked::Plate(form)) => self.plate(world, now, form, None),
                 Some(Asked::Entry(_)) | None => world.counters.out_of_turn += 1,
             },
             ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
@@ -421,6 +421,7 @@ impl Stay {
         self.dismiss(world, now);
         self.see_out(world, now);
         self.hear_put_off(world, now);
+        self.ask_again(world, now);
         self.mend_code(world, now);
         self.reconsider(world, now);
         if !self.present().eq(&self.checked) {
@@ -437,7 +438,8 @@ impl Stay {
         let punching = self.punch_wake().map(|at| (at, "punching"));
         let put_off = self.put_off.wake().map(|at| (at, "news put off"));
         let mending = self.mending.wake().map(|at| (at, "dead code"));
-        let entrance = put_off.into_iter().chain(mending);
+        let refused = self.draft.as_ref().and_then(Draft::wake).map(|at| (at, "code refused"));
+        let entrance = put_off.into_iter().chain(mending).chain(refused);
         let again = self.reconsider_wake(world, now).map(|at| (at, "readmission"));
         let soonest = peers
             .chain(carriage)

@@ -116,15 +116,25 @@ impl Stay {
         if let Some(mut peer) = self.peers.remove(&id) {
             // Others may be wrong about one that we hear ourselves.
             let by_itself = from == Some(id);
-            let moves = peer.slot() != seated.slot && (by_itself || !peer.is_live());
-            if moves {
-                peer.sits(now, seated.slot);
-                self.offer_seat(world, now, &mut peer);
-                match by_itself {
-                    true => peer.restart(now),
-                    // Two places by turns must not have us knock at its addresses without end.
-                    false => peer.appear(now),
+            let wants = peer.slot() != seated.slot && (by_itself || !peer.is_live());
+            let moves = wants && (!by_itself || peer.may_move(now));
+            match moves {
+                true => {
+                    peer.sits(now, seated.slot);
+                    self.offer_seat(world, now, &mut peer);
+                    // Whoever says so itself is reached. Two places by turns must not have us knock at its addresses
+                    // without end.
+                    if !by_itself {
+                        peer.appear(now);
+                    }
+                    self.put_off.stays(&id);
                 }
+                false if wants => {
+                    world.counters.too_many += 1;
+                    self.put_off.seat(now, id, seated);
+                }
+                false if by_itself => self.put_off.stays(&id),
+                false => {}
             }
             self.peers.insert(id, peer);
             if moves && by_itself {

@@ -8,12 +8,25 @@ pub(super) struct Draft {
     codes: Codes,
     /// Forms still to be asked for, the next one first.
     wanted: Vec<Form>,
+    /// What the server gave none for: it names only so many in a minute.
+    refused: Vec<Form>,
+    /// Until those are asked for again; `None` while there is something else to ask for.
+    again: Option<Time>,
+    pause: Duration,
 }
 
 impl Draft {
+    fn new(codes: Codes, wanted: Vec<Form>) -> Self {
+        Self { codes, wanted, refused: Vec::new(), again: None, pause: REFUSED_FIRST }
+    }
+
     /// The room was made with a number to say; a link to paste is to follow.
     pub(super) fn of_founder(codes: Codes) -> Self {
-        Self { codes, wanted: vec![Form::Link] }
+        Self::new(codes, vec![Form::Link])
+    }
+
+    pub(super) fn wake(&self) -> Option<Time> {
+        self.again
     }
 }
 
@@ -21,12 +34,35 @@ impl Draft {
 #[derive(Default)]
 pub(super) struct PutOff {
     words: BTreeMap<MemberId, Entrance>,
+    /// Where they sit now.
+    seats: BTreeMap<MemberId, Seated>,
     until: Time,
 }
 
 impl PutOff {
     pub(super) fn wake(&self) -> Option<Time> {
-        (!self.words.is_empty()).then_some(self.until)
+        (!self.is_empty()).then_some(self.until)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.words.is_empty() && self.seats.is_empty()
+    }
+
+    fn begin(&mut self, now: Time) {
+        if self.is_empty() {
+            self.until = now + PUT_OFF;
+        }
+    }
+
+    /// Its own word.
+    pub(super) fn seat(&mut self, now: Time, id: MemberId, seated: &Seated) {
+        self.begin(now);
+        self.seats.insert(id, seated.clone());
+    }
+
+    /// It sits where it was.
+    pub(super) fn stays(&mut self, id: &MemberId) {
+        self.seats.remove(id);
     }
 }
 
@@ -57,7 +93,7 @@ impl Stay {
     pub(crate) fn invite(&mut self, world: &mut World) {
         self.entrance.codes.replace(&self.keys.me, Codes::default());
         self.tell_all(&Control::Entrance(self.entrance.clone()));
-        self.draft = Some(Draft { codes: Codes::default(), wanted: vec![Form::Spoken, Form::Link] });
+        self.draft = Some(Draft::new(Codes::default(), vec![Form::Spoken, Form::Link]));
         if !world.link.is_up() || !self.is_seated() {
             self.tell_user(world, Event::Denied(Denial::NoServer));
         }
@@ -75,8 +111,8 @@ impl Stay {
         }
     }
 
-    /// The answer to the request for a nameplate of this form; `None` if the server gives none.
-    pub(super) fn plate(&mut self, world: &mut World, form: Form, plate: Option<Nameplate>) {
+    /// The answer to the request for a nameplate of this form; `None` if the server gives none (now).
+    pub(super) fn plate(&mut self, world: &mut World, now: Time, form: Form, plate: Option<Nameplate>) {
         self.asked = None;
         let Some(draft) = &mut self.draft else { return };
         draft.wanted.retain(|wanted| *wanted != form);
@@ -87,26 +123,47 @@ impl Stay {
             Some(Nameplate::Link(plate)) => {
                 draft.codes.link = Some((plate, fresh_secret(&mut world.rng)));
             }
-            Some(Nameplate::Spoken(_)) | None => {}
+            Some(Nameplate::Spoken(_)) | None => draft.refused.push(form),
         }
         if !draft.wanted.is_empty() {
             return self.ask_for_plate(world);
         }
-        if let Some(draft) = self.draft.take() {
-            self.publish(world, draft.codes);
+        let (codes, first) = (draft.codes.clone(), draft.pause == REFUSED_FIRST);
+        if draft.refused.is_empty() {
+            self.draft = None;
+        } else {
+            draft.again = Some(now + draft.pause);
+            draft.pause = REFUSED_NEXT;
+        }
+        self.publish(world, codes, first);
+    }
+
+    /// What the server did not give is asked for again.
+    pub(super) fn ask_again(&mut self, world: &mut World, now: Time) {
+        if let Some(draft) = &mut self.draft
+            && draft.again.is_some_and(|at| at <= now)
+        {
+            draft.again = None;
+            draft.wanted = std::mem::take(&mut draft.refused);
+            self.ask_for_plate(world);
         }
     }
 
-    fn publish(&mut self, world: &mut World, codes: Codes) {
+    fn publish(&mut self, world: &mut World, codes: Codes, first: bool) {
+        let news = codes != *self.entrance.codes.get();
         if codes == Codes::default() {
-            return self.tell_user(world, Event::Denied(Denial::NoServer));
+            return if first {
+                self.tell_user(world, Event::Denied(Denial::NoServer))
+            };
         }
-        if codes != *self.entrance.codes.get() {
+        if news {
             self.changed_words(&codes);
             self.entrance.codes.replace(&self.keys.me, codes.clone());
             self.tell_all(&Control::Entrance(self.entrance.clone()));
         }
-        self.tell_user(world, Event::Invite(codes));
+        if news || first {
+            self.tell_user(world, Event::Invite(codes));
+        }
     }
 
     /// Whoever made the code does it; for one who is gone, another.
@@ -129,9 +186,12 @@ impl Stay {
         }
     }
 
-    /// The server leads here from elsewhere than our code says.
+    /// The server leads here from elsewhere than our code says, or whoever was to make one did not.
     fn code_is_dead(&self) -> bool {
         let codes = self.entrance.codes.get();
+        if *codes == Codes::default() {
+            return true;
+        }
         let (spoken, link) = plates_of(&self.proof);
         let spoken_moved = codes.spoken.as_ref().is_some_and(|(number, _)| spoken != Some(*number));
         let link_moved = codes.link.as_ref().is_some_and(|(plate, _)| link != Some(*plate));
@@ -147,9 +207,7 @@ impl Stay {
             return self.learn(world, Some(from), told);
         }
         world.counters.too_many += 1;
-        if self.put_off.words.is_empty() {
-            self.put_off.until = now + PUT_OFF;
-        }
+        self.put_off.begin(now);
         self.put_off.words.insert(from, told);
     }
 
@@ -157,9 +215,16 @@ impl Stay {
         if self.put_off.until > now {
             return;
         }
-        self.put_off.words.retain(|id, _| self.peers.contains_key(id));
-        for (from, told) in std::mem::take(&mut self.put_off.words) {
+        let PutOff { words, seats, .. } = std::mem::take(&mut self.put_off);
+        for (from, told) in
+            words.into_iter().filter(|(id, _)| self.peers.contains_key(id)).collect::<Vec<_>>()
+        {
             self.told_entrance(world, now, from, told);
+        }
+        for (id, seated) in
+            seats.into_iter().filter(|(id, _)| self.peers.contains_key(id)).collect::<Vec<_>>()
+        {
+            self.add(world, now, Some(id), &seated);
         }
     }
 
@@ -215,6 +280,9 @@ pub(super) fn first_entrance(by: &StaticKey, codes: Codes) -> Entrance {
     Entrance { locked: Latest::first(by, false), codes: Latest::first(by, codes) }
 }
 
+/// A server that names six in a minute has another after ten seconds.
+const REFUSED_FIRST: Duration = Duration::from_secs(15);
+const REFUSED_NEXT: Duration = Duration::from_secs(30);
 /// Another's news by way of friends may come after the server's.
 const MAKER_WAITS: Duration = Duration::from_secs(2);
 const OTHERS_WAIT: Duration = Duration::from_secs(20);

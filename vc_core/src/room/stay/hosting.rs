@@ -41,12 +41,12 @@ struct Given {
 impl Stay {
     /// A packet for the forwarder. Nobody but friends at addresses that they proved reaches it.
     pub(super) fn forward(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
-        let friend = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::slot);
-        let (Some(post), Some(slot)) = (&mut self.hosting.post, friend) else {
+        let friend = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::id);
+        let (Some(post), Some(id)) = (&mut self.hosting.post, friend) else {
             return world.counters.unknown += 1;
         };
         if let Ok(Packet::Bind(bind)) = Packet::parse(bytes)
-            && TicketBody::decode(&bind.body).is_none_or(|body| usize::from(body.slot) != slot.index())
+            && !TicketBody::decode(&bind.body).is_some_and(|body| post.is_given(&id, body.slot))
         {
             return world.counters.stranger += 1;
         }
@@ -97,8 +97,8 @@ impl Stay {
         let ends = post.and_then(|post| post.ends.or(post.forwarder.next_expiry()));
         let open = post.filter(|post| post.ends.is_none());
         let offers = open.and_then(|post| {
-            let due = |peer: &Peer| is_served(peer).then(|| post.due(now, peer));
-            self.peers.values().filter_map(due).min()
+            let served = self.peers.values().filter(|peer| post.serves(peer));
+            served.map(|peer| post.due(now, peer)).min()
         });
         [tell, elect, ends, offers].into_iter().flatten().min().map(|at| (at, "forwarding"))
     }
@@ -184,11 +184,12 @@ impl Stay {
             return;
         }
         let due: Vec<MemberId> = (self.peers.values())
-            .filter(|peer| is_served(peer) && post.due(now, peer) <= now)
+            .filter(|peer| post.serves(peer) && post.due(now, peer) <= now)
             .map(Peer::id)
             .collect();
         for id in due {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            // Two of them may say that they have one slot.
+            let Some(peer) = self.peers.get_mut(&id).filter(|peer| post.serves(peer)) else { continue };
             let pause = match post.places.get(&id) {
                 Some(given) if !post.is_taken(now, peer) => (given.pause * 2).min(RENEWAL),
                 _ => REPEAT,
@@ -226,6 +227,17 @@ impl Post {
             Some(Given { at: Some(at), pause, .. }) => *at + *pause,
             Some(Given { at: None, .. }) | None => now,
         }
+    }
+
+    /// We may forward for it, and nobody else has its place: whoever says that it sits where another does takes nothing
+    /// from that one.
+    fn serves(&self, peer: &Peer) -> bool {
+        let others = self.places.iter().filter(|(id, _)| **id != peer.id());
+        is_served(peer) && others.map(|(_, given)| given.slot).all(|slot| slot != peer.slot())
+    }
+
+    fn is_given(&self, id: &MemberId, slot: u8) -> bool {
+        self.places.get(id).is_some_and(|given| given.slot.index() == usize::from(slot))
     }
 
     fn is_taken(&self, now: Time, peer: &Peer) -> bool {
