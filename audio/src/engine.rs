@@ -1,21 +1,24 @@
 //! The handle: what the rest of the program may ask of the sound.
 
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 
 use crate::adaptation::Quality;
 use crate::capture::CaptureStats;
 use crate::cue::Cue;
+use crate::drain::Drain;
 use crate::error::Error;
 use crate::jitter::Heard;
 use crate::receiver::FriendStats;
-use crate::shared::{FromEngine, Latency, Order, Shared, Wishes};
-use crate::spec::{Config, InputSpec, OutputSpec, Switch};
+use crate::shared::{Absent, Done, FromEngine, Latency, Order, Shared, Wishes};
+use crate::source::Source;
+use crate::spec::{Config, FrameLen, InputSpec, OutputSpec, Switch};
 use crate::talk::Talk;
 use crate::worker::Worker;
 
 /// The sound of one call: a thread that records, encodes, decodes, mixes and plays. Dropping it stops it.
 pub struct Engine {
+    frame: FrameLen,
     shared: Arc<Shared>,
     worker: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -25,15 +28,23 @@ impl Engine {
     ///
     /// `sink` is called from the engine's thread, never from a device callback; it must not block.
     pub fn start(config: Config, sink: impl FnMut(FromEngine) + Send + 'static) -> Result<Engine, Error> {
+        Engine::start_bearing(config, |_| false, sink).map(|(engine, _)| engine)
+    }
+
+    /// The same, but a device that cannot be opened for a reason that `bearable` takes is waited for.
+    pub fn start_bearing(
+        config: Config,
+        bearable: impl Fn(&Error) -> bool + Send + 'static,
+        sink: impl FnMut(FromEngine) + Send + 'static,
+    ) -> Result<(Engine, Absent), Error> {
         let shared = Arc::new(Shared::new());
         let (ready, opened) = mpsc::sync_channel(1);
-        let for_worker = shared.clone();
-        // Devices are opened where they are used: some systems tie them to a thread.
+        let (frame, for_worker) = (config.frame, shared.clone());
         let worker = std::thread::Builder::new()
             .name("audio".into())
-            .spawn(move || match Worker::open(config, for_worker, Box::new(sink)) {
-                Ok(worker) => {
-                    let _ = ready.send(Ok(()));
+            .spawn(move || match Worker::open(config, &bearable, for_worker, Box::new(sink)) {
+                Ok((worker, absent)) => {
+                    let _ = ready.send(Ok(absent));
                     worker.run()
                 }
                 Err(error) => {
@@ -43,7 +54,7 @@ impl Engine {
             })
             .map_err(Error::Thread)?;
         match opened.recv() {
-            Ok(Ok(())) => Ok(Engine { shared, worker: Some(worker) }),
+            Ok(Ok(absent)) => Ok((Engine { frame, shared, worker: Some(worker) }, absent)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::Crashed),
         }
@@ -54,6 +65,11 @@ impl Engine {
         if self.shared.hear(friend, heard) {
             self.wake();
         }
+    }
+
+    /// The friend has muted: nothing more comes of what was being said, and nothing is invented in its place.
+    pub fn end_talk(&self, friend: u64) {
+        self.order(Order::EndTalk(friend));
     }
 
     /// The friend has left: drops what is still to be played, the volume and the statistics.
@@ -71,16 +87,20 @@ impl Engine {
         self.order(Order::Play(cue));
     }
 
-    /// Records from another device or file from now on. `done` is called from the engine's thread; with an error
-    /// everything stays as it was.
+    /// Records from another device or file as soon as it is open. `done` is called from a thread of the engine; with an
+    /// error everything stays as it was.
     pub fn set_input(&self, spec: InputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
-        self.order(Order::Input { spec, done: Box::new(done) });
+        let frame = self.frame;
+        let open = move |worker| Source::open(spec, frame, worker);
+        self.switch(open, |source, done| Order::Input { source, done }, Box::new(done));
     }
 
-    /// Plays to another device or file from now on; a recording that runs is completed first. `done` as with
+    /// Plays to another device or file as soon as it is open; a recording that runs is completed first. `done` as with
     /// [`Engine::set_input`].
     pub fn set_output(&self, spec: OutputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
-        self.order(Order::Output { spec, done: Box::new(done) });
+        let frame = self.frame;
+        let open = move |worker| Drain::open(spec, frame, worker);
+        self.switch(open, |drain, done| Order::Output { drain, done }, Box::new(done));
     }
 
     /// Nothing of a muted microphone is encoded or told; a running word breaks off. Whether somebody talks in spite of
@@ -171,6 +191,28 @@ impl Engine {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(Error::Crashed),
             None => Ok(()),
+        }
+    }
+
+    /// Opens in a thread of its own: a sound server that is slow to answer holds up no sound.
+    fn switch<T: 'static>(
+        &self,
+        open: impl FnOnce(Thread) -> Result<T, Error> + Send + 'static,
+        order: fn(T, Done) -> Order,
+        done: Done,
+    ) {
+        let Some(worker) = self.worker.as_ref().map(|worker| worker.thread().clone()) else { return };
+        let shared = self.shared.clone();
+        let spawned =
+            std::thread::Builder::new().name("device".into()).spawn(move || match open(worker.clone()) {
+                Ok(opened) => {
+                    shared.order(order(opened, done));
+                    worker.unpark();
+                }
+                Err(error) => done(Err(error)),
+            });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread to open a device in");
         }
     }
 

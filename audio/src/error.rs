@@ -37,13 +37,13 @@ pub enum Trouble {
         "The microphone is gone. It will be used again as soon as it is back; plug it in or restart the sound server."
     )]
     MicrophoneLost,
-    #[error("The microphone is back. Nothing to do.")]
+    #[error("The microphone is there, and used from now on. Nothing to do.")]
     MicrophoneBack,
     #[error(
         "The loudspeaker is gone. It will be used again as soon as it is back; plug it in or restart the sound server."
     )]
     SpeakerLost,
-    #[error("The loudspeaker is back. Nothing to do.")]
+    #[error("The loudspeaker is there, and used from now on. Nothing to do.")]
     SpeakerBack,
     #[error("The recording {path} stopped ({reason}). What was written is kept; free some space and start again to record.", path = path.display())]
     RecordingStopped { path: PathBuf, reason: String },

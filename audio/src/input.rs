@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use crate::adaptation::Quality;
 use crate::backend::Change;
-use crate::backend::Device;
-use crate::backend::native::Mic;
-use crate::backend::tone::Tone;
-use crate::backend::wav::WavSource;
 use crate::capture::{Capture, CaptureStats, Level};
 use crate::chain::Stages;
 use crate::error::{Error, Trouble};
 use crate::packets::Captured;
-use crate::shared::{FromEngine, STALL, Sink};
+use crate::shared::{Bearable, FromEngine, STALL, Sink};
+use crate::source::Source;
 use crate::spec::{FrameLen, InputSpec, STEP};
 use crate::talk::Listening;
 use crate::watch::Watch;
@@ -27,45 +24,21 @@ pub(crate) struct Input {
     pcm: Vec<f32>,
 }
 
-enum Source {
-    /// Nothing will come.
-    Silence,
-    /// Frames since the start that are done.
-    File { file: File, done: u64 },
-    Mic {
-        device: Device<Mic>,
-        heard: Duration,
-        /// What comes earlier was said before one was to be heard.
-        since: Duration,
-    },
-}
-
-impl Source {
-    fn open(spec: InputSpec, frame: FrameLen, now: Duration) -> Result<Source, Error> {
-        let file = |file| Source::File { file, done: frame.count(now) };
-        let mic = |name| -> Result<Source, Error> {
-            Ok(Source::Mic { device: Device::open(name, frame)?, heard: now, since: now })
-        };
-        Ok(match spec {
-            InputSpec::Silence => Source::Silence,
-            InputSpec::Tone { hz } => file(File::Tone(Tone::new(hz))),
-            InputSpec::Wav { path, repeat } => file(File::Wav(Box::new(WavSource::open(&path, repeat)?))),
-            InputSpec::Default => mic(None)?,
-            InputSpec::Device(name) => mic(Some(name))?,
-        })
-    }
-}
-
-enum File {
-    Wav(Box<WavSource>),
-    Tone(Tone),
-}
-
 impl Input {
-    pub(crate) fn open(spec: InputSpec, frame: FrameLen, bitrate: u32) -> Result<Input, Error> {
+    /// A device that cannot be opened for a reason that can be borne is waited for, and the reason returned.
+    pub(crate) fn open(
+        spec: InputSpec,
+        frame: FrameLen,
+        bitrate: u32,
+        bearable: &Bearable,
+    ) -> Result<(Input, Option<Error>), Error> {
         let capture = Capture::new(frame, bitrate)?;
-        let source = Source::open(spec, frame, Duration::ZERO)?;
-        Ok(Input {
+        let (source, absent) = match Source::open(spec.clone(), frame, std::thread::current()) {
+            Ok(source) => (source, None),
+            Err(error) if bearable(&error) => (Source::awaited(spec, frame), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let input = Input {
             frame,
             capture,
             source,
@@ -73,19 +46,19 @@ impl Input {
             meter: Meter::default(),
             watch: Watch::default(),
             pcm: Vec::new(),
-        })
+        };
+        Ok((input, absent))
     }
 
-    /// Records from somewhere else from now on; where that cannot be opened, from where it did.
-    pub(crate) fn switch(&mut self, spec: InputSpec, now: Duration, sink: &mut Sink) -> Result<(), Error> {
-        let mut source = Source::open(spec, self.frame, now)?;
+    /// Records from somewhere else from now on.
+    pub(crate) fn switch(&mut self, mut source: Source, now: Duration, sink: &mut Sink) {
+        source.begin(now, self.frame);
         self.pass_to(now, sink);
         self.watch.opened();
         if let Source::Mic { device, .. } = &mut source {
             device.rest(self.listening == Listening::Alone);
         }
         self.source = source;
-        Ok(())
     }
 
     pub(crate) fn set_quality(&mut self, quality: Quality) {
@@ -230,7 +203,10 @@ impl Input {
         self.pcm.resize(self.frame.samples(), 0.0);
         while *done < due {
             *done += 1;
-            let got = file.read(&mut self.pcm, sink);
+            let got = file.read(&mut self.pcm).unwrap_or_else(|broken| {
+                tell(Some(broken), sink);
+                0
+            });
             self.pcm[got..].fill(0.0);
             if self.listening == Listening::Muted {
                 tell(self.watch.hear_muted(now, &self.pcm), sink);
@@ -273,23 +249,6 @@ impl Input {
 fn tell(trouble: Option<Trouble>, sink: &mut Sink) {
     if let Some(trouble) = trouble {
         sink(FromEngine::Trouble(trouble));
-    }
-}
-
-impl File {
-    /// Fills `out` as far as there is sound.
-    fn read(&mut self, out: &mut [f32], sink: &mut Sink) -> usize {
-        match self {
-            File::Tone(tone) => {
-                tone.read(out);
-                out.len()
-            }
-            File::Wav(wav) => wav.read(out).unwrap_or_else(|reason| {
-                let path = wav.path().to_owned();
-                sink(FromEngine::Trouble(Trouble::WavInputBroken { path, reason }));
-                0
-            }),
-        }
     }
 }
 

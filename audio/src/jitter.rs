@@ -197,6 +197,22 @@ impl Jitter {
         }
     }
 
+    /// No more comes of this talk: what is here is its end, and what is missing was never said.
+    pub fn end_talk(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        run.spurt_end = run.newest.end();
+        match self
+            .slots
+            .iter_mut()
+            .flatten()
+            .filter(|slot| slot.tick >= run.next)
+            .max_by_key(|slot| slot.tick)
+        {
+            Some(last) => last.last_of_talk = true,
+            None => run.phase = Phase::Quiet,
+        }
+    }
+
     /// What to play from `now` on.
     pub fn pull(&mut self, now: Duration) -> Frame<'_> {
         let now = micros(now);

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::native::Speaker;
+use crate::backend::Change;
 use crate::backend::wav::WavSink;
-use crate::backend::{Change, Device};
+use crate::drain::{Drain, step_time, steps_at};
 use crate::error::{Error, Trouble};
 use crate::input::Input;
 use crate::playback::Playback;
-use crate::reserve::Reserve;
-use crate::shared::{FromEngine, STALL, Sink};
+use crate::shared::{Bearable, FromEngine, STALL, Sink};
 use crate::spec::{FrameLen, OutputSpec, STEP};
 
 pub(crate) struct Output {
@@ -18,67 +17,29 @@ pub(crate) struct Output {
     drain: Drain,
 }
 
-enum Drain {
-    /// Steps of 10 ms since the start that are done.
-    Null {
-        done: u64,
-    },
-    Wav {
-        file: WavSink,
-        done: u64,
-    },
-    Speaker {
-        device: Device<Speaker>,
-        clock: PlayClock,
-        feed: Feed,
-    },
-}
-
-/// Keeps as much waiting before a loudspeaker as it needs.
-struct Feed {
-    reserve: Reserve,
-    /// When the worker last came by.
-    last: Duration,
-    /// How often the device ran dry, as it counts, and how often that was ours to prevent.
-    seen: u32,
-    ran_dry: u64,
-}
-
-impl Drain {
-    fn open(spec: OutputSpec, frame: FrameLen, now: Duration) -> Result<Drain, Error> {
-        let speaker = |name| -> Result<Drain, Error> {
-            let device = Device::open(name, frame)?;
-            Ok(Drain::Speaker { device, clock: PlayClock::default(), feed: Feed::new(now) })
-        };
-        let done = steps_at(now);
-        Ok(match spec {
-            OutputSpec::Null => Drain::Null { done },
-            OutputSpec::Wav { path } => Drain::Wav { file: WavSink::create(&path)?, done },
-            OutputSpec::Default => speaker(None)?,
-            OutputSpec::Device(name) => speaker(Some(name))?,
-        })
-    }
-}
-
-/// The clock of a loudspeaker, smoothed: requests come in bursts, time does not.
-#[derive(Default)]
-struct PlayClock {
-    at: Duration,
-}
-
 impl Output {
-    pub(crate) fn open(spec: OutputSpec, frame: FrameLen) -> Result<Output, Error> {
-        Ok(Output { frame, drain: Drain::open(spec, frame, Duration::ZERO)? })
+    /// A device that cannot be opened for a reason that can be borne is waited for, and the reason returned.
+    pub(crate) fn open(
+        spec: OutputSpec,
+        frame: FrameLen,
+        bearable: &Bearable,
+    ) -> Result<(Output, Option<Error>), Error> {
+        let (drain, absent) = match Drain::open(spec.clone(), frame, std::thread::current()) {
+            Ok(drain) => (drain, None),
+            Err(error) if bearable(&error) => (Drain::awaited(spec, frame), Some(error)),
+            Err(error) => return Err(error),
+        };
+        Ok((Output { frame, drain }, absent))
     }
 
-    /// Plays somewhere else from now on; where that cannot be opened, where it did.
+    /// Plays somewhere else from now on; fails where a recording that ran cannot be completed.
     pub(crate) fn switch(
         &mut self,
-        spec: OutputSpec,
+        mut drain: Drain,
         now: Duration,
         playback: &mut Playback,
     ) -> Result<(), Error> {
-        let drain = Drain::open(spec, self.frame, now)?;
+        drain.begin(now);
         let old = Output { frame: self.frame, drain: std::mem::replace(&mut self.drain, drain) };
         old.finish(now, playback)
     }
@@ -193,67 +154,7 @@ fn record(file: &mut WavSink, done: &mut u64, due: u64, playback: &mut Playback)
     Ok(())
 }
 
-impl Feed {
-    fn new(now: Duration) -> Feed {
-        let mut feed = Feed { reserve: Reserve::new(), last: now, seen: 0, ran_dry: 0 };
-        feed.reserve.excuse(now);
-        feed
-    }
-
-    /// What the device needs is not forgotten while it is away.
-    fn reopened(&mut self, now: Duration, speaker: &mut Speaker) {
-        self.seen = 0;
-        self.reserve.excuse(now);
-        speaker.keep(self.reserve.samples());
-    }
-
-    fn tend(&mut self, now: Duration, speaker: &mut Speaker, quiet: bool) {
-        if now.saturating_sub(std::mem::replace(&mut self.last, now)) > HOPELESS {
-            self.reserve.excuse(now);
-        }
-        let dry = speaker.ran_dry();
-        let changed = if dry != std::mem::replace(&mut self.seen, dry) {
-            self.ran_dry += 1;
-            self.reserve.ran_dry(now)
-        } else {
-            quiet && self.reserve.rest(now)
-        };
-        if changed {
-            speaker.keep(self.reserve.samples());
-        }
-    }
-}
-
-impl PlayClock {
-    fn step(&mut self, now: Duration) -> Duration {
-        self.at += step_time(1);
-        let (ahead, behind) = (self.at.saturating_sub(now), now.saturating_sub(self.at));
-        if ahead.max(behind) > RESET_CLOCK {
-            self.at = now;
-        } else {
-            self.at = self.at + behind / FOLLOW - ahead / FOLLOW;
-        }
-        self.at
-    }
-}
-
-fn steps_at(time: Duration) -> u64 {
-    time.as_millis() as u64 / STEP_MS
-}
-
-fn step_time(step: u64) -> Duration {
-    Duration::from_millis(step * STEP_MS)
-}
-
-/// Whoever is held up for longer cannot be helped by any reserve.
-const HOPELESS: Duration = Duration::from_millis(100);
-/// Of [`STEP`] samples.
-const STEP_MS: u64 = 10;
 /// Silence is written to a file twice a second.
 const QUIET_STEPS: u64 = 50;
 /// Ten minutes: beyond it the machine slept, and nobody wants that on tape.
 const LONGEST_GAP: u64 = 60_000;
-/// A device that was stopped starts with a new clock.
-const RESET_CLOCK: Duration = Duration::from_millis(100);
-/// Follows within half a second, which evens bursts of requests out.
-const FOLLOW: u32 = 50;

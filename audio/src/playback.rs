@@ -49,6 +49,13 @@ impl Playback {
         self.friends.remove(&friend);
     }
 
+    /// A friend who muted sends no end of what was being said.
+    pub fn end_talk(&mut self, friend: u64) {
+        if let Some(friend) = self.friends.get_mut(&friend) {
+            friend.receiver.end_talk();
+        }
+    }
+
     /// In percent of what was sent, at most 400; kept until the friend is forgotten.
     pub fn set_volume(&mut self, friend: u64, percent: u16) {
         if let Some(friend) = self.friend(friend) {

@@ -140,6 +140,10 @@ impl Receiver {
         self.ready.is_empty() && self.hush <= 0.0 && self.jitter.is_quiet()
     }
 
+    pub(crate) fn end_talk(&mut self) {
+        self.jitter.end_talk();
+    }
+
     /// Gives the decoder's memory back.
     pub(crate) fn sleep(&mut self) {
         self.codec = None;

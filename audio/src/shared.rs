@@ -9,11 +9,12 @@ use crate::adaptation::Quality;
 use crate::capture::CaptureStats;
 use crate::chain::Stages;
 use crate::cue::Cue;
+use crate::drain::Drain;
 use crate::error::{Error, Trouble};
 use crate::jitter::Heard;
 use crate::packets::Captured;
 use crate::receiver::FriendStats;
-use crate::spec::{InputSpec, OutputSpec};
+use crate::source::Source;
 use crate::talk::Talk;
 
 /// What the engine tells.
@@ -31,6 +32,17 @@ pub enum FromEngine {
 }
 
 pub(crate) type Sink = Box<dyn FnMut(FromEngine) + Send>;
+
+/// Whether the engine is to run without a device that cannot be opened for this reason, and to wait for it.
+pub(crate) type Bearable = dyn Fn(&Error) -> bool + Send;
+
+/// What the engine began without: it is used as soon as it is there ([`Trouble::MicrophoneBack`],
+/// [`Trouble::SpeakerBack`]).
+#[derive(Debug, Default)]
+pub struct Absent {
+    pub microphone: Option<Error>,
+    pub loudspeaker: Option<Error>,
+}
 
 /// How long sound is under way inside this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,11 +72,12 @@ pub(crate) struct Shared {
 
 pub(crate) enum Order {
     Hear { at: Duration, friend: u64, heard: Heard },
+    EndTalk(u64),
     Forget(u64),
     Volume { friend: u64, percent: u16 },
     Play(Cue),
-    Input { spec: InputSpec, done: Done },
-    Output { spec: OutputSpec, done: Done },
+    Input { source: Source, done: Done },
+    Output { drain: Drain, done: Done },
 }
 
 /// Told whether a device could be switched to.

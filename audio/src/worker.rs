@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::input::Input;
 use crate::output::Output;
 use crate::playback::Playback;
-use crate::shared::{Latency, Order, Shared, Sink};
+use crate::shared::{Absent, Bearable, Latency, Order, Shared, Sink};
 use crate::spec::Config;
 use crate::talk::{Key, Listening};
 
@@ -22,13 +22,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn open(config: Config, shared: Arc<Shared>, sink: Sink) -> Result<Worker, Error> {
+    pub(crate) fn open(
+        config: Config,
+        bearable: &Bearable,
+        shared: Arc<Shared>,
+        sink: Sink,
+    ) -> Result<(Worker, Absent), Error> {
         let Config { input, output, frame, bitrate } = config;
-        let input = Input::open(input, frame, bitrate)?;
-        let output = Output::open(output, frame)?;
+        let (input, microphone) = Input::open(input, frame, bitrate, bearable)?;
+        let (output, loudspeaker) = Output::open(output, frame, bearable)?;
         let playback = Playback::new();
         let key = Key::default();
-        Ok(Worker { shared, sink, input, output, playback, key, published: Duration::ZERO })
+        let worker = Worker { shared, sink, input, output, playback, key, published: Duration::ZERO };
+        Ok((worker, Absent { microphone, loudspeaker }))
     }
 
     pub(crate) fn run(mut self) -> Result<(), Error> {
@@ -48,11 +54,15 @@ impl Worker {
         while let Some(order) = self.shared.next_order() {
             match order {
                 Order::Hear { at, friend, heard } => self.playback.hear(at, friend, heard),
+                Order::EndTalk(friend) => self.playback.end_talk(friend),
                 Order::Forget(friend) => self.playback.forget(friend),
                 Order::Volume { friend, percent } => self.playback.set_volume(friend, percent),
                 Order::Play(cue) => self.playback.play(cue),
-                Order::Input { spec, done } => done(self.input.switch(spec, now, &mut self.sink)),
-                Order::Output { spec, done } => done(self.output.switch(spec, now, &mut self.playback)),
+                Order::Input { source, done } => {
+                    self.input.switch(source, now, &mut self.sink);
+                    done(Ok(()));
+                }
+                Order::Output { drain, done } => done(self.output.switch(drain, now, &mut self.playback)),
             }
         }
         let wishes = self.shared.wishes();

@@ -258,6 +258,36 @@ fn pauses_between_spurts_are_silence_and_cost_nothing() {
 }
 
 #[test]
+fn after_the_end_of_a_talk_was_told_nothing_is_invented() {
+    // Told while the last three frames still wait, and told when all has been played.
+    for told_at in [17, 21] {
+        let mut jitter = Jitter::new();
+        let (mut concealed, mut voiced) = (0, 0);
+        for i in 0..60u64 {
+            let now = ms(i * 20);
+            if i < 20 {
+                jitter.push(now, heard(i as u32, FrameLen::Ms20));
+            }
+            if i == told_at {
+                for early in i + 1..20 {
+                    jitter.push(now, heard(early as u32, FrameLen::Ms20));
+                }
+                jitter.end_talk();
+            }
+            match jitter.pull(now) {
+                Frame::Voice { .. } => voiced += 1,
+                Frame::Conceal { .. } | Frame::Recover { .. } => concealed += 1,
+                Frame::Silence => {}
+            }
+        }
+        assert_eq!(voiced, 20);
+        // What was due before it was told had to be filled.
+        let until_told = told_at.saturating_sub(20) as u32;
+        assert!(concealed <= until_told + 1, "{told_at}: {concealed}");
+    }
+}
+
+#[test]
 fn what_the_gate_held_back_is_heard_whole_without_raising_the_delay_for_good() {
     // Three frames come at once at each start of a spurt, as after a pre-roll.
     let out = Net::new(FrameLen::Ms20)

@@ -403,6 +403,7 @@ impl<'a> App<'a> {
                 // If somebody is left who listens, the next is a moment away.
                 self.counts.level = None;
             }
+            Event::Muted { id, muted: true } => self.plan.sound.end_talk(*id),
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
@@ -410,7 +411,7 @@ impl<'a> App<'a> {
             | Event::Reconnecting { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
-            | Event::Muted { .. }
+            | Event::Muted { muted: false, .. }
             | Event::Echoes { .. }
             | Event::Door { .. }
             | Event::NewCode { .. }

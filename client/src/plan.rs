@@ -20,7 +20,7 @@ use crate::note::{Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::sockets::outward;
-use crate::sound::Sound;
+use crate::sound::{Sound, Typed};
 use crate::ui::Ui;
 
 pub(crate) struct Plan {
@@ -73,7 +73,7 @@ impl Plan {
             return Ok(plan);
         };
         // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
-        let sound = sound(&settings, ui)?;
+        let sound = sound(&call, &settings, ui)?;
         tell_cost(&settings, ui);
         let (place, pins) = pinned(server)?;
         Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
@@ -107,7 +107,7 @@ impl Plan {
         settings: Settings,
         ui: &Ui,
     ) -> Result<Self, Failure> {
-        let sound = sound(&settings, ui)?;
+        let sound = sound(call, &settings, ui)?;
         let host = embedded(listen.or(settings.listen), settings.key_file.clone(), ui)?;
         let place = Place::at(host.address, host.key);
         let told = address.map(|address| Place { key: Some(host.key), ..address });
@@ -133,7 +133,7 @@ impl Plan {
         };
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
-        let sound = sound(&settings, ui)?;
+        let sound = sound(call, &settings, ui)?;
         tell_cost(&settings, ui);
         let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
         Ok(Self { named, ..plan })
@@ -214,7 +214,7 @@ fn chosen(flag: Option<Place>, told: Option<Place>, standing: Option<Place>) -> 
     }
 }
 
-fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
+fn sound(call: &Call, settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
     let defaults = audio::Config::default();
     let frame = match settings.low_latency {
         Some(true) => audio::FrameLen::Ms10,
@@ -226,7 +226,8 @@ fn sound(settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
         frame,
         bitrate: defaults.bitrate,
     };
-    Sound::start(&config, ui)
+    let typed = Typed { input: call.settings.input.is_some(), output: call.settings.output.is_some() };
+    Sound::start(&config, typed, ui)
 }
 
 fn embedded(listen: Option<SocketAddr>, key_file: Option<PathBuf>, ui: &Ui) -> Result<Host, Failure> {

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audio::{
-    Adaptation, Cue, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, Latency, OutputSpec,
-    Protection, Quality, Reception, Trouble,
+    Adaptation, Cue, Direction, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, Latency,
+    OutputSpec, Protection, Quality, Reception, Trouble,
 };
 use tokio::sync::{mpsc, oneshot};
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
+use vc_core::protocol::text::harmless;
 
 use crate::failure::{Failure, Kind};
 use crate::note::Note;
@@ -28,8 +29,8 @@ pub(crate) struct Sound {
     alone: bool,
     adaptation: Adaptation,
     quality: Quality,
-    microphone: Arc<Mutex<Chosen<InputSpec>>>,
-    loudspeaker: Arc<Mutex<Chosen<OutputSpec>>>,
+    microphone: Chosen<InputSpec>,
+    loudspeaker: Chosen<OutputSpec>,
 }
 
 enum State {
@@ -40,23 +41,15 @@ enum State {
     Broken,
 }
 
-/// What the person chose, and whether that is in use.
-struct Chosen<T> {
-    /// `None` for the default.
-    named: Option<T>,
-    presence: Presence,
+/// Which devices were named for this call alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Typed {
+    pub(crate) input: bool,
+    pub(crate) output: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
-    There,
-    /// It could not be opened; the call goes on without.
-    Away,
-    /// The engine tries it at this moment.
-    Asked,
-    /// It came, and nobody was told yet.
-    Found,
-}
+/// What the person chose, shared with the engine's answers; `None` for the default.
+type Chosen<T> = Arc<Mutex<Option<T>>>;
 
 pub(crate) enum FromSound {
     Voice(VoiceFrame),
@@ -75,18 +68,17 @@ struct Opened {
     engine: Engine,
     voice: mpsc::Receiver<FromEngine>,
     news: mpsc::UnboundedReceiver<FromEngine>,
-    microphone: Presence,
-    loudspeaker: Presence,
     /// What does not work, in a sentence or two.
     trouble: Option<String>,
 }
 
 impl Sound {
-    /// What the user named and does not exist is an error. A machine without sound, or with half of it, is not: the
-    /// call goes on with what there is, a sentence says so, and the rest is used as soon as it is there.
-    pub(crate) fn start(config: &audio::Config, ui: &Ui) -> Result<Self, Failure> {
+    /// What was typed and does not exist is an error. A machine without sound, or with half of it, is not, nor is a
+    /// headset that is elsewhere today: the call goes on with what there is, a sentence says so, and the rest is used
+    /// as soon as it is there.
+    pub(crate) fn start(config: &audio::Config, typed: Typed, ui: &Ui) -> Result<Self, Failure> {
         let dropped = Arc::new(AtomicU64::new(0));
-        let opened = open(config, &dropped)?;
+        let opened = open(config, typed, &dropped)?;
         if let Some(trouble) = opened.trouble {
             ui.trouble(trouble);
         }
@@ -103,8 +95,8 @@ impl Sound {
             alone: true,
             adaptation: Adaptation::new(quality),
             quality,
-            microphone: Arc::new(Mutex::new(Chosen { named: input, presence: opened.microphone })),
-            loudspeaker: Arc::new(Mutex::new(Chosen { named: output, presence: opened.loudspeaker })),
+            microphone: Arc::new(Mutex::new(input)),
+            loudspeaker: Arc::new(Mutex::new(output)),
         })
     }
 
@@ -148,63 +140,22 @@ impl Sound {
             return (BROKEN.to_owned(), false);
         }
         let config = audio::Config {
-            input: lock(&self.microphone).named.clone().unwrap_or(InputSpec::Default),
-            output: match lock(&self.loudspeaker).named.clone() {
+            input: lock(&self.microphone).clone().unwrap_or(InputSpec::Default),
+            output: match lock(&self.loudspeaker).clone() {
                 // Begun anew it would lose what was recorded.
                 Some(OutputSpec::Wav { .. }) => OutputSpec::Null,
                 named => named.unwrap_or(OutputSpec::Default),
             },
             ..self.config.clone()
         };
-        let Ok(opened) = open(&config, &self.dropped) else { return (BROKEN.to_owned(), false) };
+        let Ok(opened) = open(&config, Typed::default(), &self.dropped) else {
+            return (BROKEN.to_owned(), false);
+        };
         (self.voice, self.news) = (opened.voice, opened.news);
-        lock(&self.microphone).presence = opened.microphone;
-        lock(&self.loudspeaker).presence = opened.loudspeaker;
         opened.engine.set_alone(self.alone);
         opened.engine.set_quality(self.quality);
         self.state = State::Mended(opened.engine);
         (opened.trouble.map_or(MENDED.to_owned(), |trouble| format!("{MENDED} {trouble}")), true)
-    }
-
-    /// Tries what was missing; tells what has come. Now and then.
-    pub(crate) fn look_for_missing(&self) -> Vec<&'static str> {
-        let microphone = self.look_for(&self.microphone, MICROPHONE_FOUND, |engine, spec, done| {
-            engine.set_input(spec.unwrap_or(InputSpec::Default), done);
-        });
-        let loudspeaker = self.look_for(&self.loudspeaker, SPEAKER_FOUND, |engine, spec, done| {
-            engine.set_output(spec.unwrap_or(OutputSpec::Default), done);
-        });
-        microphone.into_iter().chain(loudspeaker).collect()
-    }
-
-    fn look_for<T: Clone + Send + 'static>(
-        &self,
-        chosen: &Arc<Mutex<Chosen<T>>>,
-        found: &'static str,
-        set: impl FnOnce(&Engine, Option<T>, Tried),
-    ) -> Option<&'static str> {
-        let engine = self.engine()?;
-        let shared = chosen.clone();
-        let mut chosen = lock(chosen);
-        match chosen.presence {
-            Presence::There | Presence::Asked => None,
-            Presence::Found => {
-                chosen.presence = Presence::There;
-                Some(found)
-            }
-            Presence::Away => {
-                chosen.presence = Presence::Asked;
-                let tried: Tried = Box::new(move |result| {
-                    let mut chosen = lock(&shared);
-                    // Somebody may have chosen another one meanwhile.
-                    if chosen.presence == Presence::Asked {
-                        chosen.presence = if result.is_ok() { Presence::Found } else { Presence::Away };
-                    }
-                });
-                set(engine, chosen.named.clone(), tried);
-                None
-            }
-        }
     }
 
     pub(crate) fn hear(&self, from: MemberId, frame: VoiceFrame) {
@@ -218,6 +169,11 @@ impl Sound {
             let heard = Heard { time: frame.time, len, opus: frame.opus, last_of_talk: frame.last_of_talk };
             engine.hear(from.as_u64(), heard);
         }
+    }
+
+    /// A friend muted.
+    pub(crate) fn end_talk(&self, friend: MemberId) {
+        self.ask(|engine| engine.end_talk(friend.as_u64()));
     }
 
     pub(crate) fn forget(&self, friend: MemberId) {
@@ -258,8 +214,8 @@ impl Sound {
 
     /// What is recorded and played, as keys of the configuration file.
     pub(crate) fn chosen(&self) -> Vec<(Vec<&'static str>, toml_edit::Value)> {
-        let input = lock(&self.microphone).named.as_ref().map(ToString::to_string);
-        let output = lock(&self.loudspeaker).named.as_ref().map(ToString::to_string);
+        let input = lock(&self.microphone).as_ref().map(ToString::to_string);
+        let output = lock(&self.loudspeaker).as_ref().map(ToString::to_string);
         let input = input.map(|input| (vec!["input"], input.into()));
         input.into_iter().chain(output.map(|output| (vec!["output"], output.into()))).collect()
     }
@@ -347,7 +303,7 @@ impl Sound {
     }
 }
 
-fn lock<T>(chosen: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(chosen: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
     chosen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -356,61 +312,59 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::Crashed | Error::Codec(_) => Kind::Defect,
         _ => Kind::Machine,
     };
-    Failure::new(kind, error.to_string(), "")
+    Failure::new(kind, harmless(&error.to_string()), "")
 }
 
 /// With as much of what is wanted as this machine has.
-fn open(config: &audio::Config, dropped: &Arc<AtomicU64>) -> Result<Opened, Failure> {
-    use Presence::{Away, There};
-    let (silence, null) = (InputSpec::Silence, OutputSpec::Null);
-    let (input, output) = (&config.input, &config.output);
-    let error = match started(config, input, output, dropped) {
-        Ok((engine, voice, news)) => {
-            return Ok(Opened { engine, voice, news, microphone: There, loudspeaker: There, trouble: None });
-        }
-        Err(error @ (Error::NoSoundServer { .. } | Error::Device { .. })) => error,
-        Err(error) => return Err(failure(error)),
-    };
-    let parts = [
-        (&silence, output, (Away, There), NO_MICROPHONE),
-        (input, &null, (There, Away), NO_SPEAKER),
-        (&silence, &null, (Away, Away), TEXT_ONLY),
-    ];
-    for (input, output, (microphone, loudspeaker), rest) in parts {
-        if let Ok((engine, voice, news)) = started(config, input, output, dropped) {
-            let trouble = Some(format!("{error} {rest}"));
-            return Ok(Opened { engine, voice, news, microphone, loudspeaker, trouble });
-        }
-    }
-    Err(failure(error))
-}
-
-type Tried = Box<dyn FnOnce(Result<(), Error>) + Send>;
-type Started = (Engine, mpsc::Receiver<FromEngine>, mpsc::UnboundedReceiver<FromEngine>);
-
-fn started(
-    config: &audio::Config,
-    input: &InputSpec,
-    output: &OutputSpec,
-    dropped: &Arc<AtomicU64>,
-) -> Result<Started, Error> {
+fn open(config: &audio::Config, typed: Typed, dropped: &Arc<AtomicU64>) -> Result<Opened, Failure> {
     let (to_voice, voice) = mpsc::channel(QUEUE);
     let (to_news, news) = mpsc::unbounded_channel();
-    let config = audio::Config { input: input.clone(), output: output.clone(), ..config.clone() };
-    let engine = Engine::start(config, sink(to_voice, to_news, dropped.clone()))?;
+    let bearable = move |error: &Error| match error {
+        Error::NoSuchDevice { direction: Direction::Input, .. } => !typed.input,
+        Error::NoSuchDevice { direction: Direction::Output, .. } => !typed.output,
+        Error::NoSoundServer { .. } | Error::Device { .. } => true,
+        _ => false,
+    };
+    let (engine, absent) =
+        Engine::start_bearing(config.clone(), bearable, sink(to_voice, to_news, dropped.clone()))
+            .map_err(failure)?;
     engine.set_alone(true);
-    Ok((engine, voice, news))
+    let trouble = match (&absent.microphone, &absent.loudspeaker) {
+        (None, None) => None,
+        (Some(error), None) => Some(format!("{} {NO_MICROPHONE}", why(error))),
+        (None, Some(error)) => Some(format!("{} {NO_SPEAKER}", why(error))),
+        (Some(error), Some(other)) if why(error) == why(other) => Some(format!("{} {TEXT_ONLY}", why(error))),
+        (Some(error), Some(other)) => Some(format!("{} {} {TEXT_ONLY}", why(error), why(other))),
+    };
+    Ok(Opened { engine, voice, news, trouble })
+}
+
+/// What keeps a device from being used, for a person who did not name it just now.
+fn why(error: &Error) -> String {
+    match error {
+        Error::NoSuchDevice { direction, name, .. } => {
+            let order = match direction {
+                Direction::Input => "input",
+                Direction::Output => "output",
+            };
+            format!(
+                "Your {direction} ({}) is not there. Plug it in, or choose another one with /{order}.",
+                harmless(name)
+            )
+        }
+        error => harmless(&error.to_string()),
+    }
 }
 
 /// Keeps what was switched to on order, and tells.
 fn taken<T: Send + 'static>(
-    shared: Arc<Mutex<Chosen<T>>>,
+    chosen: Chosen<T>,
     named: T,
     done: oneshot::Sender<Result<(), Error>>,
 ) -> impl FnOnce(Result<(), Error>) + Send + 'static {
     move |result| {
         if result.is_ok() {
-            *lock(&shared) = Chosen { named: Some(named), presence: Presence::There };
+            *lock(&chosen) = Some(named);
         }
         // Whoever ordered it may have gone.
         drop(done.send(result));
@@ -419,7 +373,7 @@ fn taken<T: Send + 'static>(
 
 async fn switched(answer: oneshot::Receiver<Result<(), Error>>) -> Result<(), String> {
     match answer.await {
-        Ok(result) => result.map_err(|error| error.to_string()),
+        Ok(result) => result.map_err(|error| harmless(&error.to_string())),
         Err(_) => Err(BROKEN.into()),
     }
 }
@@ -463,8 +417,6 @@ pub(crate) fn list(json: bool) -> Result<(), Failure> {
 const NO_MICROPHONE: &str = "Until then you hear the others, but they cannot hear you.";
 const NO_SPEAKER: &str = "Until then the others hear you, but you cannot hear them.";
 const TEXT_ONLY: &str = "Until then this call is text only.";
-const MICROPHONE_FOUND: &str = "The microphone is there now: your friends hear you.";
-const SPEAKER_FOUND: &str = "The loudspeaker is there now: you hear your friends.";
 const MENDED: &str = "The sound of this call broke off by a defect of the program, and was started again.";
 const BROKEN: &str = "The sound of this call broke off by a defect of the program: it is text only now. Leave and enter \
                       again to talk.";
@@ -480,7 +432,7 @@ mod tests {
     fn started() -> Sound {
         let config =
             audio::Config { input: InputSpec::Silence, output: OutputSpec::Null, ..audio::Config::default() };
-        Sound::start(&config, &Ui::new(Mode::Silent).unwrap()).unwrap()
+        Sound::start(&config, Typed::default(), &Ui::new(Mode::Silent).unwrap()).unwrap()
     }
 
     /// An engine whose thread ends by a panic as soon as it has anything to say.
@@ -517,19 +469,5 @@ mod tests {
         assert_eq!(sound.mend(), (BROKEN.to_owned(), false));
         assert_eq!(sound.set_input(InputSpec::Silence).await.unwrap_err(), BROKEN);
         assert_eq!(sound.finish().unwrap_err().kind, Kind::Defect);
-    }
-
-    #[tokio::test]
-    async fn what_was_missing_is_tried_until_it_is_there() {
-        let sound = started();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("late.wav");
-        *lock(&sound.loudspeaker) =
-            Chosen { named: Some(OutputSpec::Wav { path: path.clone() }), presence: Presence::Away };
-        while sound.look_for_missing() != [SPEAKER_FOUND] {
-            tokio::task::yield_now().await;
-        }
-        assert!(path.exists());
-        assert!(sound.look_for_missing().is_empty());
     }
 }

@@ -69,6 +69,46 @@ fn devices_are_listed_for_programs() {
     assert!(ear.is_some(), "{devices}");
 }
 
+#[test]
+fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_in() {
+    let mut party = Party::new();
+    let Some(server) = Sound::start(&party.path("")) else {
+        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
+        return;
+    };
+    party.env.push(("PULSE_SERVER".into(), server.address()));
+    party.env.push(("VOICECHAT_INPUT".into(), "headset".into()));
+    let (_server, place) = party.serve();
+    let mut ada =
+        party.start(&["create", "--json", "--server", &place, "--name", "Ada", "--output", "ada_ear"]);
+    let told = ada.wait_for("trouble");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.starts_with("Your microphone (headset) is not there."), "{message}");
+    assert!(message.contains("cannot hear you"), "{message}");
+    server.load(&["module-remap-source", "master=ada_mic.monitor", "source_name=headset"]);
+    ada.wait(|event| {
+        event["event"] == "trouble"
+            && event["message"].as_str().unwrap().starts_with("The microphone is there")
+    });
+}
+
+#[test]
+fn a_device_that_is_typed_wrong_is_refused_and_the_names_of_the_others_are_harmless() {
+    let mut party = Party::new();
+    let Some(server) = Sound::start(&party.path("")) else {
+        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
+        return;
+    };
+    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let evil = "sink_properties=device.description='B\x1b[31m\x1b]0;owned\x07\u{202e}gpj'";
+    server.load(&["module-null-sink", "sink_name=evil", evil]);
+    let refused = party.command(&["create", "--output", "nothing"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(11));
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert!(words.contains("no loudspeaker called `nothing`") && words.contains("gpj"), "{words}");
+    assert!(!words.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{words:?}");
+}
+
 /// The first seconds of a recording.
 fn cut(from: &Path, seconds: u32, to: &Path) -> PathBuf {
     let mut wav = hound::WavReader::open(from).unwrap();

@@ -68,9 +68,14 @@ pub(crate) enum Change {
 }
 
 impl<T: Native> Device<T> {
-    pub(crate) fn open(name: Option<String>, frame: FrameLen) -> Result<Device<T>, Error> {
-        let state = State::Open(T::open(name.as_deref(), frame, std::thread::current())?);
+    pub(crate) fn open(name: Option<String>, frame: FrameLen, worker: Thread) -> Result<Device<T>, Error> {
+        let state = State::Open(T::open(name.as_deref(), frame, worker)?);
         Ok(Device { name, frame, state, resting: false })
+    }
+
+    /// One that is not there, and is used as soon as it is.
+    pub(crate) fn awaited(name: Option<String>, frame: FrameLen) -> Device<T> {
+        Device { name, frame, state: State::Lost { retry: RETRY }, resting: false }
     }
 
     pub(crate) fn id(&self) -> Option<Arc<str>> {

@@ -177,7 +177,6 @@ fn chosen_devices_come_back_as_they_were_and_the_call_goes_on_meanwhile() {
 #[test]
 fn a_chosen_device_that_is_unplugged_is_waited_for_and_nobody_is_heard_by_another() {
     with_server("a_chosen_device_that_is_unplugged_is_waited_for_and_nobody_is_heard_by_another", || {
-        let plug = |sink: &str| load(&["module-null-sink", &format!("sink_name={sink}"), "norewinds=1"]);
         let (microphone, headphones) = (plug("usb_in"), plug("usb_out"));
         let (engine, events) = start(device_in("usb_in.monitor"), device_out("usb_out"), FrameLen::Ms20);
         let _talker = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, engine);
@@ -187,6 +186,29 @@ fn a_chosen_device_that_is_unplugged_is_waited_for_and_nobody_is_heard_by_anothe
         unload(&headphones);
         assert_eq!(trouble(&events), Trouble::SpeakerLost);
         assert!(!has_tone("spk") && !has_tone("mic"));
+        plug("usb_out");
+        assert_eq!(trouble(&events), Trouble::SpeakerBack);
+        plug("usb_in");
+        assert_eq!(trouble(&events), Trouble::MicrophoneBack);
+        assert!(has_tone("usb_out"));
+    });
+}
+
+#[test]
+fn devices_that_are_not_there_at_the_start_are_used_as_soon_as_they_are() {
+    with_server("devices_that_are_not_there_at_the_start_are_used_as_soon_as_they_are", || {
+        let (told, events) = mpsc::channel();
+        let wanted = || config(device_in("usb_in.monitor"), device_out("usb_out"), FrameLen::Ms20);
+        let sink = move |event| {
+            let _ = told.send(event);
+        };
+        let missing = |error: &Error| matches!(error, Error::NoSuchDevice { .. });
+        assert!(Engine::start(wanted(), |_| ()).is_err_and(|error| missing(&error)));
+        let (engine, absent) = Engine::start_bearing(wanted(), missing, sink).unwrap();
+        assert!(absent.microphone.is_some_and(|error| missing(&error)));
+        assert!(absent.loudspeaker.is_some_and(|error| missing(&error)));
+        let _talker =
+            looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, Arc::new(engine));
         plug("usb_out");
         assert_eq!(trouble(&events), Trouble::SpeakerBack);
         plug("usb_in");
@@ -397,6 +419,10 @@ fn a_microphone_that_hears_the_loudspeaker_by_wire_is_told() {
         let (_engine, events) = start(device_in("spk.monitor"), device_out("spk"), FrameLen::Ms20);
         assert_eq!(trouble(&events), Trouble::InputIsMonitor);
     });
+}
+
+fn plug(sink: &str) -> String {
+    load(&["module-null-sink", &format!("sink_name={sink}"), "norewinds=1"])
 }
 
 fn config(input: InputSpec, output: OutputSpec, frame: FrameLen) -> Config {

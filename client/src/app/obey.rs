@@ -341,7 +341,7 @@ async fn changed(
 async fn devices() -> Answer {
     match tokio::task::spawn_blocking(sound::devices).await {
         Ok(Ok(devices)) => Ok(devices),
-        Ok(Err(error)) => Err(refused("devices", error.to_string())),
+        Ok(Err(error)) => Err(refused("devices", text::harmless(&error.to_string()))),
         Err(_) => Err(refused("devices", "The list of devices could not be made.")),
     }
 }

@@ -32,9 +32,6 @@ impl App<'_> {
         if self.counts.seconds.is_multiple_of(ADDRESSES_EVERY) {
             self.look_around().await;
         }
-        if self.counts.seconds.is_multiple_of(DEVICES_EVERY) {
-            self.plan.sound.look_for_missing().into_iter().for_each(|found| self.ui.notice(found));
-        }
     }
 
     /// The network may be another one than before.
@@ -58,8 +55,6 @@ fn is_alone(peers: &[PeerView]) -> bool {
 
 /// Where the system does not tell, a changed network is noticed before the paths over the old one are given up.
 const ADDRESSES_EVERY: u64 = 5;
-/// A headset that was switched on late is used before one looks for what is wrong.
-const DEVICES_EVERY: u64 = 3;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -49,7 +49,7 @@ async fn devices(ui: &Ui) -> State {
                 "",
             )
         }
-        Ok(Err(error)) => tell(ui, "devices", State::Bad, error.to_string(), ""),
+        Ok(Err(error)) => tell(ui, "devices", State::Bad, harmless(&error.to_string()), ""),
         Err(_) => tell(ui, "devices", State::Bad, "The list of devices could not be made.", ""),
     }
 }
@@ -63,7 +63,7 @@ fn loudspeaker(wanted: &Config, ui: &Ui) -> State {
             format!("The loudspeaker ({}) can be opened.", wanted.output),
             "",
         ),
-        Err(error) => tell(ui, "loudspeaker", State::Bad, error.to_string(), ""),
+        Err(error) => tell(ui, "loudspeaker", State::Bad, harmless(&error.to_string()), ""),
     }
 }
 
@@ -77,7 +77,7 @@ async fn microphone(wanted: &Config, seconds: u32, ui: &Ui) -> State {
         .or_else(|_| Engine::start(Config { output: OutputSpec::Null, ..wanted.clone() }, sink))
     {
         Ok(engine) => engine,
-        Err(error) => return tell(ui, "microphone", State::Bad, error.to_string(), ""),
+        Err(error) => return tell(ui, "microphone", State::Bad, harmless(&error.to_string()), ""),
     };
     engine.set_alone(false);
     // What the microphone gives is judged, not what would be made of it.

@@ -59,6 +59,19 @@ impl Sound {
         command
     }
 
+    /// Loads a module: a device is plugged in.
+    pub(crate) fn load(&self, module: &[&str]) {
+        assert!(
+            self.tool("pactl")
+                .arg("load-module")
+                .args(module)
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
     /// Returns when it has been played.
     pub(crate) fn play(&self, sink: &str, wav: &Path) {
         let device = format!("--device={sink}");

@@ -1,0 +1,137 @@
+//! Where the friends' voices go.
+
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::backend::Device;
+use crate::backend::native::Speaker;
+use crate::backend::wav::WavSink;
+use crate::error::Error;
+use crate::reserve::Reserve;
+use crate::spec::{FrameLen, OutputSpec};
+
+pub(crate) enum Drain {
+    /// Steps of 10 ms since the start that are done.
+    Null {
+        done: u64,
+    },
+    Wav {
+        file: WavSink,
+        done: u64,
+    },
+    Speaker {
+        device: Device<Speaker>,
+        clock: PlayClock,
+        feed: Feed,
+    },
+}
+
+/// Keeps as much waiting before a loudspeaker as it needs.
+pub(crate) struct Feed {
+    pub(crate) reserve: Reserve,
+    /// When the worker last came by.
+    last: Duration,
+    /// How often the device ran dry, as it counts, and how often that was ours to prevent.
+    seen: u32,
+    pub(crate) ran_dry: u64,
+}
+
+impl Drain {
+    /// Takes as long as the sound server does; `worker` is woken when a device wants more.
+    pub(crate) fn open(spec: OutputSpec, frame: FrameLen, worker: Thread) -> Result<Drain, Error> {
+        Ok(match spec {
+            OutputSpec::Null => Drain::Null { done: 0 },
+            OutputSpec::Wav { path } => Drain::Wav { file: WavSink::create(&path)?, done: 0 },
+            OutputSpec::Default => Drain::speaker(Device::open(None, frame, worker)?),
+            OutputSpec::Device(name) => Drain::speaker(Device::open(Some(name), frame, worker)?),
+        })
+    }
+
+    /// The loudspeaker of `spec`, which is not there.
+    pub(crate) fn awaited(spec: OutputSpec, frame: FrameLen) -> Drain {
+        match spec {
+            OutputSpec::Default => Drain::speaker(Device::awaited(None, frame)),
+            OutputSpec::Device(name) => Drain::speaker(Device::awaited(Some(name), frame)),
+            OutputSpec::Null | OutputSpec::Wav { .. } => Drain::Null { done: 0 },
+        }
+    }
+
+    fn speaker(device: Device<Speaker>) -> Drain {
+        Drain::Speaker { device, clock: PlayClock::default(), feed: Feed::new(Duration::ZERO) }
+    }
+
+    /// Begins at `now`.
+    pub(crate) fn begin(&mut self, now: Duration) {
+        match self {
+            Drain::Null { done } | Drain::Wav { done, .. } => *done = steps_at(now),
+            Drain::Speaker { feed, .. } => *feed = Feed::new(now),
+        }
+    }
+}
+
+/// The clock of a loudspeaker, smoothed: requests come in bursts, time does not.
+#[derive(Default)]
+pub(crate) struct PlayClock {
+    at: Duration,
+}
+
+impl Feed {
+    fn new(now: Duration) -> Feed {
+        let mut feed = Feed { reserve: Reserve::new(), last: now, seen: 0, ran_dry: 0 };
+        feed.reserve.excuse(now);
+        feed
+    }
+
+    /// What the device needs is not forgotten while it is away.
+    pub(crate) fn reopened(&mut self, now: Duration, speaker: &mut Speaker) {
+        self.seen = 0;
+        self.reserve.excuse(now);
+        speaker.keep(self.reserve.samples());
+    }
+
+    pub(crate) fn tend(&mut self, now: Duration, speaker: &mut Speaker, quiet: bool) {
+        if now.saturating_sub(std::mem::replace(&mut self.last, now)) > HOPELESS {
+            self.reserve.excuse(now);
+        }
+        let dry = speaker.ran_dry();
+        let changed = if dry != std::mem::replace(&mut self.seen, dry) {
+            self.ran_dry += 1;
+            self.reserve.ran_dry(now)
+        } else {
+            quiet && self.reserve.rest(now)
+        };
+        if changed {
+            speaker.keep(self.reserve.samples());
+        }
+    }
+}
+
+impl PlayClock {
+    pub(crate) fn step(&mut self, now: Duration) -> Duration {
+        self.at += step_time(1);
+        let (ahead, behind) = (self.at.saturating_sub(now), now.saturating_sub(self.at));
+        if ahead.max(behind) > RESET_CLOCK {
+            self.at = now;
+        } else {
+            self.at = self.at + behind / FOLLOW - ahead / FOLLOW;
+        }
+        self.at
+    }
+}
+
+pub(crate) fn steps_at(time: Duration) -> u64 {
+    time.as_millis() as u64 / STEP_MS
+}
+
+pub(crate) fn step_time(step: u64) -> Duration {
+    Duration::from_millis(step * STEP_MS)
+}
+
+/// Whoever is held up for longer cannot be helped by any reserve.
+const HOPELESS: Duration = Duration::from_millis(100);
+/// Of [`STEP`] samples.
+const STEP_MS: u64 = 10;
+/// A device that was stopped starts with a new clock.
+const RESET_CLOCK: Duration = Duration::from_millis(100);
+/// Follows within half a second, which evens bursts of requests out.
+const FOLLOW: u32 = 50;
