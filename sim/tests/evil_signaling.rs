@@ -14,12 +14,13 @@ use signaling::ConnId;
 use sim::node::{Operator, Turn};
 use sim::{Dice, Profile, World};
 use vc_core::Error;
-use vc_core::crypto::keys::Rng;
+use vc_core::crypto::keys::{Rng, StaticKey};
 use vc_core::crypto::pake::{self, Context};
-use vc_core::io::{Command, Ended, Event, Input, PathPolicy, PeerState, SignalIn};
+use vc_core::io::{Command, Ended, Event, Input, PathPolicy, PeerState, SignalIn, Time};
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::signal::{Mail, Nameplate, Party, Refusal, ToClient, ToServer, Turned};
+use vc_core::protocol::signal::{Form, Mail, Nameplate, Party, Refusal, ToClient, ToServer, Turned};
 use vc_core::room::code::Code;
+use victim::insider::knock_by;
 use victim::{LINK, NONCE, NUMBER, Victim, proof, slot};
 
 /// The server as a joiner who guesses: A1 now, A2 later.
@@ -84,14 +85,84 @@ fn a_server_that_guesses_as_a_joiner_has_a_hundred_tries_and_then_the_code_is_de
 fn tries_come_sixteen_at_once_and_then_one_in_ten_seconds() {
     let mut victim = Victim::creator(1);
     let mut rng = Rng::from_seed([9; 32]);
-    let mut judged = 0;
     for visitor in 0..600u32 {
         victim.pass(secs(1));
         let mut guess = Guess::begin(&mut victim, visitor, "abandon-ability-able", &mut rng);
         let letters = victim.letters();
-        judged += u32::from(guess.prove(&mut victim, &letters));
+        guess.prove(&mut victim, &letters);
+        let answers = victim.letters();
+        assert!(answers.iter().all(|(_, blob)| !matches!(Mail::parse(blob), Ok(Mail::B2(_)))));
     }
+    let judged = victim.wrong_codes();
     assert!((70..=77).contains(&judged), "{judged} tries in ten minutes");
+}
+
+#[test]
+fn who_knows_the_number_and_guesses_nothing_keeps_nobody_out() {
+    let mut victim = Victim::creator(1);
+    let mut rng = Rng::from_seed([9; 32]);
+    let invite = victim.events.iter().rev().find_map(|event| match event {
+        Event::Invite(codes) => Some(codes.clone()),
+        _ => None,
+    });
+    let (plate, secret) = invite.unwrap().link.unwrap();
+    let words = victim.spoken();
+    for visitor in 0..100 {
+        victim.pass(secs(2));
+        Guess::begin(&mut victim, visitor, "abandon-ability-able", &mut rng);
+    }
+    let key = |n| StaticKey::generate(&mut Rng::from_seed([n; 32])).public();
+    let link = (Nameplate::Link(plate), &secret[..]);
+    assert!(knock_by(&mut victim, 200, link, &key(50), |_| None).is_some(), "by the link");
+    let right = (Nameplate::Spoken(NUMBER), words.as_bytes());
+    assert!(knock_by(&mut victim, 201, right, &key(51), |_| None).is_some(), "by the words");
+    assert_eq!(victim.wrong_codes(), 0);
+    // One who does guess slows down the words, not the link.
+    for visitor in 300..340 {
+        victim.pass(secs(2));
+        let mut guess = Guess::begin(&mut victim, visitor, "abandon-ability-able", &mut rng);
+        let letters = victim.letters();
+        guess.prove(&mut victim, &letters);
+    }
+    assert!(knock_by(&mut victim, 400, link, &key(52), |_| None).is_some(), "by the link");
+    assert!(knock_by(&mut victim, 401, right, &key(53), |_| None).is_none(), "by the words");
+}
+
+/// The server takes the code away, and gives what it is asked for then.
+fn another_code(victim: &mut Victim) {
+    let before = victim.spoken();
+    victim.tell(ToClient::Seat { slot: slot(0), proof: proof(NUMBER + 1, LINK) });
+    for _ in 0..200 {
+        victim.pass(secs(1));
+        let asked = victim.said.drain(..).find_map(|message| match message {
+            ToServer::NewCode { form } => Some(form),
+            _ => None,
+        });
+        match asked {
+            Some(Form::Spoken) => victim.tell(ToClient::Plate { nameplate: Nameplate::Spoken(NUMBER) }),
+            Some(Form::Link) => victim.tell(ToClient::Plate { nameplate: Nameplate::Link(LINK) }),
+            None => continue,
+        }
+        if victim.spoken() != before {
+            break;
+        }
+    }
+    assert!(victim.spoken() != before, "the code is mended");
+    victim.tell(ToClient::Seat { slot: slot(0), proof: proof(NUMBER, LINK) });
+    victim.said.clear();
+}
+
+#[test]
+fn a_server_that_takes_our_codes_away_has_four_budgets_more_and_then_one_an_hour() {
+    let mut victim = Victim::creator(1);
+    let rounds = 12;
+    for _ in 0..rounds {
+        guess_on(&mut victim, 102, |_, _| {});
+        another_code(&mut victim);
+    }
+    let hours = (victim.now - Time::ZERO).as_secs() as usize / 3_600;
+    let tries = victim.wrong_codes();
+    assert!((500..=100 * (5 + hours)).contains(&tries) && tries < 100 * rounds, "{tries} in {hours} h");
 }
 
 #[test]

@@ -306,5 +306,9 @@ fn who_says_goodbye_to_its_friends_and_not_to_the_server_loses_its_seat_all_the_
         assert!(!evicts(&victim));
         victim.pass(secs(2));
         assert_eq!(evicts(&victim), stays);
+        // It comes back there a little later.
+        victim.tell(ToClient::Present { slots: 0b11 });
+        victim.pass(secs(10));
+        assert!(evicts(&victim));
     }
 }

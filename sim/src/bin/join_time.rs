@@ -1,4 +1,4 @@
-//! How long from the code to the first voice: `join_time`. Simulated lines, 200 seeds each.
+//! How long from the code to the first voice: `join_time`. Simulated lines, 300 seeds each.
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use std::time::Duration;

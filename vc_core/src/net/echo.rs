@@ -30,8 +30,10 @@ impl Echo {
         Self { server, nonce, state: State::Asking { tries: 0, due: now }, seen: None }
     }
 
-    /// Ask again: our address may have changed. The old answer stands until a new one comes.
+    /// Ask again: our address may have changed. The old answer stands until a new one comes; one that is still under way
+    /// is no news.
     pub fn restart(&mut self, now: Time) {
+        self.nonce = u64::from_be_bytes(self.nonce).wrapping_add(1).to_be_bytes();
         self.state = State::Asking { tries: 0, due: now };
     }
 
@@ -88,6 +90,21 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
+
+    #[test]
+    fn an_answer_from_before_a_change_is_no_news() {
+        let (server, seen) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        let mut echo = Echo::new(server, Time::ZERO, &mut Rng::from_seed([1; 32]));
+        let mut ask = |echo: &mut Echo| {
+            let (_, question) = echo.tick(Time::ZERO).unwrap();
+            question[1..9].try_into().unwrap()
+        };
+        let before = ask(&mut echo);
+        echo.restart(Time::ZERO);
+        assert!(!echo.answer(Time::ZERO, server, before, seen) && echo.seen().is_none());
+        let nonce = ask(&mut echo);
+        assert!(echo.answer(Time::ZERO, server, nonce, seen));
+    }
 
     #[test]
     fn a_server_that_is_silent_is_asked_again_every_half_minute() {

@@ -239,7 +239,7 @@ pub const MAX_MEMBERS: usize = 16;
 pub const MAX_CANDIDATES: usize = 8;
 /// Bytes of a name on the wire: 24 columns of most scripts.
 pub const MAX_NAME: usize = 64;
-/// 33 bits: with the failure budget a lying server wins with probability below 2e-7 (docs/SECURITY.md).
+/// 33 bits: within one budget of failures a lying server wins with probability below 2e-7 (docs/SECURITY.md).
 pub const WORDS: usize = 3;
 /// Five or six digits.
 pub const NUMBERS: Range<u32> = 10_000..1_000_000;

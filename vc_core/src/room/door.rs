@@ -18,7 +18,12 @@ pub(crate) struct Door {
     visitors: BTreeMap<u32, Visitor>,
     /// Wrong words since the code was made, at this door or, as others say, at theirs; at most `BUDGET`.
     tries: u32,
+    /// Guesses at the words.
     pace: Bucket,
+    /// First letters answered, of those who know the number, and of those who know the link.
+    answered: [Bucket; 2],
+    /// Counts begun anew.
+    reopened: Bucket,
 }
 
 struct Visitor {
@@ -106,9 +111,11 @@ impl Door {
         }
     }
 
-    /// A new code: the count begins anew.
-    pub(crate) fn reopen(&mut self) {
-        self.tries = 0;
+    /// New words: the count begins anew, but not as often as a server can make us change them.
+    pub(crate) fn reopen(&mut self, now: Time) {
+        if self.tries > 0 && self.reopened.take(now, REOPENED, REOPENED.burst / 4) {
+            self.tries = 0;
+        }
     }
 
     /// Our own words go to one who may only guess them. True if that closes the door.
@@ -149,7 +156,9 @@ impl Door {
         if self.bars(nameplate) {
             return turn(Turned::Locked);
         }
-        if !self.pace.take(now, PACE, 1) {
+        let [by_words, by_link] = &mut self.answered;
+        let answered = if matches!(nameplate, Nameplate::Spoken(_)) { by_words } else { by_link };
+        if !answered.take(now, ANSWERED, 1) {
             return turn(Turned::Later);
         }
         let plate = nameplate_bytes(nameplate);
@@ -172,24 +181,28 @@ impl Door {
         a2: &[u8],
         welcome: impl FnOnce(&Entry, &Transcript) -> Result<Welcome, Turned>,
     ) -> Verdict {
-        let Caller { visitor, since, nameplate, .. } = caller;
+        let Caller { now, visitor, since, nameplate } = caller;
         if self.bars(nameplate) {
             return turn(Turned::Locked);
+        }
+        let guess = matches!(nameplate, Nameplate::Spoken(_));
+        if guess && !self.pace.take(now, PACE, 1) {
+            return turn(Turned::Later);
         }
         let transcript = keys.transcript();
         let (admitted, entry) = match keys.open(a2) {
             Ok(open) => open,
-            Err(Refused::WrongCode) if matches!(nameplate, Nameplate::Link(_)) => {
-                return turn(Turned::WrongCode);
-            }
+            Err(Refused::WrongCode) if !guess => return turn(Turned::WrongCode),
             Err(Refused::WrongCode) => {
                 self.tries += 1;
                 return Verdict::Wrong { reply: Mail::Turned(Turned::WrongCode).blob(), tries: self.tries };
             }
             Err(_) => return Verdict::Dropped,
         };
-        // Only guesses are slowed down: sixteen friends may arrive together.
-        self.pace.give_back(1);
+        // Only wrong guesses are slowed down: sixteen friends may arrive together.
+        if guess {
+            self.pace.give_back(1);
+        }
         let Ok(entry) = Entry::decode(&entry) else { return turn(Turned::Version) };
         match welcome(&entry, &transcript) {
             Ok(welcome) => {
@@ -210,6 +223,11 @@ fn turn(why: Turned) -> Verdict {
 /// Wrong words after which the words are dead. With 33 bits and 16 doors that a lying server has guessed at in step, so
 /// that each try counts once for all, it wins with probability 1,600 / 2^33.
 pub(crate) const BUDGET: u32 = 100;
+/// Four budgets for words that members change, then one an hour: a server that takes our codes away so that we make
+/// others has eleven in an evening of six hours.
+const REOPENED: Rate = Rate { per_minute: 1, burst: 4 * 60 };
+/// Each costs half a millisecond and tells nothing, and whoever knows the number can ask for it.
+const ANSWERED: Rate = Rate::per_second(20, 40);
 /// A whole room that proves the code at the same moment, then one guess in ten seconds: guessing takes a quarter of an
 /// hour.
 const PACE: Rate = Rate { per_minute: 6, burst: 16 };

@@ -85,7 +85,7 @@ pub(crate) struct Stay {
     /// Those that the creator removed.
     removals: Option<Removals>,
     dismissed: BTreeMap<MemberId, Dismissed>,
-    departed: VecDeque<Departed>,
+    departed: Vec<Departed>,
     /// Whom the room check was about when it last changed.
     checked: Vec<PublicKey>,
     carriage: Carriage,
@@ -194,7 +194,7 @@ impl Stay {
             absent: Vec::new(),
             removals: None,
             dismissed: BTreeMap::new(),
-            departed: VecDeque::new(),
+            departed: Vec::new(),
             checked: Vec::new(),
             carriage: Carriage::new(),
             hosting: Hosting::default(),

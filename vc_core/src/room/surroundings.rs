@@ -9,6 +9,7 @@ use crate::crypto::keys::Rng;
 use crate::io::{Hop, PathPolicy, Socket, Time};
 use crate::net::candidate::{FIRST_PORT, HTTPS, Known, gathered, is_private, permitted};
 use crate::net::echo::Echo;
+use crate::net::forward::rate::{Bucket, Rate};
 use crate::protocol::mapping::Mapping;
 use crate::protocol::member::{Candidate, Kind, MemberId};
 
@@ -26,6 +27,8 @@ pub(crate) struct Surroundings {
     echoes: Vec<Echo>,
     /// As relays told us when they bound us.
     relayed: Vec<(SocketAddr, Seen)>,
+    /// Moves of ours that relays told us of.
+    moves: Bucket,
     /// As friends told us, each by the address at which we asked it.
     told: BTreeMap<(MemberId, SocketAddr), Told>,
     /// What was seen before may be of a network that we have left.
@@ -60,6 +63,7 @@ impl Surroundings {
             asked: Time::ZERO,
             echoes: Vec::new(),
             relayed: Vec::new(),
+            moves: Bucket::default(),
             told: BTreeMap::new(),
             since: Time::ZERO,
             candidates: Vec::new(),
@@ -157,6 +161,8 @@ impl Surroundings {
         let before = self.relayed.iter().find(|(known, _)| *known == relay).map(|(_, seen)| *seen);
         let moved = match before {
             Some(before) if before.addr == addr => return false,
+            // It may be lying: servers and friends are not asked at its word without end.
+            Some(_) if !self.moves.take(now, MOVES, 1) => return false,
             before => before.is_some(),
         };
         if moved {
@@ -309,6 +315,8 @@ const MAX_SEEN: usize = 3;
 const MAX_TOLD: usize = 2;
 /// Routers forget us a few times a day.
 const BELIEVED: Duration = Duration::from_secs(30);
+/// A router that forgets us or gets another address does so now and then.
+const MOVES: Rate = Rate { per_minute: 2, burst: 4 };
 /// A path that answers is asked every six seconds at least.
 const CURRENT: Duration = Duration::from_secs(30);
 
@@ -375,6 +383,25 @@ mod tests {
         assert_eq!(outside(&surroundings), ["192.0.2.2:6001"]);
         assert_eq!(surroundings.tick(at(60)).len(), 2, "servers are asked again");
         assert!(surroundings.mapping() == Mapping::Unknown);
+    }
+
+    #[test]
+    fn a_relay_that_says_without_end_that_we_moved_is_believed_now_and_then() {
+        let mut surroundings = Surroundings::new(PathPolicy::Auto);
+        surroundings.set_server(at(1), "203.0.113.9:47700".parse().unwrap());
+        let (relay, minutes) = ("203.0.113.9:3478".parse().unwrap(), 10u16);
+        let (mut believed, mut told) = (0, surroundings.candidates().to_vec());
+        let mut news = 0;
+        for n in 0..minutes * 600 {
+            let seen = SocketAddr::from(([192, 0, 2, 1], 2_000 + n));
+            let now = at(1) + Duration::from_millis(100 * u64::from(n));
+            believed += u16::from(surroundings.bound(now, relay, seen));
+            if surroundings.candidates() != told {
+                (news, told) = (news + 1, surroundings.candidates().to_vec());
+            }
+        }
+        assert!((20..=4 + 2 * minutes).contains(&believed), "{believed} moves");
+        assert!(news <= believed + 1, "friends are told {news} times");
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Stay {
     /// By the word of a friend: of newcomers, within limits.
     pub(super) fn vouched_for(&mut self, world: &mut World, now: Time, by: MemberId, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
-        let newcomer = id != self.me && !self.gone.contains(&id) && !self.peers.contains_key(&id);
+        let newcomer = id != self.me && !self.is_gone(&id) && !self.peers.contains_key(&id);
         let Some(teller) = self.peers.get_mut(&by).filter(|_| newcomer) else {
             return self.add(world, now, Some(by), seated);
         };

@@ -195,7 +195,7 @@ impl Stay {
             self.add(world, now, None, member);
         }
         self.peers.values_mut().filter(|peer| !peer.is_live()).for_each(|peer| peer.restart(now));
-        self.learn(world, None, welcome.entrance);
+        self.learn(world, now, None, welcome.entrance);
         let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates().to_vec());
         self.tell_all(&Control::Add(Seated { slot: self.slot, record }));
         self.seated(world);

@@ -135,7 +135,7 @@ impl Stay {
             draft.again = Some(now + draft.pause);
             draft.pause = REFUSED_NEXT;
         }
-        self.publish(world, codes, first);
+        self.publish(world, now, codes, first);
     }
 
     /// What the server did not give is asked for again.
@@ -149,7 +149,7 @@ impl Stay {
         }
     }
 
-    fn publish(&mut self, world: &mut World, codes: Codes, first: bool) {
+    fn publish(&mut self, world: &mut World, now: Time, codes: Codes, first: bool) {
         let news = codes != *self.entrance.codes.get();
         if codes == Codes::default() {
             return if first {
@@ -157,12 +157,15 @@ impl Stay {
             };
         }
         if news {
-            self.changed_words(&codes);
+            self.changed_words(now, &codes);
             self.entrance.codes.replace(&self.keys.me, codes.clone());
             self.tell_all(&Control::Entrance(self.entrance.clone()));
         }
         if news || first {
             self.tell_user(world, Event::Invite(codes));
+        }
+        if news && self.door.is_locked() {
+            self.tell_user(world, Event::Locked);
         }
     }
 
@@ -204,7 +207,7 @@ impl Stay {
         let may = |stay: &mut Self| stay.peers.get_mut(&from).is_some_and(|peer| peer.may_spread(now));
         if !self.entrance.is_behind(&told) || may(self) {
             self.put_off.words.remove(&from);
-            return self.learn(world, Some(from), told);
+            return self.learn(world, now, Some(from), told);
         }
         world.counters.too_many += 1;
         self.put_off.begin(now);
@@ -229,7 +232,7 @@ impl Stay {
     }
 
     /// What `from` knows of the entrance. Who learns something new tells the others: some may not reach `from`.
-    pub(super) fn learn(&mut self, world: &mut World, from: Option<MemberId>, told: Entrance) {
+    pub(super) fn learn(&mut self, world: &mut World, now: Time, from: Option<MemberId>, told: Entrance) {
         let (was_locked, before) = (*self.entrance.locked.get(), self.entrance.codes.get().clone());
         let Entrance { locked, codes } = told;
         let renewed = take(world, &mut self.entrance.codes, codes);
@@ -251,7 +254,7 @@ impl Stay {
             events.push(Event::NewCode { by });
         }
         if codes != before {
-            self.changed_words(&codes);
+            self.changed_words(now, &codes);
             if codes != Codes::default() {
                 events.push(Event::Invite(codes));
             }
@@ -260,10 +263,10 @@ impl Stay {
     }
 
     /// The words are what can be guessed: only new ones have a budget of their own.
-    fn changed_words(&mut self, codes: &Codes) {
+    fn changed_words(&mut self, now: Time, codes: &Codes) {
         if codes.spoken.is_some() && codes.spoken != self.counted {
             self.counted.clone_from(&codes.spoken);
-            self.door.reopen();
+            self.door.reopen(now);
         }
     }
 }

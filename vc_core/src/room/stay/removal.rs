@@ -8,11 +8,12 @@ pub(super) struct Dismissed {
     until: Time,
 }
 
-/// It said goodbye to us; whether to the server as well is looked at a little later.
+/// It said goodbye to us; whether to the server as well is looked at a little later, and again.
 pub(super) struct Departed {
     id: MemberId,
     slot: Slot,
     look: Time,
+    looks: u32,
 }
 
 impl Stay {
@@ -90,18 +91,24 @@ impl Stay {
             && self.is_creator()
             && self.departed.len() < MAX_GONE
         {
-            self.departed.push_back(Departed { id, slot: peer.slot(), look: now + LINGERING });
+            self.departed.push(Departed { id, slot: peer.slot(), look: now + LINGERING, looks: LOOKS });
         }
         self.bury(id);
     }
 
     /// Who has gone does not stay at the server to answer those who come: if it is still there, it is removed.
     pub(super) fn see_out(&mut self, world: &mut World, now: Time) {
-        while self.departed.front().is_some_and(|gone| gone.look <= now) {
-            let Some(Departed { id, slot, .. }) = self.departed.pop_front() else { break };
-            let heirs = self.peers.values().any(|peer| peer.slot() == slot);
-            if self.here() & slot.bit() != 0 && !heirs {
-                self.banish(world, now, id);
+        for mut gone in self.departed.extract_if(.., |gone| gone.look <= now).collect::<Vec<_>>() {
+            let heirs = self.peers.values().any(|peer| peer.slot() == gone.slot);
+            if self.here() & gone.slot.bit() != 0 && !heirs {
+                self.banish(world, now, gone.id);
+                continue;
+            }
+            // Without the server nothing is seen.
+            gone.looks -= u32::from(self.here() != 0);
+            if gone.looks > 0 && !heirs {
+                gone.look = now + LINGERING;
+                self.departed.push(gone);
             }
         }
     }
@@ -146,7 +153,7 @@ impl Stay {
             .dismissed
             .values()
             .map(|gone| gone.peer.linger_wake(now).unwrap_or(gone.until).min(gone.until));
-        let departed = self.departed.front().map(|gone| gone.look);
+        let departed = self.departed.iter().map(|gone| gone.look);
         wakes.chain(departed).min()
     }
 
@@ -172,5 +179,7 @@ fn scene<'a>(keys: &'a Keys, world: &'a mut World, now: Time, acts: &'a mut Vec<
 
 /// A goodbye to the server takes a round trip, and a connection that nobody closed ends it for honest members.
 const LINGERING: Duration = Duration::from_secs(10);
+/// A minute, in which it may come back to the server.
+const LOOKS: u32 = 6;
 /// Four tries on a line of half a second.
 const DISMISSAL: Duration = Duration::from_secs(2);
