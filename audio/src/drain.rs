@@ -113,7 +113,7 @@ impl PlayClock {
         if ahead.max(behind) > RESET_CLOCK {
             self.at = now;
         } else {
-            self.at = self.at + behind / FOLLOW - ahead / FOLLOW;
+            self.at = self.at + behind / FOLLOW - ahead / RETREAT;
         }
         self.at
     }
@@ -133,5 +133,36 @@ const HOPELESS: Duration = Duration::from_millis(100);
 const STEP_MS: u64 = 10;
 /// A device that was stopped starts with a new clock.
 const RESET_CLOCK: Duration = Duration::from_millis(100);
-/// Follows within half a second, which evens bursts of requests out.
-const FOLLOW: u32 = 50;
+/// Follows within a second, which evens bursts of requests out.
+const FOLLOW: u32 = 100;
+/// A clock that is ahead asks for what cannot have come yet: what is taken early in a burst counts.
+const RETREAT: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_asked_for_that_cannot_have_come_yet_though_requests_come_in_bursts() {
+        // A device that takes two steps at a time, the second of which is not due before 10 ms later.
+        let mut clock = PlayClock::default();
+        for burst in 0..500u32 {
+            let now = Duration::from_secs(1) + Duration::from_millis(20) * burst;
+            let ahead = [clock.step(now), clock.step(now)].map(|at| at.saturating_sub(now));
+            assert!(burst < 100 || ahead.iter().all(|ahead| *ahead < Duration::from_millis(2)), "{ahead:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_steps_is_smooth() {
+        // Requests up to 4 ms late.
+        let mut clock = PlayClock::default();
+        let steps: Vec<Duration> = (0..1_000u64)
+            .map(|i| clock.step(Duration::from_micros(1_000_000 + i * 10_000 + i * 7_919 % 4_000)))
+            .collect();
+        for pair in steps[200..].windows(2) {
+            let step = pair[1].checked_sub(pair[0]).unwrap_or_default();
+            assert!((8..=11).contains(&step.as_millis()), "{step:?}");
+        }
+    }
+}
