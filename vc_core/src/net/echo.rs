@@ -95,7 +95,7 @@ mod tests {
     fn an_answer_from_before_a_change_is_no_news() {
         let (server, seen) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
         let mut echo = Echo::new(server, Time::ZERO, &mut Rng::from_seed([1; 32]));
-        let mut ask = |echo: &mut Echo| {
+        let ask = |echo: &mut Echo| {
             let (_, question) = echo.tick(Time::ZERO).unwrap();
             question[1..9].try_into().unwrap()
         };
