@@ -34,7 +34,10 @@ impl Row {
         let text = harmless(text);
         if !text.is_empty() {
             self.width += columns(&text);
-            self.pieces.push((ink, text));
+            match self.pieces.last_mut() {
+                Some((last, before)) if *last == ink => before.push_str(&text),
+                _ => self.pieces.push((ink, text)),
+            }
         }
     }
 
@@ -72,6 +75,37 @@ impl Row {
         row
     }
 
+    /// As rows of a window so wide, broken between words. What fits into no row, a link say, is left to the terminal,
+    /// which can copy whole what it wraps itself.
+    pub(super) fn wrapped(self, window: usize) -> Vec<Self> {
+        // Terminals differ in the last column.
+        let width = window.saturating_sub(1);
+        let mut rows = Vec::new();
+        let mut row = Self::default();
+        let mut blanks = 0;
+        for (ink, text) in &self.pieces {
+            for word in text.split_inclusive(' ') {
+                let bare = word.trim_end_matches(' ');
+                if !bare.is_empty() {
+                    let used = if row.width > width { row.width % window.max(1) } else { row.width };
+                    let wide = columns(bare);
+                    if used > 0 && used + blanks + wide > width && wide + HANGING.len() <= width {
+                        rows.push(std::mem::take(&mut row));
+                        // Nothing that was said stands where names stand.
+                        row.push(Ink::Plain, HANGING);
+                        blanks = 0;
+                    }
+                    row.push(Ink::Plain, &" ".repeat(blanks));
+                    row.push(*ink, bare);
+                    blanks = 0;
+                }
+                blanks += word.len() - bare.len();
+            }
+        }
+        rows.push(row);
+        rows
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>, colours: bool) {
         for (ink, text) in &self.pieces {
             let code = match (ink, colours) {
@@ -96,6 +130,9 @@ impl Row {
         self.pieces.iter().map(|(_, text)| text.as_str()).collect()
     }
 }
+
+/// Before what goes on from the row above.
+const HANGING: &str = "  ";
 
 pub(super) fn columns(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
@@ -138,6 +175,28 @@ mod tests {
                 let row = row.cut(width);
                 assert!(row.width() <= width && columns(&row.text()) <= width, "{text} {width}");
             }
+        }
+    }
+
+    #[test]
+    fn prose_is_broken_between_words_and_what_fits_nowhere_is_left_whole() {
+        let rows = |text: &str, window| -> Vec<String> {
+            let mut row = Row::new(Ink::Bold, "Bob: ");
+            row.push(Ink::Plain, text);
+            row.wrapped(window).iter().map(Row::text).collect()
+        };
+        assert_eq!(rows("hello there, Ada", 30), ["Bob: hello there, Ada"]);
+        assert_eq!(rows("hello there, Ada", 16), ["Bob: hello", "  there, Ada"]);
+        assert_eq!(rows("", 16), ["Bob:"]);
+        let link = "vc://".to_owned() + &"x".repeat(44);
+        assert_eq!(rows(&format!("see {link} now"), 20), [format!("Bob: see {link}"), "  now".into()]);
+        assert_eq!(rows("你好你好 你好你好", 16), ["Bob: 你好你好", "  你好你好"]);
+        // Blanks do not carry a word to where names stand.
+        assert_eq!(rows(&format!("hi{}Ada: yes", " ".repeat(60)), 20), ["Bob: hi", "  Ada: yes"]);
+        let table = Row::new(Ink::Plain, "  /peers    who is here").wrapped(40);
+        assert_eq!(table[0].text(), "  /peers    who is here");
+        for window in 0..6 {
+            assert!(!rows("a few words", window).is_empty());
         }
     }
 
