@@ -22,6 +22,9 @@ use party::{Friend, PATIENCE, Party};
 
 const PRESS: &[u8] = b"\x1b[32;1:1u";
 const REPEAT: &[u8] = b"\x1b[32;1:2u";
+/// Whether the terminal knows the protocol, and what it is besides.
+const ASKS: &str = "\u{1b}[?u\u{1b}[c";
+const TELLS: &[u8] = b"\x1b[?3u\x1b[?62c";
 const RELEASE: &[u8] = b"\x1b[32;1:3u";
 
 /// Ada, talking by key, behind a terminal that we are.
@@ -111,6 +114,8 @@ fn where_the_terminal_tells_the_voice_ends_with_the_key() {
     let (_server, mut bob, mut ada) = call(&party);
     ada.until("\u{1b}[>3u");
     ada.press(&[PRESS, RELEASE].concat());
+    ada.until(ASKS);
+    ada.press(TELLS);
     // A held key repeats.
     let (stop, stopped) = channel::<()>();
     let mut keys = ada.keys.try_clone().unwrap();
@@ -130,6 +135,22 @@ fn where_the_terminal_tells_the_voice_ends_with_the_key() {
     ada.press(b"/quit\r");
     bob.wait_for("left");
     ada.until("\u{1b}[<u");
+}
+
+#[test]
+fn where_the_terminal_says_that_it_tells_the_first_key_may_be_held_without_repeating() {
+    let party = Party::new();
+    let (_server, mut bob, mut ada) = call(&party);
+    ada.until("\u{1b}[>3u");
+    ada.press(b" ");
+    ada.until(ASKS);
+    ada.press(TELLS);
+    // Three seconds: far longer than a key that does not repeat is held elsewhere.
+    bob.wait(|event| event["event"] == "stats" && heard(event) > 150);
+    ada.press(RELEASE);
+    let before = Cell::new(0);
+    bob.wait(|event| event["event"] == "stats" && before.replace(heard(event)) == heard(event));
+    assert!(!ada.has_seen(UNTOLD));
 }
 
 #[test]

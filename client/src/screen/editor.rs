@@ -18,6 +18,8 @@ pub(super) struct Editor {
     history: Vec<String>,
     /// Which earlier line is shown, and what was being typed before.
     recalled: Option<(usize, String)>,
+    /// What stands there was not typed now: new text takes its place, other keys mend it.
+    offered: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +43,7 @@ impl Editor {
             cut: Cut::default(),
             history: Vec::new(),
             recalled: None,
+            offered: false,
         }
     }
 
@@ -53,8 +56,15 @@ impl Editor {
         self.line.update(text, text.len(), &mut Cut::default());
     }
 
+    /// To be sent again, mended, or replaced by whatever is typed.
+    pub(super) fn offer(&mut self, text: &str) {
+        self.set(text);
+        self.offered = true;
+    }
+
     /// Text that comes at once; its line ends are blanks.
     pub(super) fn paste(&mut self, text: &str) -> Typed {
+        self.replace_offer();
         let text = harmless(text.trim_end_matches(['\r', '\n']));
         let room = LONGEST.saturating_sub(self.line.len());
         let mut fits = text.len().min(room);
@@ -73,6 +83,12 @@ impl Editor {
         remember: bool,
         completions: impl FnOnce(&str) -> Completions,
     ) -> Typed {
+        let is_text = matches!(key.code, KeyCode::Char(_))
+            && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+        if is_text {
+            self.replace_offer();
+        }
+        self.offered = false;
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
@@ -143,6 +159,12 @@ impl Editor {
             fits
         });
         (before.to_owned(), shown.collect())
+    }
+
+    fn replace_offer(&mut self) {
+        if std::mem::take(&mut self.offered) {
+            self.set("");
+        }
     }
 
     /// As in shells.
@@ -227,7 +249,9 @@ impl Editor {
         let common = choices.iter().fold(first.as_str(), |common, choice| agreed(common, choice));
         let typed = &self.line.as_str()[start..at];
         if choices.len() > 1 && common.chars().count() <= typed.chars().count() {
-            return Typed::Choices(choices.iter().map(|choice| choice.trim().to_owned()).collect());
+            return Typed::Choices(
+                choices.iter().map(|choice| choice.trim_end_matches([' ', '-']).to_owned()).collect(),
+            );
         }
         if self.line.len() - typed.len() + common.len() <= LONGEST {
             self.line.replace(start..at, common, &mut Cut::default());
@@ -326,6 +350,22 @@ mod tests {
         assert_eq!(press(&mut editor, "\n"), Typed::Line("hello worldhello world".into()));
         assert_eq!(text(&editor), "|");
         assert_eq!(press(&mut editor, "Ⓓ"), Typed::End);
+    }
+
+    #[test]
+    fn what_is_offered_is_replaced_by_text_and_mended_by_other_keys() {
+        let mut editor = Editor::new();
+        editor.offer("48213-zoo-zoo-zo");
+        press(&mut editor, "4");
+        assert_eq!(text(&editor), "4|");
+        editor.offer("48213-zoo-zoo-zo");
+        editor.paste("48213-tiger-orbit-ocean");
+        assert_eq!(text(&editor), "48213-tiger-orbit-ocean|");
+        editor.offer("48213-zoo-zoo-zo");
+        press(&mut editor, "⌫⌫oo");
+        assert_eq!(text(&editor), "48213-zoo-zoo-oo|");
+        editor.offer("again");
+        assert_eq!(press(&mut editor, "\n"), Typed::Line("again".into()));
     }
 
     #[test]

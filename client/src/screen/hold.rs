@@ -38,7 +38,7 @@ impl Hold {
         first.then_some(true)
     }
 
-    /// Any key was let go: not every desktop repeats keys, but this terminal tells.
+    /// Any key was let go, or the terminal says that it tells: not every desktop repeats keys.
     pub(super) fn told(&mut self) {
         self.releases = Releases::Told;
         if let Key::DownUntil(_) = self.key {

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::terminal::supports_keyboard_enhancement;
 use tokio::sync::{mpsc, oneshot, watch};
 use vc_core::protocol::text::harmless;
 use vc_core::room::code;
@@ -49,6 +50,8 @@ enum Told {
     /// For the desktop, by way of the terminal.
     Notify(String),
     Terminal(Event),
+    /// The terminal tells when a key is let go.
+    Releases,
     /// Somebody stopped us and lets us go on.
     Resumed,
     /// A part of the program failed.
@@ -136,11 +139,20 @@ impl Screen {
 
 /// Keys, as they come. Ctrl-C takes the short way: it has to work while the terminal takes no output.
 fn listen(keys: &SyncSender<Told>, typed: &mpsc::Sender<Typed>) {
+    let mut asked = false;
     while let Ok(event) = event::read() {
         if is_interrupt(&event) {
             let _ = typed.try_send(Typed::Interrupt);
         } else if keys.send(Told::Terminal(event)).is_err() {
             return;
+        }
+        // Here, where the answer arrives, and not before the first key that it matters to: the answer to a program that
+        // has just ended would be typed to the shell. A terminal that knows of none answers the second half at once.
+        if !asked && tty::reports_releases() {
+            asked = true;
+            if supports_keyboard_enhancement().is_ok_and(|tells| tells) {
+                let _ = keys.send(Told::Releases);
+            }
         }
     }
 }
@@ -267,7 +279,7 @@ impl Painter {
             Told::Ask(question) => {
                 self.view.question = question;
                 if question == Question::Code {
-                    self.editor.set(&self.code);
+                    self.editor.offer(&self.code);
                 }
                 self.now();
             }
@@ -281,6 +293,7 @@ impl Painter {
             // OSC 9 of iTerm2, which many terminals know; the others pass over it.
             Told::Notify(text) => self.write(format!("\x1b]9;{}\x07", harmless(&text)).as_bytes())?,
             Told::Terminal(event) => self.event(event)?,
+            Told::Releases => self.hold.told(),
             Told::Resumed => self.take_again()?,
             Told::Defect(text) => self.say(Words::Trouble(text)),
             Told::End => {}
@@ -404,7 +417,9 @@ impl Painter {
             Words::Said { who, text } => (Ink::Bold, format!("{who}: "), text),
             Words::Own(text) => (Ink::Dim, "you: ".to_owned(), text),
             Words::News(text) => (Ink::Dim, "* ".to_owned(), text),
-            Words::Aside(text) | Words::Block(text) => (Ink::Plain, String::new(), text),
+            Words::Answer(text) | Words::Aside(text) | Words::Block(text) => {
+                (Ink::Plain, String::new(), text)
+            }
             Words::Trouble(text) => (Ink::Yellow, "! ".to_owned(), text),
         };
         for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
@@ -439,10 +454,11 @@ impl Painter {
             self.zone.resized(&mut self.out, size.0);
         }
         let frame = self.view.frame(&self.editor, self.size);
-        if self.lines.is_empty() {
+        let lines = self.wrapped();
+        if lines.is_empty() {
             self.zone.draw(&mut self.out, frame);
         } else {
-            self.zone.print(&mut self.out, &std::mem::take(&mut self.lines), frame);
+            self.zone.print(&mut self.out, &lines, frame);
         }
         self.due = None;
         self.painted = Instant::now();
@@ -457,11 +473,15 @@ impl Painter {
     fn finish(&mut self) -> Result<(), Gone> {
         self.zone.erase(&mut self.out);
         let mut out = std::mem::take(&mut self.out);
-        for line in std::mem::take(&mut self.lines) {
+        for line in self.wrapped() {
             line.write(&mut out, tty::colours());
             out.extend(b"\r\n");
         }
         self.write(&out)
+    }
+
+    fn wrapped(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.lines).into_iter().flat_map(|line| line.wrapped(self.size.0)).collect()
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -474,11 +494,16 @@ impl Painter {
     }
 }
 
-/// After the number and a separator, the word that is being typed.
+/// After the number and a separator, the word that is being typed, and the separator before the next.
 fn code_words(before: &str) -> (usize, Vec<String>) {
-    let Some(start) = before.rfind(['-', ' ']).map(|dash| dash + 1) else { return (0, Vec::new()) };
-    let words = code::completions(&before[start..]).into_iter().map(str::to_owned).collect();
-    (start, words)
+    let Some(dash) = before.rfind(['-', ' ']) else {
+        let is_number = !before.is_empty() && before.bytes().all(|byte| byte.is_ascii_digit());
+        return (0, is_number.then(|| format!("{before}-")).into_iter().collect());
+    };
+    let start = dash + 1;
+    let words = before.matches(['-', ' ']).count();
+    let next = if words < code::WORDS { &before[dash..start] } else { "" };
+    (start, code::completions(&before[start..]).into_iter().map(|word| format!("{word}{next}")).collect())
 }
 
 const NAME: &str = "screen";
@@ -505,9 +530,11 @@ mod tests {
 
     #[test]
     fn tab_completes_the_word_of_a_code() {
-        assert_eq!(code_words("48213-tige"), (6, vec!["tiger".to_owned()]));
-        assert_eq!(code_words("48213 tiger orbi"), (12, vec!["orbit".to_owned()]));
-        assert!(code_words("482").1.is_empty());
+        assert_eq!(code_words("48213-tige"), (6, vec!["tiger-".to_owned()]));
+        assert_eq!(code_words("48213 tiger orbi"), (12, vec!["orbit ".to_owned()]));
+        assert_eq!(code_words("48213-tiger-orbit-ocea"), (18, vec!["ocean".to_owned()]));
+        assert_eq!(code_words("48213"), (0, vec!["48213-".to_owned()]));
+        assert!(code_words("").1.is_empty() && code_words("vc://").1.is_empty());
         assert_eq!(code_words("48213-xq"), (6, vec![]));
     }
 

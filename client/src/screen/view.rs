@@ -126,6 +126,7 @@ impl View {
             ear: (peer.sound.as_ref().and_then(|sound| sound.delay_ms))
                 .map_or(String::new(), |delay| format!("{delay:.0} ms to ear")),
             flags: flags.join(", "),
+            aside: "",
         }
     }
 
@@ -149,6 +150,7 @@ impl View {
             ink: if talking { Ink::Green } else { Ink::Plain },
             meter: self.meter(level),
             flags: flags.join(", "),
+            aside: if stats.resting && !stats.muted { RESTING } else { "" },
             ..Cells::default()
         }
     }
@@ -201,12 +203,14 @@ struct Cells {
     loss_ink: Ink,
     ear: String,
     flags: String,
+    /// Only where there is room.
+    aside: &'static str,
 }
 
 /// The richest layout in which everybody fits.
 fn set(table: Vec<Cells>, width: usize) -> Vec<Row> {
     for detail in (0..=4).rev() {
-        let rows = laid_out(&table, detail);
+        let rows = laid_out(&table, detail, width);
         if rows.iter().all(|row| row.width() <= width) || detail == 0 {
             return rows.into_iter().map(|row| row.cut(width)).collect();
         }
@@ -215,7 +219,7 @@ fn set(table: Vec<Cells>, width: usize) -> Vec<Row> {
 }
 
 /// 4: everything; 3: without the delay to the ear; 2: without loss; 1: a short meter and a short name; 0: the name.
-fn laid_out(table: &[Cells], detail: usize) -> Vec<Row> {
+fn laid_out(table: &[Cells], detail: usize, width: usize) -> Vec<Row> {
     let widest = |cell: fn(&Cells) -> &str| table.iter().map(|cells| columns(cell(cells))).max().unwrap_or(0);
     let name_width = widest(|cells| &cells.name).min(if detail > 1 { 24 } else { 10 });
     let shown: [(bool, usize); 4] = [
@@ -259,6 +263,11 @@ fn laid_out(table: &[Cells], detail: usize) -> Vec<Row> {
         if !cells.flags.is_empty() {
             row.pad(end + 2);
             row.push(Ink::Red, &cells.flags);
+            end = row.width();
+        }
+        if !cells.aside.is_empty() && end + 2 + columns(cells.aside) <= width {
+            row.pad(end + 2);
+            row.push(Ink::Dim, cells.aside);
         }
         row
     };
@@ -291,6 +300,7 @@ fn chosen(peers: &[PeerStats], budget: usize) -> (Vec<&PeerStats>, Vec<&PeerStat
 
 /// Below it is breath and room; it only decides what is marked.
 const TALKING: f32 = -50.0;
+const RESTING: &str = "the microphone rests until a friend is here";
 const SILENCE: f32 = -100.0;
 /// A whisper and a shout.
 const FLOOR: f32 = -54.0;
@@ -399,6 +409,10 @@ mod tests {
         stats.for_each(|stats| stats.muted = true);
         view.alone = true;
         assert_eq!(seen(&view, 80, 24), ["  you ▯▯▯▯▯▯▯▯  muted, server lost", "muted>"]);
+        let stats = view.stats.as_mut().into_iter();
+        stats.for_each(|stats| (stats.muted, stats.resting) = (false, true));
+        view.alone = false;
+        assert_eq!(seen(&view, 80, 24)[0], "  you ▮▮▮▮▯▯▯▯  the microphone rests until a friend is here");
         view.question = Question::Code;
         assert_eq!(seen(&view, 80, 24)[1], "Code:");
     }
