@@ -286,9 +286,24 @@ pub(crate) fn runtime_dir() -> Option<PathBuf> {
 }
 
 pub(crate) fn default_name() -> String {
-    let user =
-        ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok()).unwrap_or_default();
-    vc_core::protocol::text::name(&user)
+    let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| env::var(name).ok());
+    vc_core::protocol::text::name(&user.or_else(account).unwrap_or_default())
+}
+
+/// The name of this account, where no variable tells it: in containers and services.
+#[cfg(unix)]
+fn account() -> Option<String> {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields[..] {
+        [name, _, uid, ..] if uid == id => Some(name.to_owned()),
+        _ => None,
+    })
+}
+
+#[cfg(not(unix))]
+fn account() -> Option<String> {
+    None
 }
 
 /// The system's word for it, without the number that Rust appends.

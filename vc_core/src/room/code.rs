@@ -15,7 +15,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::crypto::keys::{PublicKey, Rng};
-use crate::protocol::member::{Codes, NUMBERS, WORDS};
+pub use crate::protocol::member::WORDS;
+use crate::protocol::member::{Codes, NUMBERS};
 use crate::protocol::signal::Nameplate;
 
 /// A code as typed or pasted. Deliberately neither `Debug` nor `Display`: it lets people in.
@@ -42,6 +43,8 @@ pub enum BadCode {
     Form,
     #[error("the {0} word is not in the list; check its spelling (the first four letters are enough)")]
     Word(&'static str),
+    #[error("the {nth} word could be {could}; type more of it")]
+    Short { nth: &'static str, could: String },
     #[error("the link is damaged; copy it again, whole")]
     Link,
     #[error("the link is for a newer version of this program")]
@@ -154,19 +157,26 @@ fn spoken(text: &str) -> Result<Code, BadCode> {
     }
     let mut words = Vec::with_capacity(WORDS);
     for (typed, nth) in typed.iter().zip(["first", "second", "third"]) {
-        words.push(word(typed).ok_or(BadCode::Word(nth))?);
+        words.push(word(typed, nth)?);
     }
     Ok(Code::Spoken { number, words: words.join("-"), server })
 }
 
-fn word(typed: &str) -> Option<&'static str> {
+fn word(typed: &str, nth: &'static str) -> Result<&'static str, BadCode> {
     let matches = completions(typed);
-    let typed = typed.to_lowercase();
-    matches
-        .iter()
-        .find(|word| **word == typed)
-        .or_else(|| matches.first().filter(|_| typed.len() >= 4 && matches.len() == 1))
-        .copied()
+    if let Some(word) = matches.iter().find(|word| word.eq_ignore_ascii_case(typed)) {
+        return Ok(word);
+    }
+    match matches.as_slice() {
+        [] => Err(BadCode::Word(nth)),
+        [word] if typed.len() >= ENOUGH => Ok(word),
+        [words @ .., last] if words.len() < SHOWN => {
+            let could =
+                if words.is_empty() { (*last).to_owned() } else { format!("{} or {last}", words.join(", ")) };
+            Err(BadCode::Short { nth, could })
+        }
+        words => Err(BadCode::Short { nth, could: format!("any of {}", words.len()) }),
+    }
 }
 
 fn link(rest: &str) -> Result<Code, BadCode> {
@@ -202,6 +212,10 @@ pub fn unbase32<const N: usize>(text: &str) -> Option<[u8; N]> {
     BASE32_NOPAD.decode(text.to_uppercase().as_bytes()).ok()?.try_into().ok()
 }
 
+/// Letters that tell the words of the list apart. With fewer a mistyped word would too often be another.
+const ENOUGH: usize = 4;
+/// More are no help.
+const SHOWN: usize = 4;
 const SCHEME: &str = "vc://";
 /// Where a server is unless said otherwise.
 const USUAL_PORT: &str = "47700";
@@ -232,7 +246,10 @@ mod tests {
         assert_eq!(error("48213-tiger-ocean"), BadCode::Form);
         assert_eq!(error("482-tiger-orbit-ocean"), BadCode::Form);
         assert_eq!(error("48213-tiger-lampe-ocean"), BadCode::Word("second"));
-        assert_eq!(error("48213-tig-orbit-ocean"), BadCode::Word("first"));
+        let short = |text: &str| error(text).to_string();
+        assert_eq!(short("48213-act-ab-ocean"), "the second word could be any of 8; type more of it");
+        assert_eq!(short("48213-tig-orbit-ocean"), "the first word could be tiger or tight; type more of it");
+        assert_eq!(short("48213-tiger-zeb-ocean"), "the second word could be zebra; type more of it");
         assert_eq!(error("48213-tiger-orbit-ocean@no/where"), BadCode::Form);
         assert_eq!(error("48213-tiger-orbit-ocean@host:0"), BadCode::Form);
         assert_eq!(error("vc://host:1/#2.a.b.c"), BadCode::Version);
@@ -266,7 +283,7 @@ mod tests {
         assert_eq!(list.len(), 2_048);
         for full in list {
             let prefix: String = full.chars().take(4).collect();
-            assert_eq!(word(&prefix), Some(*full));
+            assert_eq!(word(&prefix, "first"), Ok(*full));
         }
     }
 
