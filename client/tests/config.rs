@@ -19,13 +19,19 @@ fn said(command: &mut Command) -> String {
 fn what_is_set_is_shown_with_where_it_comes_from() {
     let home = TempDir::new().unwrap();
     let shown = said(&mut config(&home, &["show"]));
-    assert!(shown.contains("# name = \"Ada\"  # the default"), "{shown}");
-    said(&mut config(&home, &["set", "name", "Bob B"]));
+    assert!(shown.contains("# name = \"Ada\"  # not set; an example"), "{shown}");
+    let told = said(&mut config(&home, &["set", "name", "Bob B"]));
+    assert!(
+        told.starts_with("name = \"Bob B\" stands in ") && told.ends_with("config.toml now.\n"),
+        "{told}"
+    );
     said(&mut config(&home, &["set", "low_latency", "true"]));
     let shown = said(config(&home, &["show"]).env("VOICECHAT_LOW_LATENCY", "false"));
     assert!(shown.contains("name = \"Bob B\"  # from the configuration file"), "{shown}");
     assert!(shown.contains("low_latency = false  # from VOICECHAT_LOW_LATENCY"), "{shown}");
-    said(&mut config(&home, &["unset", "name"]));
+    let told = said(config(&home, &["unset", "name"]).env("VOICECHAT_NAME", "Eve"));
+    assert!(told.contains("no longer set in") && told.contains("VOICECHAT_NAME"), "{told}");
+    assert!(said(&mut config(&home, &["unset", "name"])).contains("name is not set in"));
     assert!(!said(&mut config(&home, &["show"])).contains("Bob B"));
 }
 

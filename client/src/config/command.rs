@@ -20,9 +20,17 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
             let key = known(&key)?;
             let value = typed(key, &value)
                 .map_err(|why| Failure::usage(format!("That is no value for `{key}`: {why}."), SEE))?;
-            file::change(&path, &[(vec![key], Some(edited(value)?))])?;
+            let value = edited(value)?;
+            file::change(&path, &[(vec![key], Some(value.clone()))])?;
+            ui::say(&format!("{key} = {value} stands in {} now.{}\n", path.display(), overruled(key)));
         }
-        ConfigCommand::Unset { key } => file::change(&path, &[(vec![known(&key)?], None)])?,
+        ConfigCommand::Unset { key } => {
+            let key = known(&key)?;
+            let was = file::read(&path).is_ok_and(|table| table.contains_key(key));
+            file::change(&path, &[(vec![key], None)])?;
+            let now = if was { "no longer set" } else { "not set" };
+            ui::say(&format!("{key} is {now} in {}.{}\n", path.display(), overruled(key)));
+        }
         ConfigCommand::Edit => {
             if !path.exists() {
                 file::write(&path, EXAMPLE)?;
@@ -40,6 +48,15 @@ pub(crate) fn remember(settings: Vec<(Vec<&str>, toml_edit::Value)>) -> Result<P
     let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key, Some(value))).collect();
     file::change(&path, &settings)?;
     Ok(path)
+}
+
+/// What wins over the file.
+fn overruled(key: &str) -> String {
+    let variable = variable(key);
+    match env::var_os(&variable).filter(|value| !value.is_empty()) {
+        Some(_) => format!(" The variable {variable}, which wins over it, is set as well."),
+        None => String::new(),
+    }
 }
 
 fn nowhere() -> Failure {
@@ -63,6 +80,9 @@ fn shown(layers: &Layers) -> String {
         });
         match (set, key) {
             (Some(set), _) => text += &set,
+            (None, Some(key)) if WITHOUT_DEFAULT.contains(&key) => {
+                text += &format!("{line}  # not set; an example")
+            }
             (None, Some(_)) => text += &format!("{line}  # the default"),
             (None, None) => text += line,
         }
@@ -104,6 +124,10 @@ fn edit(path: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
+/// Of these the example shows what they may be, of the others what they are unless set.
+const WITHOUT_DEFAULT: [&str; 8] =
+    ["name", "server", "volumes", "address", "also", "relays", "key_file", "hook"];
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -122,6 +146,9 @@ mod tests {
         assert_eq!(table["path"].as_str(), Some("relay"));
         assert_eq!(table["name"].as_str(), Some("Eve \"x\""));
         assert!(text.contains("# from VOICECHAT_NAME") && text.contains("# from the configuration file"));
-        assert_eq!(text.matches("  # the default").count(), keys().count() - 2);
+        let unset = WITHOUT_DEFAULT.len() - 1;
+        assert!(WITHOUT_DEFAULT.iter().all(|key| keys().any(|known| known == *key)));
+        assert_eq!(text.matches("  # not set").count(), unset);
+        assert_eq!(text.matches("  # the default").count(), keys().count() - 2 - unset);
     }
 }

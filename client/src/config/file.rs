@@ -107,11 +107,19 @@ fn changed(
 ) -> Result<String, toml_edit::TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let [outer @ .., last] = key else { return Ok(text.to_owned()) };
-    if let ([], Some(value)) = (outer, value)
-        && !document.contains_key(last)
-        && let Some(text) = uncommented(text, last, value)
-    {
-        return Ok(text);
+    let first = key[0];
+    match value {
+        Some(value) if !document.contains_key(first) => {
+            if let Some(text) = uncommented(text, first, &nested(&key[1..], value)) {
+                return Ok(text);
+            }
+        }
+        None if outer.is_empty() => {
+            if let Some(text) = commented(text, last) {
+                return Ok(text);
+            }
+        }
+        Some(_) | None => {}
     }
     let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
     for name in outer {
@@ -137,6 +145,23 @@ fn changed(
         }
     }
     Ok(document.to_string())
+}
+
+/// The value within tables of these names.
+fn nested(names: &[&str], value: &toml_edit::Value) -> toml_edit::Value {
+    names.iter().rev().fold(value.clone(), |value, name| {
+        toml_edit::Value::InlineTable(std::iter::once((*name, value)).collect())
+    })
+}
+
+/// The example's line in the place of the setting, below what explains it.
+fn commented(text: &str, key: &str) -> Option<String> {
+    let document = toml_edit::Document::parse(text).ok()?;
+    let (name, item) = document.as_table().get_key_value(key)?;
+    let (start, end) = (name.span()?.start, item.as_value()?.span()?.end);
+    let shown = EXAMPLE.lines().find(|line| line.starts_with(&format!("# {key} = ")))?;
+    let text = format!("{}{shown}{}", text.get(..start)?, text.get(end..)?);
+    text.parse().is_ok_and(|table| holds(&table, &[key], None)).then_some(text)
 }
 
 /// A key that the example explains takes the place of its explanation's last line, unless that stands where it would
@@ -260,10 +285,21 @@ mod tests {
             text.replace("# path = \"auto\"", "path = \"relay\"")
         );
         assert_eq!(set(&["path"], None), text);
-        assert!(!set(&["name"], None).contains("Ada"));
+        assert_eq!(set(&["name"], None), text.replace("name", "# name"));
         assert!(set(&["volumes", "Bob B"], Some(80.into())).contains("volumes = { \"Bob B\" = 80 }"));
         let example = changed(EXAMPLE, &["low_latency"], Some(&true.into())).unwrap();
         assert_eq!(parse(&example).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_set_stands_below_its_explanation_and_goes_without_a_trace() {
+        for (key, value) in [(vec!["volumes", "Bob B"], 80.into()), (vec!["sounds"], false.into())] {
+            let set = changed(EXAMPLE, &key, Some(&value)).unwrap();
+            let shown = format!("# {} = ", key[0]);
+            let (before, _) = EXAMPLE.split_once(&shown).unwrap();
+            assert!(set[before.len()..].starts_with(&format!("{} = ", key[0])), "{set}");
+            assert_eq!(changed(&set, &key[..1], None).unwrap(), EXAMPLE);
+        }
     }
 
     #[test]
