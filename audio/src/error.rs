@@ -7,11 +7,11 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     #[error(
-        "No sound server answers. Start PulseAudio or PipeWire, set PULSE_SERVER, or use a wav file, \
+        "No sound server answers. Start PulseAudio or PipeWire, set PULSE_SERVER, or use `wav:FILE`, \
          `silence` or `null` instead of a device."
     )]
     NoSoundServer { reason: String },
-    #[error("There is no {direction} called `{name}`. {existing}")]
+    #[error("There is no {direction} called `{name}`. {}", advice(name, existing))]
     NoSuchDevice { direction: Direction, name: String, existing: Existing },
     #[error("The {direction} cannot be opened ({reason}). Choose another one or free it in other programs.")]
     Device { direction: Direction, reason: String },
@@ -64,6 +64,14 @@ pub enum Trouble {
     WavInputBroken { path: PathBuf, reason: String },
 }
 
+/// Files are often named as devices are.
+fn advice(name: &str, existing: &Existing) -> String {
+    match name.to_lowercase().ends_with(".wav") {
+        true => format!("A sound file is written `wav:{name}`."),
+        false => existing.to_string(),
+    }
+}
+
 /// Which way the sound of a device flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -87,8 +95,24 @@ impl std::fmt::Display for Direction {
 impl std::fmt::Display for Existing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.as_slice() {
-            [] => f.write_str("There are none at all; plug one in or use a wav file."),
+            [] => f.write_str("There are none at all; plug one in or use `wav:FILE`."),
             names => write!(f, "Choose one of: {}.", names.join(", ")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_named_as_a_device_is_told_how_files_are_named() {
+        let missing = |name: &str| Error::NoSuchDevice {
+            direction: Direction::Input,
+            name: name.into(),
+            existing: Existing(vec!["headset".into()]),
+        };
+        assert!(missing("/tmp/x.WAV").to_string().ends_with("A sound file is written `wav:/tmp/x.WAV`."));
+        assert!(missing("headst").to_string().ends_with("Choose one of: headset."));
     }
 }

@@ -318,13 +318,18 @@ impl Session {
         };
         let chosen = match name {
             Some(name) => choose(&devices, name, direction)?,
-            // Without any microphone the server's default is a monitor: the friends would hear themselves.
-            None => devices.iter().find(|d| d.is_default && !d.is_monitor).ok_or_else(|| Error::Device {
-                direction,
-                reason: "the sound server has no default one".into(),
-            })?,
+            None => usual(&devices).map_err(|reason| Error::Device { direction, reason: reason.into() })?,
         };
         CString::new(chosen.id.as_str()).map_err(|e| Error::Device { direction, reason: e.to_string() })
+    }
+}
+
+/// Without any microphone the server's default is a monitor: the friends would hear themselves.
+fn usual(devices: &[Device]) -> Result<&Device, &'static str> {
+    match devices.iter().find(|device| device.is_default) {
+        Some(device) if device.is_monitor => Err("the default one hears what the loudspeaker plays, not you"),
+        Some(device) => Ok(device),
+        None => Err("the sound server has no default one"),
     }
 }
 
