@@ -3,7 +3,6 @@
 Usage: scripts/picture.py [PROGRAM]"""
 
 import html
-import json
 import os
 import re
 import subprocess
@@ -12,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from friends import ROOT, SPEECH, at, serve, start, told
+
 PROGRAM = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/voicechat").resolve()
 COLUMNS, ROWS = 86, 27
 CELL, LINE, MARGIN = 8.4, 18, 14
@@ -29,13 +29,11 @@ TALK = [
 
 def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        env = {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}", "HOME": home, "VOICECHAT_STATE": home}
-        env |= {"VOICECHAT_CONFIG": "/dev/null", "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": home}
         friends = {}
         started = []
         try:
-            server = run(env, started, "serve", "--listen", "127.0.0.1:0", "--json")
-            env["VOICECHAT_SERVER"] = until(server, "serving")["place"]
+            server, env = serve(PROGRAM, at(home) | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"})
+            started.append(server)
             call(home, env, friends, started)
         finally:
             tmux(home, "kill-server", check=False)
@@ -46,21 +44,21 @@ def main():
 
 def call(home, env, friends, started):
     command = ["new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS)]
-    sound = {"VOICECHAT_INPUT": f"wav:{ROOT}/client/assets/alice.wav,loop", "VOICECHAT_OUTPUT": "null"}
+    sound = {"VOICECHAT_INPUT": SPEECH[0], "VOICECHAT_OUTPUT": "null"}
     for name, value in (env | sound | {"PS1": "$ ", "ENV": "/dev/null"}).items():
         command += ["-e", f"{name}={value}"]
     tmux(home, "-u", "-f", "/dev/null", *command, "bash", "--norc", "--noprofile")
     typed(home, "clear")
     typed(home, "voicechat create --name Ada")
     code = seen(home, r"\n +(\d+-[a-z]+-[a-z]+-[a-z]+)\n")
-    for name, speech in [("Bob", "bob.wav,loop"), ("Cem", None), ("Dora", None)]:
-        source = f"wav:{ROOT}/client/assets/{speech}" if speech else "silence"
+    for name, source in [("Bob", SPEECH[1]), ("Cem", "silence"), ("Dora", "silence")]:
         muted = ["--muted"] if name == "Dora" else []
         path = ["--path", "relay"] if name == "Cem" else []
-        friend = run(env, started, "join", "--json", "--name", name, "--input", source, "--output", "null", *muted, *path)
+        friend = start(PROGRAM, env, "join", "--json", "--name", name, "--input", source, "--output", "null", *muted, *path)
+        started.append(friend)
         friends[name] = friend
         print(code, file=friend.stdin, flush=True)
-        until(friend, "path")
+        told(friend, "path")
         seen(home, f"({name}) is here")
     for who, line in TALK:
         if who == "Ada":
@@ -73,21 +71,6 @@ def call(home, env, friends, started):
     # Levels move; wait for a moment when somebody talks.
     seen(home, "(▸ Bob)")
     picture(tmux(home, "capture-pane", "-p", "-e"))
-
-
-def run(env, started, *args):
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([PROGRAM, *args], env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-    started.append(process)
-    return process
-
-
-def until(process, event):
-    for line in process.stdout:
-        said = json.loads(line)
-        if said["event"] == event:
-            return said
-    raise SystemExit(f"{event} was never told")
 
 
 def tmux(home, *args, check=True):

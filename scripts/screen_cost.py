@@ -2,28 +2,25 @@
 """What the call screen costs: processor time of its thread while two friends talk, and the time from the start of the
 program to a prompt that takes keys. Usage: scripts/screen_cost.py [PROGRAM] [SECONDS]"""
 
-import json
 import os
 import pty
 import select
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from friends import ROOT, SPEECH, at, listened_to, serve, start, told
+
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "target/release/voicechat")
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-SPEECH = [f"wav:{ROOT}/client/assets/{name}.wav,loop" for name in ("alice", "bob")]
 
 
 def main():
     with tempfile.TemporaryDirectory() as home:
-        env = {"PATH": os.environ["PATH"], "HOME": home, "VOICECHAT_STATE": home, "VOICECHAT_CONFIG": "/dev/null"}
-        env |= {"LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "XDG_RUNTIME_DIR": home}
+        env = at(home) | {"TERM": "xterm-256color"}
         times = sorted(prompt(env) * 1000 for _ in range(20))
         print(f"start to prompt       {statistics.median(times):6.1f} ms median, {times[-2]:.1f} ms 95th percentile of 20")
         call(env)
@@ -60,15 +57,15 @@ def drain(terminal):
 
 
 def call(env):
-    server = start(env, "serve", "--listen", "127.0.0.1:0", "--json")
-    env = env | {"VOICECHAT_SERVER": told(server, "serving")["place"]}
-    bob = start(env, "create", "--json", "--input", SPEECH[1], "--output", "null")
+    server, env = serve(PROGRAM, env)
+    bob = start(PROGRAM, env, "create", "--json", "--input", SPEECH[1], "--output", "null")
     code = told(bob, "invite")["code"]
     pid, terminal = spawn(env, "join", "--input", SPEECH[0], "--output", "null")
     os.write(terminal, code.encode() + b"\r")
     written = []
     threading.Thread(target=lambda: count(terminal, written), daemon=True).start()
     told(bob, "path")
+    listened_to(bob)
     time.sleep(3)
     before, bytes_before = spent(pid), sum(written)
     time.sleep(SECONDS)
@@ -97,20 +94,6 @@ def spent(pid):
         name = (task / "comm").read_text().strip()
         threads[name] = threads.get(name, 0) + int((task / "schedstat").read_text().split()[0])
     return threads
-
-
-def start(env, *args):
-    pipe = subprocess.PIPE
-    return subprocess.Popen([PROGRAM, *args], env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-
-
-def told(process, event):
-    for line in process.stdout:
-        said = json.loads(line)
-        if said["event"] == event:
-            threading.Thread(target=process.stdout.read, daemon=True).start() if event == "path" else None
-            return said
-    raise SystemExit(f"{event} was never told")
 
 
 main()
