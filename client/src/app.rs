@@ -72,6 +72,9 @@ struct App<'a> {
     server_is_here: bool,
     muted: bool,
     deafened: bool,
+    talk_key: bool,
+    /// Whether the code lets friends in, as they said.
+    open: bool,
     calm: Calm,
     /// Why the room did not do what was ordered last.
     denied: Option<Denial>,
@@ -129,6 +132,8 @@ impl<'a> App<'a> {
             server_is_here,
             muted,
             deafened: false,
+            talk_key: false,
+            open: true,
             calm: Calm::default(),
             denied: None,
             codes: None,
@@ -407,13 +412,13 @@ impl<'a> App<'a> {
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
+            Event::Door { open, .. } => self.open = *open,
             Event::Moved { .. }
             | Event::Reconnecting { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
             | Event::Muted { muted: false, .. }
             | Event::Echoes { .. }
-            | Event::Door { .. }
             | Event::NewCode { .. }
             | Event::CheckChanged
             | Event::Unreachable { .. }
@@ -423,6 +428,10 @@ impl<'a> App<'a> {
         }
         if let Some(note) = note {
             self.happened(event_by_me(&event, self.room.me()), note);
+        }
+        let left = matches!(event, Event::Left { .. } | Event::Signaling { up: false });
+        if left && self.fault.is_some() && !self.somebody() {
+            self.ui.notice(STRANDED);
         }
         match event {
             Event::Left { id, .. } => {
@@ -504,6 +513,21 @@ impl<'a> App<'a> {
         stats.drops.unsent = self.sockets.unsent;
         stats
     }
+
+    fn status(&self) -> note::Status {
+        let (code, server) = match self.codes.as_ref().map(|codes| self.plan.invitation(codes)) {
+            Some(Note::Invite { code, server, .. }) => (code, server),
+            _ => (None, self.plan.place.address()),
+        };
+        note::Status {
+            name: self.plan.room.name.clone(),
+            code,
+            open: self.open,
+            server,
+            up: self.fault.is_none(),
+            stats: self.stats(),
+        }
+    }
 }
 
 fn fresh(rng: &mut Rng) -> [u8; 32] {
@@ -542,6 +566,9 @@ async fn host_failed(host: &mut Option<crate::host::Host>) {
     }
 }
 
+/// After the host of a room without a server of its own has left, for example.
+const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
+                        the room is over: /quit, and open another with `voicechat create`.";
 const OPENED: &str = "Your router opened a port for the room, so friends from elsewhere get in as well, with what \
                       follows. Friends in your own network use what stands above.";
 /// Levels on the screen follow a voice so closely.

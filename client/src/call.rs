@@ -52,9 +52,9 @@ pub(crate) async fn join(typed: Option<String>, call: Call, ui: &mut Ui) -> Resu
     }
 }
 
-/// What typing the code anew may mend.
+/// What typing the code anew, or the same once more, may mend.
 fn mends(kind: Kind) -> bool {
-    matches!(kind, Kind::Usage | Kind::WrongCode | Kind::NoSuchRoom)
+    matches!(kind, Kind::Usage | Kind::WrongCode | Kind::NoSuchRoom | Kind::Closed)
 }
 
 const VISIBLE: &str = "Other users of this machine can see a code that stands on the command line; `voicechat join` asks \

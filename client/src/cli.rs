@@ -221,7 +221,7 @@ Orders:
   mute, unmute, toggle        your microphone
   deafen, undeafen            your ears
   say TEXT                    a line of chat
-  status                      how the call is
+  status                      how the call is, in a few lines; all of it with --json
   events                      everything that happens, a line of JSON each, until the call ends
   leave                       end the call
 and every command that /help lists in the call.";

@@ -102,6 +102,14 @@ pub(crate) enum Note {
         talking: bool,
     },
     Stats(Stats),
+    Status(Box<Status>),
+    /// What we do ourselves: each change, wherever it was ordered.
+    Own {
+        muted: bool,
+        deafened: bool,
+        push_to_talk: bool,
+        talk_key: bool,
+    },
     /// The answer to an order that changes something, or was refused.
     Answer {
         order: Option<&'static str>,
@@ -221,12 +229,28 @@ pub(crate) struct Stats {
     pub(crate) muted: bool,
     pub(crate) deafened: bool,
     pub(crate) push_to_talk: bool,
+    /// The microphone is off, because nobody is there to hear it.
+    pub(crate) resting: bool,
     pub(crate) capture_ms: f32,
     pub(crate) playback_ms: f32,
     pub(crate) reserve_ms: f32,
     pub(crate) ran_dry: u64,
     pub(crate) peers: Vec<PeerStats>,
     pub(crate) drops: Drops,
+}
+
+/// How the call is, in short for people and whole for programs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    /// None before the server has named the room.
+    pub(crate) code: Option<String>,
+    pub(crate) open: bool,
+    pub(crate) server: String,
+    /// Whether the server is there.
+    pub(crate) up: bool,
+    #[serde(flatten)]
+    pub(crate) stats: Stats,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -396,6 +420,8 @@ pub(crate) mod tests {
             Note::Signaling { up: true },
             Note::Level { dbfs: -20.0, talking: true },
             Note::Stats(Stats { peers, ..Stats::default() }),
+            Note::Status(Box::default()),
+            Note::Own { muted: true, deafened: false, push_to_talk: false, talk_key: false },
             Note::Answer { order: Some("mute"), done: true, message: text() },
             Note::Peers { peers: vec![PeerStats::default()] },
             Note::Verify { words: ["abandon"; 5] },
@@ -445,6 +471,8 @@ pub(crate) mod tests {
             | Note::Signaling { .. }
             | Note::Level { .. }
             | Note::Stats(_)
+            | Note::Status(_)
+            | Note::Own { .. }
             | Note::Answer { .. }
             | Note::Peers { .. }
             | Note::Verify { .. }
@@ -484,7 +512,7 @@ pub(crate) mod tests {
             let row = row.unwrap_or_else(|| panic!("{event} has no row"));
             let mut found = Vec::new();
             fields(&value, &mut found);
-            let stats = matches!(note, Note::Stats(_) | Note::Peers { .. });
+            let stats = matches!(note, Note::Stats(_) | Note::Status(_) | Note::Peers { .. });
             for field in found.iter().filter(|field| *field != "event") {
                 let place = if stats { PAGE } else { row };
                 assert!(place.contains(&format!("`{field}`")), "{event}: {field}");

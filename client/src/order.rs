@@ -15,6 +15,7 @@ pub(crate) enum Order {
     Say(String),
     Help,
     Peers,
+    Status,
     Stats,
     Mute(Switch),
     Deafen(Switch),
@@ -178,6 +179,7 @@ impl Word {
             "unlock" => Order::Lock(false),
             "kick" => Order::Kick(text()),
             "name" => Order::Name(text()),
+            "status" => Order::Status,
             "stats" => Order::Stats,
             "quit" => Order::Quit,
             "help" => Order::Help,
@@ -256,8 +258,16 @@ pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a S
     Err(match nearest(typed, names.iter().map(String::as_str)) {
         Some(near) => format!("Nobody here is called {shown}. Did you mean {near}?"),
         None if names.is_empty() => "Nobody else is here yet.".to_owned(),
-        None => format!("Nobody here is called {shown}. Here are {}.", names.join(", ")),
+        None => format!("Nobody here is called {shown}, only {}.", listed(names)),
     })
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
 }
 
 /// The answer to `/help`.
@@ -337,8 +347,9 @@ const NOTHING: &str = "There is nothing to say in that line. Add the text.";
 /// As loud as the sound engine goes: four times.
 const LOUDEST: u16 = 400;
 
-pub(crate) const WORDS: [Word; 25] = [
+pub(crate) const WORDS: [Word; 26] = [
     word("peers", Takes::Nothing, "who is here, and by which path"),
+    word("status", Takes::Nothing, "how the call is, in short"),
     word("mute", Takes::Nothing, "your microphone off"),
     word("unmute", Takes::Nothing, "your microphone on"),
     word("toggle", Takes::Nothing, "your microphone on or off"),
@@ -360,7 +371,7 @@ pub(crate) const WORDS: [Word; 25] = [
     word("unlock", Takes::Nothing, "let friends in again"),
     word("kick", Takes::Friend, "remove a friend for good"),
     word("name", Takes::NewName, "what you are called"),
-    word("stats", Takes::Nothing, "numbers of sound and network"),
+    word("stats", Takes::Nothing, "all numbers of sound and network"),
     word("help", Takes::Nothing, "this list"),
     word("quit", Takes::Nothing, "leave (so does Ctrl-C)"),
 ];
@@ -434,7 +445,8 @@ mod tests {
         assert_eq!(meant_friend("ç", &names).unwrap(), "Çem");
         assert!(meant_friend("b", &names).unwrap_err().contains("Bob or Bobby"));
         assert!(meant_friend("Boby", &names).unwrap_err().contains("Did you mean Bob"));
-        assert!(meant_friend("xyz", &names).unwrap_err().contains("Here are Bob, Bobby"));
+        assert!(meant_friend("xyz", &names).unwrap_err().ends_with("only Bob, Bobby and Çem."));
+        assert!(meant_friend("xyz", &names[..1]).unwrap_err().ends_with("xyz, only Bob."));
         assert!(meant_friend("x", &[]).unwrap_err().contains("Nobody else"));
     }
 

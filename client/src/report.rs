@@ -76,6 +76,7 @@ impl Counts {
             sent: self.sent,
             level_dbfs: self.level.map(|(dbfs, _)| dbfs),
             talking: self.level.is_some_and(|(_, talking)| talking),
+            resting: sound.rests(),
             capture_ms: millis(latency.capture),
             playback_ms: millis(latency.playback),
             reserve_ms: millis(latency.reserve),

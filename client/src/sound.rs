@@ -260,6 +260,11 @@ impl Sound {
         }
     }
 
+    /// Whether the microphone is off, because nobody is there to hear it.
+    pub(crate) fn rests(&self) -> bool {
+        self.alone
+    }
+
     /// What those who hear us report; once a second.
     pub(crate) fn told(&mut self, reception: Reception) {
         let quality = self.adaptation.told(reception);

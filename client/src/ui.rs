@@ -317,13 +317,14 @@ pub(crate) fn json(note: &Note) -> String {
     line
 }
 
-/// What happens in the call on stdout, what concerns the program on stderr. Nothing for what one has typed oneself: it
+/// What happens in the call and what was asked for on stdout, what concerns the program on stderr. Nothing for what one has typed oneself: it
 /// stands there already.
 fn plain(words: Words) -> Option<Print> {
     Some(match words {
         Words::Own(_) => return None,
         Words::Said { who, text } => Print::Out(format!("{who}: {text}\n")),
         Words::News(text) => Print::Out(format!("* {text}\n")),
+        Words::Answer(text) => Print::Out(text + "\n"),
         Words::Block(text) => Print::Out(text),
         Words::Aside(text) => Print::Err(text + "\n"),
         Words::Trouble(text) => Print::Err(format!("! {text}\n")),

@@ -1,6 +1,8 @@
 //! Notes in plain words, for people. The screen sets them; a pipe gets them as they are.
 
-use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Via};
+use unicode_width::UnicodeWidthStr;
+
+use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Status, Via};
 
 /// What a note says, by how it is to be set.
 #[derive(Debug, PartialEq)]
@@ -14,7 +16,9 @@ pub(crate) enum Words {
     Own(String),
     /// What happens in the call.
     News(String),
-    /// What concerns the program, or answers an order.
+    /// What answers an order.
+    Answer(String),
+    /// What concerns the program.
     Aside(String),
     Trouble(String),
     /// To be copied: exactly so.
@@ -28,6 +32,7 @@ impl Words {
             Self::Said { text, .. }
             | Self::Own(text)
             | Self::News(text)
+            | Self::Answer(text)
             | Self::Aside(text)
             | Self::Trouble(text)
             | Self::Block(text) => text,
@@ -43,23 +48,25 @@ impl Words {
             Note::Serving { place, .. } => Self::Block(format!("{place}\n")),
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
             Note::Said { text } => Self::Own(text.clone()),
-            Note::Notice { message } | Note::Answer { message, .. } => Self::Aside(message.clone()),
+            Note::Notice { message } => Self::Aside(message.clone()),
+            Note::Answer { message, .. } => Self::Answer(message.clone()),
             Note::Trouble { message } => Self::Trouble(message.clone()),
             Note::Missed { lines } => Self::Trouble(format!(
                 "{lines} lines are missing here, because nobody read what was printed."
             )),
             Note::Finding { state, message, hint, .. } => Self::Block(finding(*state, message, hint)),
             Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
-                Self::Aside(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss))
+                Self::Answer(echo(*level_dbfs, *delay_ms, *rtt_ms, *loss))
             }
             Note::Peers { peers } => Self::Block(people(peers)),
-            Note::Verify { words } => Self::Aside(format!(
+            Note::Verify { words } => Self::Answer(format!(
                 "Room check: {}. Read it aloud: whoever talks to the same friends as you has the same five words; with \
                  other words somebody is in between.",
                 words.join(" ")
             )),
             Note::Devices { inputs, outputs } => Self::Block(devices(inputs, outputs)),
             Note::Stats(stats) => Self::Block(numbers(stats)),
+            Note::Status(now) => Self::Block(status(now)),
             happened => Self::News(news(happened)?),
         })
     }
@@ -92,9 +99,7 @@ fn news(note: &Note) -> Option<String> {
         Note::Door { open: true, name, .. } => format!("{name} opened the room: the code lets friends in."),
         Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
         Note::Denied { message, .. } => (*message).to_owned(),
-        Note::Signaling { up: false } => {
-            "The server is lost: the call goes on, but nobody can join.".to_owned()
-        }
+        Note::Signaling { up: false } => "The server is lost: calls go on, but nobody can join.".to_owned(),
         Note::Signaling { up: true } => "The server is back.".to_owned(),
         _ => return None,
     })
@@ -117,14 +122,20 @@ pub(crate) fn invitation_of_a_guest(code: &str) -> Words {
 fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach) -> String {
     let mut text = String::new();
     if let Some(code) = code {
-        text += &format!("Tell your friends this code; they type `voicechat join`, then:\n\n    {code}\n\n");
-    }
-    if let Some(link) = link {
-        text += &format!("Or send them this link to paste there:\n\n    {link}\n\n");
+        text += &format!("Tell your friends to type `voicechat join` and this code:\n\n    {code}\n\n");
     }
     let named = code.is_some_and(|code| code.contains('@'));
+    if let Some(link) = link {
+        text += &match reach {
+            Reach::Server if !named => {
+                format!("A friend whose voicechat does not use {server} needs this link instead:")
+            }
+            _ => "Or send them this link to paste there:".to_owned(),
+        };
+        text += &format!("\n    {link}\n");
+    }
     text += &match reach {
-        Reach::Server if named => String::new(),
+        Reach::Server => String::new(),
         Reach::Loopback => format!(
             "Only programs on this machine reach {server}. For friends elsewhere, use a server: voicechat serve --help\n"
         ),
@@ -133,9 +144,6 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
              in your router and open the room with `voicechat host --address HOST:PORT`, or use a server.\n"
         ),
         Reach::Public => format!("Friends anywhere reach you at {server} if no firewall is in the way.\n"),
-        Reach::Server => {
-            format!("The server is {server}; a friend whose voicechat does not use it needs the link.\n")
-        }
     };
     text
 }
@@ -220,6 +228,54 @@ fn numbers(stats: &Stats) -> String {
     text
 }
 
+fn status(now: &Status) -> String {
+    let stats = &now.stats;
+    let microphone = match stats {
+        Stats { muted: true, .. } => "off; /unmute switches it on",
+        Stats { resting: true, .. } => "rests until a friend is here",
+        Stats { push_to_talk: true, talking: false, .. } => "on while the talk key is held",
+        Stats { talking: true, .. } => "on, and you are heard now",
+        Stats { .. } => "on",
+    };
+    let hearing = if stats.deafened { "off; /undeafen ends it" } else { "on" };
+    let talk = if stats.push_to_talk { "on" } else { "off" };
+    let code = now.code.as_deref().unwrap_or("no code yet");
+    let door = if now.open { "open" } else { "locked; /unlock opens it" };
+    let server = if now.up { "there" } else { "lost: nobody can join" };
+    let mut lines = vec![
+        ("you".to_owned(), now.name.clone()),
+        ("microphone".to_owned(), microphone.to_owned()),
+        ("hearing".to_owned(), hearing.to_owned()),
+        ("push-to-talk".to_owned(), talk.to_owned()),
+        ("room".to_owned(), format!("{code}, {door}")),
+        ("server".to_owned(), format!("{}, {server}", now.server)),
+    ];
+    lines.extend(stats.peers.iter().map(|peer| (peer.name.clone(), in_short(peer))));
+    if stats.peers.is_empty() {
+        lines.push(("friends".to_owned(), "nobody else is here yet".to_owned()));
+    }
+    let widest = lines.iter().map(|(what, _)| what.width()).max().unwrap_or(0);
+    let line =
+        |(what, how): (String, String)| format!("{what}{}  {how}\n", " ".repeat(widest - what.width()));
+    lines.into_iter().map(line).collect()
+}
+
+fn in_short(peer: &PeerStats) -> String {
+    let mut line = match (peer.state, peer.rung) {
+        ("reconnecting", _) => "lost, still trying".to_owned(),
+        (_, Some(rung)) => path(rung, peer.via.as_ref()),
+        (_, None) => "no path yet".to_owned(),
+    };
+    if let Some(rtt) = peer.rtt_ms {
+        let lost = peer.loss_in.max(peer.loss_out) * 100.0;
+        line += &format!(", {rtt:.0} ms there and back, {lost:.1} % lost");
+    }
+    for (so, flag) in [(peer.muted, ", muted"), (peer.deafened, ", hears nobody")] {
+        line += if so { flag } else { "" };
+    }
+    line
+}
+
 fn echo(level_dbfs: Option<f32>, delay_ms: Option<f32>, rtt_ms: Option<f32>, loss: f32) -> String {
     let Some(delay) = delay_ms else { return "Nothing comes back yet; speak.".to_owned() };
     let mut text = format!("Back after about {delay:.0} ms");
@@ -259,13 +315,17 @@ mod tests {
         for note in crate::note::tests::all() {
             match Words::of(&note) {
                 Some(Words::Block(text)) => assert!(text.ends_with('\n') && text.len() > 2, "{text:?}"),
-                Some(Words::News(text) | Words::Aside(text) | Words::Trouble(text)) => {
+                Some(Words::News(text) | Words::Answer(text) | Words::Aside(text) | Words::Trouble(text)) => {
                     assert!(!text.is_empty() && !text.ends_with('\n'), "{text:?}");
                 }
                 Some(Words::Said { .. } | Words::Own(_)) => {}
                 None => assert!(matches!(
                     note,
-                    Note::CheckChanged | Note::Level { .. } | Note::Error { .. } | Note::Ended { .. }
+                    Note::CheckChanged
+                        | Note::Level { .. }
+                        | Note::Own { .. }
+                        | Note::Error { .. }
+                        | Note::Ended { .. }
                 )),
             }
         }
@@ -290,13 +350,50 @@ mod tests {
     }
 
     #[test]
+    fn the_status_is_a_line_for_each_thing_and_for_each_friend() {
+        let peer = PeerStats {
+            name: "你好".into(),
+            rung: Some("direct"),
+            rtt_ms: Some(23.4),
+            ..PeerStats::default()
+        };
+        let stats = Stats { muted: true, peers: vec![peer], ..Stats::default() };
+        let now = Status {
+            name: "Ada".into(),
+            code: Some("CODE".into()),
+            open: true,
+            server: "h:1".into(),
+            up: true,
+            stats,
+        };
+        let lines: Vec<String> = status(&now).lines().map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "you           Ada",
+                "microphone    off; /unmute switches it on",
+                "hearing       on",
+                "push-to-talk  off",
+                "room          CODE, open",
+                "server        h:1, there",
+                "你好          connected directly, 23 ms there and back, 0.0 % lost",
+            ]
+        );
+        let alone =
+            status(&Status { stats: Stats { resting: true, ..Stats::default() }, ..Status::default() });
+        for text in ["rests until", "no code yet, locked", "lost: nobody can join", "nobody else is here"] {
+            assert!(alone.contains(text), "{alone}");
+        }
+    }
+
+    #[test]
     fn an_invitation_says_plainly_who_can_follow_it() {
         let code = "48213-tiger-orbit-ocean";
-        let said = |code: &str, reach| invitation(Some(code), None, "h:1", reach);
+        let said = |code: &str, reach| invitation(Some(code), Some("vc://x"), "h:1", reach);
         assert!(said(code, Reach::Loopback).contains("on this machine"));
         assert!(said(code, Reach::Lan).contains("in the same network"));
         assert!(said(code, Reach::Public).contains("anywhere"));
-        assert!(said(code, Reach::Server).contains("needs the link"));
-        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs the link"));
+        assert!(said(code, Reach::Server).contains("does not use h:1 needs this link"));
+        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs this link"));
     }
 }

@@ -26,6 +26,19 @@ fn done(party: &Party, call: &Friend, order: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// All that the call says to these bytes and nothing after them.
+#[cfg(unix)]
+fn answered(socket: &std::path::Path, request: &str) -> String {
+    use std::io::{Read, Write};
+    let mut call = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    call.write_all(request.as_bytes()).unwrap();
+    call.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    // The end may come as a reset, because not all was read.
+    let _ = call.read_to_string(&mut answer);
+    answer
+}
+
 #[test]
 fn a_call_is_run_by_a_script_alone() {
     let party = Party::new();
@@ -49,13 +62,30 @@ fn a_call_is_run_by_a_script_alone() {
     done(&party, &ada, &["mute"]);
     assert_eq!(bob.wait_for("muted")["muted"], true);
     assert_eq!(event("muted")["name"], "Ada");
-    assert_eq!(done(&party, &ada, &["status"])["muted"], true);
+    let status = done(&party, &ada, &["status"]);
+    assert_eq!(
+        (&status["event"], &status["muted"], &status["open"]),
+        (&"status".into(), &true.into(), &true.into())
+    );
+    assert_eq!((status["code"].as_str(), &status["peers"][0]["name"]), (Some(code.as_str()), &"Bob".into()));
     done(&party, &ada, &["toggle"]);
     assert_eq!(bob.wait_for("muted")["muted"], false);
     done(&party, &ada, &["say", "hello", "there"]);
     assert_eq!(bob.wait_for("chat")["text"], "hello there");
     assert_eq!(event("chat")["text"], "hello there");
     assert_eq!(done(&party, &bob, &["peers"])["peers"][0]["name"], "Ada");
+
+    for (order, key, value) in [
+        (&["mute"][..], "muted", true),
+        (&["deafen"], "deafened", true),
+        (&["undeafen"], "deafened", false),
+        (&["ptt", "on"], "push_to_talk", true),
+        (&["ptt", "down"], "talk_key", true),
+        (&["ptt", "up"], "talk_key", false),
+    ] {
+        done(&party, &bob, order);
+        assert_eq!(event("own")[key], value, "{order:?}");
+    }
 
     done(&party, &ada, &["leave"]);
     assert_eq!(bob.wait_for("left")["name"], "Ada");
@@ -123,19 +153,12 @@ fn nothing_in_a_text_is_an_option_or_another_order() {
 #[cfg(unix)]
 #[test]
 fn a_request_without_an_end_is_no_request_and_no_other_follows_it() {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
     let party = Party::new();
     let (_server, place) = party.serve();
     let (ada, _) = party.create(&place, "Ada", &NO_SOUND);
     let socket = party.path(&format!("runtime/voicechat/call-{}", ada.id()));
     for request in ["say ".to_owned() + &"x".repeat(4_092) + "name Mallory\n", "name Mallory".to_owned()] {
-        let mut call = UnixStream::connect(&socket).unwrap();
-        call.write_all(request.as_bytes()).unwrap();
-        call.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut answer = String::new();
-        // The end may come as a reset, because not all was read.
-        let _ = call.read_to_string(&mut answer);
+        let answer = answered(&socket, &request);
         assert_eq!(answer.lines().count(), 1, "{answer}");
         assert!(answer.contains("\"status\":2"), "{answer}");
     }
@@ -147,17 +170,14 @@ fn a_request_without_an_end_is_no_request_and_no_other_follows_it() {
 #[cfg(unix)]
 #[test]
 fn callers_that_say_nothing_lock_nobody_out() {
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::os::unix::net::UnixStream;
     let party = Party::new();
     let (_server, place) = party.serve();
     let (ada, _) = party.create(&place, "Ada", &NO_SOUND);
     let socket = party.path(&format!("runtime/voicechat/call-{}", ada.id()));
     let mut idle: Vec<UnixStream> = (0..16).map(|_| UnixStream::connect(&socket).unwrap()).collect();
-    let mut one_more = UnixStream::connect(&socket).unwrap();
-    one_more.write_all(b"mute\n").unwrap();
-    let mut answer = String::new();
-    one_more.read_to_string(&mut answer).unwrap();
+    let answer = answered(&socket, "mute\n");
     assert!(answer.contains("\"status\":16") && answer.contains("Too many programs"), "{answer}");
     // Each of them is hung up on.
     for caller in &mut idle {

@@ -29,7 +29,7 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
     let (_server, mut ada, mut bob) = two_friends(&party, &[]);
     for (order, answer) in [
         ("/volume bo 50", "You hear Bob at 50 %."),
-        ("/volume Carl 50", "Nobody here is called Carl. Here are Bob."),
+        ("/volume Carl 50", "Nobody here is called Carl, only Bob."),
         ("/noise off", "Noise suppression: off."),
         ("/echo auto", "Echo cancellation: when it helps."),
         ("/level off", "Your voice is sent as it is."),

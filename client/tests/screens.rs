@@ -96,6 +96,100 @@ fn what_is_typed_completed_mistaken_and_interrupted() {
 }
 
 #[test]
+fn every_command_in_the_call_is_answered() {
+    let nowhere = [("PULSE_SERVER", "unix:/nowhere")];
+    let Some(scene) = Scene::new((110, 200), &nowhere, QUIET) else { return };
+    let mut friends = scene.crowd(&["Bob"]);
+    scene.terminal.shows(" direct");
+    for (order, answer) in [
+        ("/peers", "there and back, jitter"),
+        ("/status", "push-to-talk  off"),
+        ("/mute", "is off; /unmute"),
+        ("/unmute", "is on."),
+        ("/toggle", "is off; /unmute"),
+        ("/deafen", "You hear nobody now"),
+        ("/undeafen", "You hear again"),
+        ("/ptt on", "hold the space bar"),
+        ("/ptt off", "muted: /unmute first"),
+        ("/volume bob 80", "You hear Bob at 80"),
+        ("/noise on", "suppression: on"),
+        ("/echo off", "cancellation: off"),
+        ("/level off", "sent as it is"),
+        ("/devices", "No sound server answers"),
+        ("/input tone:300", "speak into tone:300"),
+        ("/output null", "friends on null"),
+        ("/save", "/dev/null cannot be"),
+        ("/invite", "needs this link"),
+        ("/copy", "asked to put this"),
+        ("/verify", "Room check"),
+        ("/lock", "is locked"),
+        ("/unlock", "is open"),
+        ("/name Ada L.", "called Ada L. now"),
+        ("/stats", "Thrown away"),
+    ] {
+        let before = scene.terminal.seen().matches(answer).count();
+        scene.terminal.line(order);
+        scene.terminal.until(|seen| seen.matches(answer).count() > before);
+    }
+    let words = |line: &str| match line.split_once("Room check: ") {
+        Some(_) => "Room check: FIVE WORDS.\n".to_owned(),
+        None => line.to_owned() + "\n",
+    };
+    let all = scene.terminal.all();
+    let (answers, numbers) = all.split_once("* You: ").unwrap();
+    let digits = |c: char| if c.is_ascii_digit() { '#' } else { c };
+    let numbers: String = numbers.lines().take_while(|line| !line.starts_with("  Bob ")).map(words).collect();
+    let mut numbers = numbers.chars().map(digits).collect::<String>();
+    while numbers.contains("##") {
+        numbers = numbers.replace("##", "#");
+    }
+    let answers: String = answers.lines().map(words).collect();
+    scene.kept("commands", &format!("{answers}* You: {numbers}"));
+    scene.terminal.line("/kick Bob");
+    scene.terminal.shows("Bob is out, and the old code with them.");
+    friends[0].wait_for("ended");
+}
+
+#[test]
+fn a_call_is_run_from_another_window() {
+    let Some(scene) = Scene::new((100, 30), &[], QUIET) else { return };
+    let mut friends = scene.crowd(&["Bob"]);
+    scene.terminal.shows(" direct");
+    let Some(outside) = shell(&scene.party, (100, 40), &[]) else { return };
+    let orders =
+        ["mute", "status", "toggle", "deafen", "undeafen", "ptt on", "ptt down", "ptt up", "ptt off"];
+    for order in
+        orders.into_iter().chain(["volume Bob 50", "say hello from outside", "volume Bert 1", "mtue"])
+    {
+        outside.line(&format!("sh call ctl {order}; echo \"= $?\""));
+        let orders = outside.all().matches("= $?").count();
+        outside.until(|_| outside.all().lines().filter(|line| line.starts_with("= ")).count() == orders);
+    }
+    assert_eq!(friends[0].wait_for("chat")["text"], "hello from outside");
+    outside.line("sh call ctl leave; echo \"= $?\"");
+    outside.until(|_| outside.all().ends_with("= 0\n$\n"));
+    assert_eq!(friends[0].wait_for("left")["why"], "left");
+    scene.kept("outside", &outside.all());
+    scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+}
+
+#[test]
+fn what_a_shell_is_told_of_the_program() {
+    let party = Party::new();
+    let Some(terminal) = shell(&party, (120, 200), &[]) else { return };
+    for order in [
+        "sh call --help",
+        "sh call ctl --help",
+        "sh call completions bash > completion; head -n 1 completion",
+        "sh call man pages; ls pages",
+    ] {
+        terminal.line(order);
+        terminal.until(|seen| seen.contains(order) && seen.ends_with("$\n"));
+    }
+    kept("shell", &terminal.all());
+}
+
+#[test]
 fn the_colours_are_the_sixteen_of_every_theme_and_none_behind_the_text() {
     let mut shown = BTreeSet::new();
     for (name, env) in [("coloured", &[][..]), ("no_color", &[("NO_COLOR", "1")])] {

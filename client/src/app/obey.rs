@@ -31,6 +31,7 @@ impl App<'_> {
             Order::Say(text) => self.say(text),
             Order::Help => done("help", order::help()),
             Order::Peers => Ok(Note::Peers { peers: self.stats().peers }),
+            Order::Status => Ok(Note::Status(Box::new(self.status()))),
             Order::Stats => Ok(Note::Stats(self.stats())),
             Order::Mute(switch) => self.order_mute(switch),
             Order::Deafen(switch) => self.order_deafen(switch),
@@ -122,6 +123,7 @@ impl App<'_> {
         let muted = switch.from(self.muted);
         let was = std::mem::replace(&mut self.muted, muted);
         self.mute(muted);
+        self.tell_own(muted != was);
         done(
             if muted { "mute" } else { "unmute" },
             match (muted, was) {
@@ -136,6 +138,7 @@ impl App<'_> {
     fn order_deafen(&mut self, switch: Switch) -> Answer {
         let deafened = switch.from(self.deafened);
         let was = std::mem::replace(&mut self.deafened, deafened);
+        self.tell_own(deafened != was);
         self.plan.sound.set_deafened(deafened);
         self.tell(Input::Command(Command::Deafen(deafened)));
         done(
@@ -153,20 +156,20 @@ impl App<'_> {
 /// What was ordered of the others and of the sound.
 impl App<'_> {
     pub(super) fn order_talk(&mut self, key: TalkKey) -> Note {
+        let was = (self.plan.habits.push_to_talk, self.talk_key);
         let message = match key {
-            TalkKey::Wanted(true) => {
-                self.plan.sound.set_push_to_talk(true);
-                self.plan.habits.push_to_talk = true;
-                self.keep(&["push_to_talk"], true);
-                PUSH_TO_TALK
-            }
-            TalkKey::Wanted(false) => {
-                self.plan.sound.set_push_to_talk(false);
-                self.plan.habits.push_to_talk = false;
-                self.keep(&["push_to_talk"], false);
-                if self.muted { STILL_MUTED } else { "You are heard whenever you speak." }
+            TalkKey::Wanted(wanted) => {
+                self.plan.sound.set_push_to_talk(wanted);
+                self.plan.habits.push_to_talk = wanted;
+                self.keep(&["push_to_talk"], wanted);
+                match wanted {
+                    true => PUSH_TO_TALK,
+                    false if self.muted => STILL_MUTED,
+                    false => "You are heard whenever you speak.",
+                }
             }
             TalkKey::Down(down) => {
+                self.talk_key = down;
                 self.plan.sound.set_talk_key(down);
                 if !down {
                     self.counts.level = None;
@@ -179,7 +182,20 @@ impl App<'_> {
                 }
             }
         };
+        self.tell_own(was != (self.plan.habits.push_to_talk, self.talk_key));
         Note::Answer { order: Some("ptt"), done: true, message: message.into() }
+    }
+
+    /// Programs show it at once; people have their answer.
+    fn tell_own(&self, changed: bool) {
+        if changed {
+            self.ui.record(&Note::Own {
+                muted: self.muted,
+                deafened: self.deafened,
+                push_to_talk: self.plan.habits.push_to_talk,
+                talk_key: self.talk_key,
+            });
+        }
     }
 
     fn order_volume(&mut self, friend: &str, percent: u16) -> Answer {

@@ -150,7 +150,6 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
     Ok(Some(match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
         ("events", "") => Request::Events,
         ("say", text) => Request::Order(Order::said(text.trim_start())),
-        ("status", "") => Request::Order(Ok(Order::Stats)),
         ("leave", "") => Request::Order(Ok(Order::Quit)),
         _ => Request::Order(Order::words(line)),
     }))
