@@ -3,7 +3,7 @@
 # and completions, `scripts/package.sh deb` a Debian package (needs cargo-deb). `make dist` makes both.
 # `scripts/package.sh papers DIR` makes manual pages and completions alone; an archive for a target whose programs do
 # not run here takes them from the directory that PAPERS names. `scripts/package.sh tag TAG` compares TAG with the
-# version.
+# version. `scripts/package.sh try` unpacks what lies in target/dist and runs it at an empty home.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -22,7 +22,8 @@ main() {
         tag)
             [ "$2" = "v$version" ] || { echo "the tag $2 is not the version, $version" >&2; exit 1; }
             ;;
-        *) echo "usage: scripts/package.sh tar [TARGET] | deb | papers DIR | tag TAG" >&2; exit 2 ;;
+        try) try ;;
+        *) echo "usage: scripts/package.sh tar [TARGET] | deb | papers DIR | tag TAG | try" >&2; exit 2 ;;
     esac
 }
 
@@ -71,6 +72,32 @@ debian() {
     papers "$out/release/voicechat" "$out/release/papers"
     mkdir -p "$dist"
     cargo deb -p voicechat --no-build --no-strip --output "$dist/"
+}
+
+# With nothing of this machine but its C library.
+try() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    for package in "$dist"/*.tar.gz "$dist"/*.deb; do
+        [ -f "$package" ] || continue
+        basename "$package"
+        into="$work/unpacked"
+        mkdir "$into" "$work/home"
+        case "$package" in
+            *.deb) dpkg-deb -x "$package" "$into" ;;
+            *) tar -C "$into" -xzf "$package" ;;
+        esac
+        for wanted in voicechat voicechat.1 voicechat-ctl.1 _voicechat voicechat.fish; do
+            found=$(find "$into" -type f \( -name "$wanted" -o -name "$wanted.gz" \) | head -n 1)
+            [ -n "$found" ] || { echo "there is no $wanted in it" >&2; exit 1; }
+            echo "  ${found#"$into"/}"
+        done
+        program=$(find "$into" -type f -name voicechat -perm -u+x | head -n 1)
+        env -i HOME="$work/home" "$program" --version | sed 's/^/  /'
+        env -i HOME="$work/home" "$program" demo --seconds 8 >"$work/demo" 2>&1 || { cat "$work/demo" >&2; exit 1; }
+        echo "  two friends talk"
+        rm -r "${into:?}" "${work:?}/home"
+    done
 }
 
 main "$@"

@@ -246,6 +246,27 @@ fn the_code_is_asked_for_until_it_is_right() {
 }
 
 #[test]
+fn a_locked_room_is_said_to_be_and_the_same_code_can_be_sent_again() {
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    let Some(terminal) = Terminal::open(&scene.party, (80, 24), &[]) else { return };
+    scene.terminal.line("/lock");
+    scene.terminal.shows("The room is locked");
+    terminal.line(&format!("clear; sh call join --server {} --name Bob {QUIET}", scene.place));
+    terminal.shows("Code:");
+    terminal.line("48213-zoo-zoo-zoo");
+    terminal.shows("No room has this code.");
+    // Pasted in the place of the one that was refused.
+    terminal.pastes(&scene.code);
+    terminal.until(|seen| seen.ends_with(&format!("\nCode: {}\n", scene.code)));
+    terminal.press(&["Enter"]);
+    terminal.shows("Ask a friend inside to type /unlock");
+    scene.terminal.line("/unlock");
+    scene.terminal.shows("The room is open");
+    terminal.press(&["Enter"]);
+    terminal.shows("Ada is here.");
+}
+
+#[test]
 fn plain_lines_on_a_terminal_when_asked_for() {
     let Some(scene) = Scene::new((80, 24), &[], &format!("--plain {QUIET}")) else { return };
     let mut bob =

@@ -3,6 +3,7 @@
 
 mod editor;
 mod hold;
+mod keys;
 mod row;
 mod tty;
 mod view;
@@ -13,8 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use crossterm::terminal::supports_keyboard_enhancement;
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind};
 use tokio::sync::{mpsc, oneshot, watch};
 use vc_core::protocol::text::harmless;
 use vc_core::room::code;
@@ -49,9 +49,7 @@ enum Told {
     Bell,
     /// For the desktop, by way of the terminal.
     Notify(String),
-    Terminal(Event),
-    /// The terminal tells when a key is let go.
-    Releases,
+    Terminal(keys::Told),
     /// Somebody stopped us and lets us go on.
     Resumed,
     /// A part of the program failed.
@@ -82,9 +80,10 @@ impl Screen {
             // The other end waits only at the very end, if at all.
             let _ = done.send(());
         });
-        let keys = to.clone();
-        let listener = thread::Builder::new().name("keys".into()).stack_size(STACK);
-        spawned.and_then(|_| listener.spawn(move || listen(&keys, &typed))).map_err(Failure::defect)?;
+        let told = to.clone();
+        let tell = move |terminal| told.send(Told::Terminal(terminal)).is_ok();
+        let listener = thread::Builder::new().name("keys".into()).stack_size(keys::STACK);
+        spawned.and_then(|_| listener.spawn(move || keys::listen(&typed, tell))).map_err(Failure::defect)?;
         Ok(Self { to, ended })
     }
 
@@ -135,31 +134,6 @@ impl Screen {
         // A terminal that has stood still for so long loses lines rather than the call.
         let _ = self.to.try_send(told);
     }
-}
-
-/// Keys, as they come. Ctrl-C takes the short way: it has to work while the terminal takes no output.
-fn listen(keys: &SyncSender<Told>, typed: &mpsc::Sender<Typed>) {
-    let mut asked = false;
-    while let Ok(event) = event::read() {
-        if is_interrupt(&event) {
-            let _ = typed.try_send(Typed::Interrupt);
-        } else if keys.send(Told::Terminal(event)).is_err() {
-            return;
-        }
-        // Here, where the answer arrives, and not before the first key that it matters to: the answer to a program that
-        // has just ended would be typed to the shell. A terminal that knows of none answers the second half at once.
-        if !asked && tty::reports_releases() {
-            asked = true;
-            if supports_keyboard_enhancement().is_ok_and(|tells| tells) {
-                let _ = keys.send(Told::Releases);
-            }
-        }
-    }
-}
-
-fn is_interrupt(event: &Event) -> bool {
-    matches!(event, Event::Key(KeyEvent { code: KeyCode::Char('c'), modifiers, kind: KeyEventKind::Press, .. })
-        if modifiers.contains(KeyModifiers::CONTROL))
 }
 
 /// What stops the program gives the terminal back first; what only stops a part of it is told on the screen.
@@ -292,8 +266,8 @@ impl Painter {
             Told::Bell => self.write(b"\x07")?,
             // OSC 9 of iTerm2, which many terminals know; the others pass over it.
             Told::Notify(text) => self.write(format!("\x1b]9;{}\x07", harmless(&text)).as_bytes())?,
-            Told::Terminal(event) => self.event(event)?,
-            Told::Releases => self.hold.told(),
+            Told::Terminal(keys::Told::Event(event)) => self.event(event)?,
+            Told::Terminal(keys::Told::Releases) => self.hold.told(),
             Told::Resumed => self.take_again()?,
             Told::Defect(text) => self.say(Words::Trouble(text)),
             Told::End => {}
@@ -518,13 +492,13 @@ const FRAME: Duration = Duration::from_millis(100);
 const DOZE: Duration = Duration::from_millis(300);
 /// After so much that was told, what it changed is shown.
 const BURST: usize = 256;
-/// The thread only moves events.
-const STACK: usize = 256 * 1024;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::print_stderr)]
 mod tests {
     use std::process::{Command, Stdio};
+
+    use crossterm::event::KeyModifiers;
 
     use super::*;
 
@@ -545,9 +519,13 @@ mod tests {
         (painter, talking)
     }
 
+    fn terminal(event: Event) -> Told {
+        Told::Terminal(keys::Told::Event(event))
+    }
+
     fn space(painter: &mut Painter, kind: KeyEventKind) {
         let key = KeyEvent::new_with_kind(KeyCode::Char(' '), KeyModifiers::NONE, kind);
-        assert!(painter.hear(Told::Terminal(Event::Key(key))).is_ok());
+        assert!(painter.hear(terminal(Event::Key(key))).is_ok());
     }
 
     #[test]
@@ -566,13 +544,13 @@ mod tests {
         let (mut painter, mut talking) = painter();
         space(&mut painter, KeyEventKind::Press);
         let letter = KeyEvent::new(KeyCode::Char('x'), KeyModifiers::NONE);
-        assert!(painter.hear(Told::Terminal(Event::Key(letter))).is_ok());
+        assert!(painter.hear(terminal(Event::Key(letter))).is_ok());
         space(&mut painter, KeyEventKind::Release);
         assert!(!*talking.borrow_and_update());
         painter.editor.set("");
         space(&mut painter, KeyEventKind::Press);
         assert!(*talking.borrow_and_update());
-        assert!(painter.hear(Told::Terminal(Event::FocusLost)).is_ok());
+        assert!(painter.hear(terminal(Event::FocusLost)).is_ok());
         assert!(!*talking.borrow_and_update());
     }
 
