@@ -49,8 +49,10 @@ pub struct Adaptation {
     base: Quality,
     /// Steps down from it.
     step: usize,
-    /// Seconds that the last step down is still given to work.
+    /// Seconds that what was done last against congestion is still given to work.
     pause: u32,
+    /// As it was reported last.
+    queue: Duration,
     /// Seconds without congestion that are still needed for a step up, and how many the next time.
     until_up: u32,
     patience: u32,
@@ -81,6 +83,7 @@ impl Adaptation {
             base,
             step: 0,
             pause: 0,
+            queue: Duration::ZERO,
             until_up: 0,
             patience: FIRST_PATIENCE,
             losses: Losses::Few,
@@ -95,7 +98,9 @@ impl Adaptation {
     pub fn told(&mut self, reception: Reception) -> Quality {
         let congested =
             reception.queue >= QUEUE || reception.queue >= QUEUE_WITH_LOSS && reception.loss >= NOTABLE_LOSS;
-        self.pace(congested);
+        let drains = reception.queue < self.queue.mul_f32(DRAINS);
+        self.queue = reception.queue;
+        self.pace(congested, drains);
         self.judge_losses(&reception);
         let room = self.room(reception.listeners);
         let may_raise = self.step == 0
@@ -119,18 +124,20 @@ impl Adaptation {
         Quality { frame, bitrate, protection }
     }
 
-    /// Down at once, up with patience, and with more of it each time that it was too early.
-    fn pace(&mut self, congested: bool) {
+    /// Down at once unless what was done already helps, up with patience, and with more of it each time that it was too
+    /// early.
+    fn pace(&mut self, congested: bool, drains: bool) {
         self.no_more = self.no_more.saturating_sub(1);
         self.pause = self.pause.saturating_sub(1);
         if congested && self.raised {
             // The bits against losses were too many.
             self.no_more = NO_MORE;
             self.raised = false;
+            self.pause = PAUSE;
             return;
         }
         if congested {
-            if self.pause == 0 && self.step < STEPS.len() {
+            if self.pause == 0 && !drains && self.step < STEPS.len() {
                 self.step += 1;
                 self.pause = PAUSE;
                 self.patience = (self.patience * 2).min(MOST_PATIENCE);
@@ -257,6 +264,8 @@ const FEW_LISTENERS: usize = 4;
 const NO_MORE: u32 = 60;
 /// Seconds: reports are smoothed over about as many.
 const PAUSE: u32 = 3;
+/// Of a smoothed queue from one report to the next: a real one that goes on draining by a third is seen as that.
+const DRAINS: f32 = 0.9;
 const FIRST_PATIENCE: u32 = 8;
 const MOST_PATIENCE: u32 = 64;
 
@@ -329,6 +338,25 @@ mod tests {
         assert_eq!(after(&mut adaptation, 1, reception(0.2, 1.2, 60)).bitrate, 32_000);
         assert_eq!(after(&mut adaptation, 20, reception(0.2, 1.2, 0)).bitrate, 32_000);
         assert_eq!(after(&mut adaptation, 60, reception(0.2, 1.2, 0)).bitrate, 48_000);
+    }
+
+    #[test]
+    fn a_queue_that_drains_already_takes_no_rate() {
+        let mut adaptation = adaptation();
+        assert_eq!(after(&mut adaptation, 3, reception(0.2, 3.0, 0)).bitrate, 64_000);
+        // 120 ms, 400 and 160 in truth, then none, as it is smoothed.
+        for queue in [120, 204, 190, 133, 93, 65, 46, 32, 22, 16, 11] {
+            assert_eq!(after(&mut adaptation, 1, reception(0.2, 3.0, queue)).bitrate, 32_000, "{queue} ms");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_stays_takes_rate_after_the_extra_bits() {
+        let mut adaptation = adaptation();
+        assert_eq!(after(&mut adaptation, 3, reception(0.2, 3.0, 0)).bitrate, 64_000);
+        let rates: Vec<_> =
+            (0..9).map(|_| after(&mut adaptation, 1, reception(0.2, 3.0, 120)).bitrate / 1000).collect();
+        assert_eq!(rates, [32, 32, 32, 24, 24, 24, 16, 16, 16]);
     }
 
     #[test]

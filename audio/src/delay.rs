@@ -179,8 +179,8 @@ const TOGETHER: f32 = 0.25;
 /// In ticks: a longer wait for the packet that brings a lost frame back costs more in conversation than the frame is
 /// worth.
 const WAIT: usize = 14;
-/// One frame in a hundred may stay lost although a longer wait would bring them back.
-const GIVEN_UP: f32 = 0.01;
+/// One frame in two hundred may stay lost although a longer wait would bring them back.
+const GIVEN_UP: f32 = 0.005;
 /// Microseconds of speech; runs of losses are seldom farther apart on a path that has them at all.
 const HOLD: i64 = 20_000_000;
 /// Losses are rarer than frames, so they are remembered longer, in microseconds.

@@ -93,6 +93,8 @@ struct Run {
     newest: Newest,
     /// Bit i: a frame that begins at `newest.tick - i` came in.
     seen: u128,
+    /// The same, and frames that came inside later packets in whatever form.
+    known: u128,
     /// The tick after a last-of-talk frame; what is missing up to the next spurt is not lost.
     spurt_end: i64,
     /// First tick of the newest spurt.
@@ -178,8 +180,9 @@ impl Jitter {
 
     /// Takes a frame that came once more, inside a later packet: it says nothing about the path.
     pub fn again(&mut self, now: Duration, copy: Heard) {
-        let Some(run) = &self.run else { return };
         let Heard { time, len, opus, last_of_talk } = copy;
+        self.knows(time, len);
+        let Some(run) = &self.run else { return };
         let tick = run.newest.unwrap(time, len);
         let kept = (run.newest.tick - SLOTS as i64 + 1).max(run.next)..run.newest.tick;
         if !kept.contains(&tick) || run.already(tick) || self.slots[place(tick)].is_some() {
@@ -187,6 +190,19 @@ impl Jitter {
         }
         self.slots[place(tick)] = Some(Slot { tick, arrived: micros(now), len, opus, last_of_talk });
         self.counts.again += 1;
+    }
+
+    /// A packet that came knows the frame of this number; returns whether it is the first one that does.
+    pub(crate) fn knows(&mut self, time: u32, len: FrameLen) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        let tick = run.newest.unwrap(time, len);
+        let back = run.newest.tick - tick;
+        // Before the spurt there was nothing to say.
+        if tick < run.spurt || !(0..128).contains(&back) || run.known >> back & 1 == 1 {
+            return false;
+        }
+        run.known |= 1 << back;
+        true
     }
 
     /// Of frames that were lost, each can be brought back by the packet that comes so many frames later. So it pays to
@@ -322,6 +338,7 @@ impl Jitter {
             next: tick - REORDER * len,
             newest: Newest { tick: tick - len, time: heard.time.wrapping_sub(1), len: heard.len },
             seen: 0,
+            known: 0,
             spurt_end: tick,
             spurt: tick,
             old_in_row: 0,
@@ -379,9 +396,11 @@ impl Run {
                 missing = (hole.max(0) / ticks(heard.len)) as u32;
             }
             self.seen = if ahead < 128 { self.seen << ahead } else { 0 } | 1;
+            self.known = if ahead < 128 { self.known << ahead } else { 0 } | 1;
             self.newest = Newest { tick, time: heard.time, len: heard.len };
         } else if ahead > -128 {
             self.seen |= 1 << -ahead;
+            self.known |= 1 << -ahead;
         }
         if heard.last_of_talk {
             self.spurt_end = self.spurt_end.max(tick + ticks(heard.len));

@@ -86,11 +86,19 @@ impl Receiver {
         let copy = copies::copy(&heard.opus)
             .filter(|(_, opus)| opus::lasts(opus, len))
             .map(|(back, opus)| (u32::from(back), opus.to_vec()));
+        let fec = opus::has_fec(&heard.opus);
         let missing = self.jitter.push(now, heard);
+        if fec {
+            self.jitter.knows(time.wrapping_sub(1), len);
+        }
         let back = copy.as_ref().map(|(back, _)| *back);
         if let Some((back, opus)) = copy {
             let time = time.wrapping_sub(back);
+            let fec = opus::has_fec(&opus);
             self.jitter.again(now, Heard { time, len, opus, last_of_talk: false });
+            if fec && self.jitter.knows(time.wrapping_sub(1), len) {
+                self.jitter.could_bring_back([back + 1].into_iter());
+            }
         }
         match back {
             Some(back) => self.jitter.could_bring_back((0..missing).map(|_| back)),
