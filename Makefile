@@ -73,6 +73,10 @@ mouth: test-tools ## mouth to ear with two real programs on a sound server of th
 	$(CARGO) build --release -p voicechat -p sound_lab
 	target/release/sound_lab mouth target/release/voicechat client/assets/alice.wav
 
+.PHONY: recovery
+recovery: test-tools ## how soon sound is back once the sound server or a device is (docs/SOUND.md); ARGS=TIMES
+	$(CARGO) run --release -p sound_lab -- recovery $(or $(ARGS),20)
+
 .PHONY: sound-soak
 sound-soak: test-tools ## an hour's call in real time, with drift and stalls (needs faketime): nothing may grow
 	$(CARGO) build --release -p voicechat -p sound_lab

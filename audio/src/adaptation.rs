@@ -1,12 +1,12 @@
 //! How to send, from what those who hear us report: bit rate, length of a packet, protection against losses. Pure.
 //!
-//! A clean path pays for nothing. Few single losses are met by FEC, many of them and runs by sending every packet again in a
-//! later one, runs too long for that by DRED; all but FEC may take more bits. A queue that grows on the way is
+//! A clean path pays for nothing. Few single losses are met by FEC, many of them by sums of earlier packets in each, runs by
+//! sending every packet again in a later one, runs too long for that by DRED; all but FEC may take more bits. A queue that grows on the way is
 //! congestion: then the rate goes down, and only what it allows protects.
 
 use std::time::Duration;
 
-use crate::opus::Protection;
+use crate::opus::{Again, Protection};
 use crate::spec::FrameLen;
 
 /// How the voice is sent; every packet of one setting has one size.
@@ -27,7 +27,7 @@ impl Default for Quality {
 impl Quality {
     /// Packets of the one can carry packets of the other.
     pub(crate) fn has_packets_like(self, other: Quality) -> bool {
-        let shape = |quality: Quality| (quality.frame, quality.bitrate, quality.protection.copy_ms);
+        let shape = |quality: Quality| (quality.frame, quality.bitrate, quality.protection.again);
         shape(self) == shape(other)
     }
 }
@@ -115,8 +115,8 @@ impl Adaptation {
         self.raised = factor > 1.0;
         let bitrate = (room.bitrate as f32 * factor).min(MOST_BITS.max(room.bitrate as f32)) as u32;
         let protection = self.protection(reception.loss, bitrate);
-        let frame = match protection.copy_ms {
-            0 => room.frame,
+        let frame = match protection.again {
+            Again::Nothing => room.frame,
             // Half as many bits in packets of 10 ms leave nothing for the voice, and the wait outweighs the 10 ms.
             _ => room.frame.max(FrameLen::Ms20),
         };
@@ -189,19 +189,19 @@ impl Adaptation {
     }
 
     fn protection(&self, loss: f32, bitrate: u32) -> Protection {
-        let copies = |copy_ms| {
+        let copies = |ms| {
             // Narrower copies hold more of the voice; FEC besides pays where many copies get lost as well.
             let loss = if bitrate < ROOMY || loss >= MANY { FEC_AND_NARROW } else { NEITHER };
-            Protection { loss, fec: true, dred_ms: 0, copy_ms }
+            Protection { loss, fec: true, dred_ms: 0, again: Again::Copy { ms } }
         };
         match self.losses {
             Losses::Few => Protection::default(),
             Losses::Single => fec(loss),
             _ if bitrate < ENOUGH_FOR_COPIES => fec(loss),
-            Losses::ManySingle => copies(SINGLE_MS),
+            Losses::ManySingle => Protection { loss: NEITHER, again: Again::Sum, ..Protection::default() },
             Losses::Runs | Losses::ManyRuns => copies(RUNS_MS),
             Losses::LongRuns if bitrate < ENOUGH_FOR_DRED => copies(LONG_MS),
-            Losses::LongRuns => Protection { loss: 20, fec: false, dred_ms: DRED_MS, copy_ms: 0 },
+            Losses::LongRuns => Protection { loss: 20, dred_ms: DRED_MS, ..Protection::default() },
         }
     }
 }
@@ -246,8 +246,7 @@ const ROOMY: u32 = 40_000;
 /// Percent as libopus takes them: up to 5 it leaves FEC out and the band wide.
 const FEC_AND_NARROW: u8 = 10;
 const NEITHER: u8 = 5;
-/// How much later a packet is sent again: behind the next one, and behind a run of 60 ms in all likelihood.
-const SINGLE_MS: u16 = 40;
+/// How much later a packet is sent again: behind a run of 60 ms in all likelihood.
 const RUNS_MS: u16 = 100;
 const LONG_MS: u16 = 140;
 /// Below it DRED leaves the voice too few bits.
@@ -294,24 +293,25 @@ mod tests {
     }
 
     #[test]
-    fn few_losses_are_met_by_fec_many_and_runs_by_copies_long_runs_by_dred() {
+    fn few_losses_are_met_by_fec_many_by_sums_runs_by_copies_long_runs_by_dred() {
         let met = |loss, burst| {
             let quality = after(&mut adaptation(), 5, reception(loss, burst, 0));
-            let Protection { fec, dred_ms, copy_ms, .. } = quality.protection;
-            (quality.bitrate, fec, dred_ms > 0, copy_ms)
+            let Protection { fec, dred_ms, again, .. } = quality.protection;
+            (quality.bitrate, fec, dred_ms > 0, again)
         };
-        assert_eq!(met(0.05, 1.1), (32_000, true, false, 0));
-        assert_eq!(met(0.2, 1.2), (48_000, true, false, 40));
-        assert_eq!(met(0.05, 3.0), (48_000, true, false, 100));
-        assert_eq!(met(0.2, 3.0), (64_000, true, false, 100));
-        assert_eq!(met(0.2, 11.0), (64_000, false, true, 0));
+        let copy = Again::Copy { ms: 100 };
+        assert_eq!(met(0.05, 1.1), (32_000, true, false, Again::Nothing));
+        assert_eq!(met(0.2, 1.2), (48_000, false, false, Again::Sum));
+        assert_eq!(met(0.05, 3.0), (48_000, true, false, copy));
+        assert_eq!(met(0.2, 3.0), (64_000, true, false, copy));
+        assert_eq!(met(0.2, 11.0), (64_000, false, true, Again::Nothing));
     }
 
     #[test]
     fn without_room_for_more_bits_the_usual_ones_carry_the_copies() {
         let many = |loss, burst| Reception { listeners: 6, ..reception(loss, burst, 0) };
         let quality = after(&mut adaptation(), 5, many(0.2, 3.0));
-        assert_eq!((quality.bitrate, quality.protection.copy_ms), (32_000, 100));
+        assert_eq!((quality.bitrate, quality.protection.again), (32_000, Again::Copy { ms: 100 }));
     }
 
     #[test]
@@ -328,7 +328,10 @@ mod tests {
         let first = after(&mut adaptation, 1, reception(0.1, 3.0, 120));
         assert!(first.bitrate < 32_000 && first.frame == FrameLen::Ms40, "{first:?}");
         let later = after(&mut adaptation, 10, reception(0.1, 3.0, 120));
-        assert_eq!((later.bitrate, later.frame, later.protection.copy_ms), (16_000, FrameLen::Ms60, 0));
+        assert_eq!(
+            (later.bitrate, later.frame, later.protection.again),
+            (16_000, FrameLen::Ms60, Again::Nothing)
+        );
     }
 
     #[test]
@@ -383,7 +386,7 @@ mod tests {
                 _ => reception(0.045, 1.6, 35),
             };
             let quality = adaptation.told(told);
-            changes += u32::from(quality.protection.copy_ms != last.protection.copy_ms);
+            changes += u32::from(quality.protection.again != last.protection.again);
             last = quality;
         }
         assert!(changes <= 2, "{changes}");

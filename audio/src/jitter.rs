@@ -178,18 +178,20 @@ impl Jitter {
         Some((&slot.opus, slot.len))
     }
 
-    /// Takes a frame that came once more, inside a later packet: it says nothing about the path.
-    pub fn again(&mut self, now: Duration, copy: Heard) {
+    /// Takes a frame that came inside a later packet: it says nothing about the path. Returns whether it had not come
+    /// before, in time or not.
+    pub fn again(&mut self, now: Duration, copy: Heard) -> bool {
         let Heard { time, len, opus, last_of_talk } = copy;
-        self.knows(time, len);
-        let Some(run) = &self.run else { return };
+        let news = self.knows(time, len);
+        let Some(run) = &self.run else { return false };
         let tick = run.newest.unwrap(time, len);
         let kept = (run.newest.tick - SLOTS as i64 + 1).max(run.next)..run.newest.tick;
         if !kept.contains(&tick) || run.already(tick) || self.slots[place(tick)].is_some() {
-            return;
+            return news;
         }
         self.slots[place(tick)] = Some(Slot { tick, arrived: micros(now), len, opus, last_of_talk });
         self.counts.again += 1;
+        news
     }
 
     /// A packet that came knows the frame of this number; returns whether it is the first one that does.

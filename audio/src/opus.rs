@@ -33,8 +33,19 @@ pub struct Protection {
     pub fec: bool,
     /// Each packet carries a coarser copy of so many milliseconds of the past (DRED), at most 1040; 0 for none.
     pub dred_ms: u16,
-    /// Each packet carries the whole packet of so many milliseconds before as well; 0 for none. Not together with DRED.
-    pub copy_ms: u16,
+    /// Not together with DRED.
+    pub again: Again,
+}
+
+/// What each packet carries of whole packets before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    #[default]
+    Nothing,
+    /// The one of so many milliseconds before.
+    Copy { ms: u16 },
+    /// The sum of two.
+    Sum,
 }
 
 /// The codec refused the frame; the hole is to be concealed.
@@ -82,7 +93,7 @@ impl Encoder {
 
     /// What the frames carry against losses from the next one on.
     pub fn protect(&mut self, protection: Protection) -> Result<(), Error> {
-        let Protection { loss, fec, dred_ms, copy_ms: _ } = protection;
+        let Protection { loss, fec, dred_ms, again: _ } = protection;
         self.set(sys::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(fec))?;
         self.set(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(loss.min(100)))?;
         self.set(sys::OPUS_SET_DRED_DURATION_REQUEST, c_int::from((dred_ms / 10).min(DRED_FRAMES)))

@@ -4,9 +4,9 @@
 //! time, also when the length changes in the middle of a word.
 
 use crate::adaptation::Quality;
-use crate::copies::{self, Copies};
+use crate::copies::{self, Copies, Kind};
 use crate::error::Error;
-use crate::opus::Encoder;
+use crate::opus::{Again, Encoder};
 use crate::spec::FrameLen;
 
 /// A frame of speech from the microphone, ready to be sealed.
@@ -40,7 +40,7 @@ impl Packets {
             wanted: quality,
             used: quality,
             encoder: None,
-            copies: copies(quality),
+            copies: Copies::new(kind(quality)),
             pcm: Vec::new(),
             start: 0,
         })
@@ -76,7 +76,7 @@ impl Packets {
         let goes_on = self.start + u64::from(self.used.frame.as_millis()) == at;
         if self.wanted != self.used && (!goes_on || at.is_multiple_of(grid)) {
             if !self.used.has_packets_like(self.wanted) {
-                self.copies = copies(self.wanted);
+                self.copies = Copies::new(kind(self.wanted));
             }
             self.used = self.wanted;
             if let Some(encoder) = &mut self.encoder
@@ -101,17 +101,23 @@ impl Packets {
 
 fn tune(encoder: &mut Encoder, quality: Quality) -> Result<(), Error> {
     let Quality { frame, bitrate, protection } = quality;
-    let bitrate = match protection.copy_ms {
-        0 => bitrate,
-        _ => frame.bitrate(copies::each(frame.bytes(bitrate))),
+    let bitrate = match kind(quality) {
+        Kind::Nothing => bitrate,
+        kind => frame.bitrate(copies::each(frame.bytes(bitrate), kind)),
     };
     encoder.tune(frame, bitrate)?;
     encoder.protect(protection)
 }
 
-fn copies(quality: Quality) -> Copies {
-    let back = u32::from(quality.protection.copy_ms) / quality.frame.as_millis();
-    Copies::new(u8::try_from(back).unwrap_or(u8::MAX))
+fn kind(quality: Quality) -> Kind {
+    match quality.protection.again {
+        Again::Nothing => Kind::Nothing,
+        Again::Copy { ms } => match u32::from(ms) / quality.frame.as_millis() {
+            0 => Kind::Nothing,
+            back => Kind::Copy(u8::try_from(back).unwrap_or(u8::MAX)),
+        },
+        Again::Sum => Kind::Sum,
+    }
 }
 
 #[cfg(test)]

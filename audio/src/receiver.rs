@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::comfort::Comfort;
-use crate::copies;
 use crate::dred::Dred;
 use crate::jitter::{Counts, FADED, Fit, Frame, Heard, Jitter};
 use crate::opus::{self, Decoder};
+use crate::past::Past;
 use crate::spec::{FrameLen, STEP};
 use crate::splice;
 
@@ -42,6 +42,7 @@ pub struct FriendStats {
 
 pub(crate) struct Receiver {
     jitter: Jitter,
+    past: Past,
     codec: Option<Codec>,
     /// Decoded and not yet played.
     ready: Vec<f32>,
@@ -66,6 +67,7 @@ impl Receiver {
     pub(crate) fn new() -> Receiver {
         Receiver {
             jitter: Jitter::new(),
+            past: Past::new(),
             codec: None,
             ready: Vec::new(),
             fit: Fit::Keep,
@@ -83,37 +85,37 @@ impl Receiver {
             return;
         }
         let Heard { time, len, .. } = heard;
-        let copy = copies::copy(&heard.opus)
-            .filter(|(_, opus)| opus::lasts(opus, len))
-            .map(|(back, opus)| (u32::from(back), opus.to_vec()));
+        let again = self.past.heard(time, &heard.opus);
         let fec = opus::has_fec(&heard.opus);
         let missing = self.jitter.push(now, heard);
-        if fec {
-            self.jitter.knows(time.wrapping_sub(1), len);
+        if missing > 0 {
+            let known = self.reach();
+            self.jitter.could_bring_back(1..=missing.min(known));
         }
-        let back = copy.as_ref().map(|(back, _)| *back);
-        if let Some((back, opus)) = copy {
-            let time = time.wrapping_sub(back);
-            let fec = opus::has_fec(&opus);
-            self.jitter.again(now, Heard { time, len, opus, last_of_talk: false });
-            if fec && self.jitter.knows(time.wrapping_sub(1), len) {
-                self.jitter.could_bring_back([back + 1].into_iter());
+        self.knows(fec, time.wrapping_sub(1), len, 1);
+        for (earlier, opus) in again {
+            if opus::lasts(&opus, len) {
+                let (back, fec) = (time.wrapping_sub(earlier), opus::has_fec(&opus));
+                let copy = Heard { time: earlier, len, opus, last_of_talk: false };
+                if self.jitter.again(now, copy) && back <= self.past.reach() {
+                    self.jitter.could_bring_back(std::iter::once(back));
+                }
+                self.knows(fec, earlier.wrapping_sub(1), len, back.saturating_add(1));
             }
-        }
-        match back {
-            Some(back) => self.jitter.could_bring_back((0..missing).map(|_| back)),
-            None if missing > 0 => {
-                let known = self.reach();
-                self.jitter.could_bring_back(1..=missing.min(known));
-            }
-            None => {}
         }
     }
 
-    /// How many frames before it the newest packet knows.
+    /// A packet that came `back` frames after the one of `time` has FEC for it.
+    fn knows(&mut self, fec: bool, time: u32, len: FrameLen, back: u32) {
+        if fec && self.jitter.knows(time, len) {
+            self.jitter.could_bring_back(std::iter::once(back));
+        }
+    }
+
+    /// How many frames before it DRED in the newest packet knows.
     fn reach(&mut self) -> u32 {
         match (&mut self.codec, self.jitter.newest()) {
-            (Some(codec), Some((opus, len))) => codec.reach(opus, len).max(u32::from(opus::has_fec(opus))),
+            (Some(codec), Some((opus, len))) => codec.reach(opus, len),
             _ => 0,
         }
     }

@@ -76,6 +76,28 @@ fn after_a_stall_the_delay_is_back_within_five_seconds() {
 }
 
 #[test]
+fn after_rough_seconds_the_delay_is_back_within_five_seconds() {
+    // Up to 80 ms for 5 s of 20, for ten minutes; the rest of the time nothing to speak of.
+    for len in [FrameLen::Ms10, FrameLen::Ms20] {
+        let a_second = 1_000 / len.as_millis();
+        let mut random = Random(11);
+        let late: Vec<i64> = (0..20 * a_second * 30).map(|_| (random.next() % 80_000) as i64).collect();
+        let rough = |i: u32| i % (20 * a_second) >= 15 * a_second;
+        let delay = |i: u32| if rough(i) { late[i as usize] } else { 500 };
+        let out = Net::new(len).frames(20 * a_second * 30).delay(delay).run();
+        let mut raised = 0;
+        for played in out.played.iter().skip(20 * a_second as usize) {
+            match played.time % (20 * a_second) / a_second {
+                5..15 => assert!(played.delay <= 40, "{len:?}: {} ms at {}", played.delay, played.time),
+                19 => raised = raised.max(played.delay),
+                _ => {}
+            }
+        }
+        assert!(raised >= 60, "{len:?}: it was rough for nothing, {raised} ms");
+    }
+}
+
+#[test]
 fn frames_of_another_length_follow_without_a_hole() {
     let lens = [FrameLen::Ms20, FrameLen::Ms60, FrameLen::Ms40, FrameLen::Ms10, FrameLen::Ms20];
     let (mut jitter, mut at, mut now) = (Jitter::new(), 0, 0);

@@ -49,12 +49,44 @@ fn what_a_run_of_losses_took_comes_again_whole() {
         call.capture.set_quality(audio::Quality { protection, bitrate, ..Default::default() });
         call.hear(&spoken, lossy)
     };
-    let copies = audio::Protection { loss: 10, fec: true, dred_ms: 0, copy_ms: 100 };
+    let copies = audio::Protection { loss: 10, fec: true, dred_ms: 0, again: audio::Again::Copy { ms: 100 } };
     let (with, without) = (heard(copies, 48_000), heard(audio::Protection::default(), 32_000));
     assert!(with.stats().again > 50 && with.stats().concealed < 20, "{:?}", with.stats());
     assert!(without.stats().again == 0 && without.stats().concealed > 50, "{:?}", without.stats());
     let scores = [with.heard, without.heard].map(|heard| measure::matches(&spoken, &heard, 48_000).estoi);
     assert!(scores[0] > scores[1] + 0.02, "{scores:?}");
+}
+
+#[test]
+fn what_many_single_losses_took_comes_back_by_sums_of_two() {
+    let spoken = sound::speech(12.0);
+    // A fifth, in no order.
+    let lossy = |i: usize| i < 50 || (i as u32).wrapping_mul(2_654_435_761) >> 16 >= 13_107;
+    let heard = |protection| {
+        let mut call = Call::new(FrameLen::Ms20);
+        call.capture.set_quality(audio::Quality { protection, ..Default::default() });
+        call.hear(&spoken, lossy)
+    };
+    let sums = audio::Protection { loss: 5, again: audio::Again::Sum, ..Default::default() };
+    let (with, without) = (heard(sums), heard(audio::Protection::default()));
+    assert!(with.stats().again > 50 && with.stats().concealed < 25, "{:?}", with.stats());
+    assert!(without.stats().again == 0 && without.stats().concealed > 50, "{:?}", without.stats());
+    let scores = [with.heard, without.heard].map(|heard| measure::matches(&spoken, &heard, 48_000).estoi);
+    assert!(scores[0] > scores[1] + 0.02, "{scores:?}");
+}
+
+#[test]
+fn what_only_fec_in_the_copy_of_the_next_frame_knows_is_waited_for() {
+    let spoken = sound::speech(12.0);
+    // The first of three goes with its copy, and with the next frame, whose copy comes.
+    let lossy = |i: usize| i < 100 || i % 30 >= 3;
+    let mut call = Call::new(FrameLen::Ms20);
+    let again = audio::Again::Copy { ms: 40 };
+    let protection = audio::Protection { loss: 10, fec: true, dred_ms: 0, again };
+    call.capture.set_quality(audio::Quality { protection, bitrate: 48_000, ..Default::default() });
+    let call = call.hear(&spoken, lossy);
+    let stats = call.stats();
+    assert!(stats.again > 15 && stats.fec > 8 && stats.concealed < 12, "{stats:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Result;
-use audio::{Adaptation, FriendStats, Heard, Packets, Playback, Quality, Reception, STEP};
+use audio::{Adaptation, Again, FriendStats, Heard, Packets, Playback, Quality, Reception, STEP};
 use vc_core::io::{self, Time, VoiceFrame};
 use vc_core::peer::loss::Losses;
 
@@ -213,16 +213,17 @@ impl Row {
 }
 
 /// What makes another row: not each percent of expected loss.
-fn shape(quality: Quality) -> (u32, u32, bool, u16, u16) {
+fn shape(quality: Quality) -> (u32, u32, bool, Again, u16) {
     let Quality { frame, bitrate, protection } = quality;
-    (frame.as_millis(), bitrate, protection.fec, protection.copy_ms, protection.dred_ms)
+    (frame.as_millis(), bitrate, protection.fec, protection.again, protection.dred_ms)
 }
 
 fn spelled(quality: Quality) -> String {
-    let (frame, bitrate, fec, copy_ms, dred_ms) = shape(quality);
-    let protection = match (fec, copy_ms, dred_ms) {
+    let (frame, bitrate, fec, again, dred_ms) = shape(quality);
+    let protection = match (fec, again, dred_ms) {
         (_, _, 1..) => format!("DRED {dred_ms} ms"),
-        (_, 1.., _) => format!("again after {copy_ms} ms"),
+        (_, Again::Copy { ms }, _) => format!("again after {ms} ms"),
+        (_, Again::Sum, _) => "sums of two".into(),
         (true, ..) => "FEC".into(),
         _ => "no protection".into(),
     };

@@ -1,6 +1,6 @@
 //! Tables of docs/SOUND.md: `sound_lab quality DIR SEEDS VOICE..` writes what was heard as wav files for PESQ (scripts/sound.sh scores
-//! them), `sound_lab loop`, `sound_lab delay` and `sound_lab drift` print their tables at once. `sound_lab mouth` and `sound_lab soak` run the real
-//! program, in real time, on a sound server of their own.
+//! them), `sound_lab loop`, `sound_lab delay` and `sound_lab drift` print their tables at once. `sound_lab recovery`, `sound_lab mouth` and
+//! `sound_lab soak` run the engine or the real program, in real time, on a sound server of their own.
 
 #![allow(clippy::print_stdout)]
 
@@ -19,6 +19,8 @@ mod network;
 mod player;
 mod quality;
 #[cfg(target_os = "linux")]
+mod recovery;
+#[cfg(target_os = "linux")]
 mod soak;
 mod speech;
 
@@ -33,13 +35,17 @@ fn main() -> Result<()> {
         ["delay"] => delay::table(),
         ["drift"] => delay::drift(),
         #[cfg(target_os = "linux")]
+        ["recovery", "inside"] => recovery::inside(),
+        #[cfg(target_os = "linux")]
+        ["recovery", runs] => recovery::table(runs.parse()?),
+        #[cfg(target_os = "linux")]
         ["mouth", program, speech] => mouth::table(Path::new(program), Path::new(speech), 60),
         #[cfg(target_os = "linux")]
         ["soak", program, speech, minutes] => {
             soak::run(Path::new(program), Path::new(speech), minutes.parse()?)
         }
         _ => bail!(
-            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | drift | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
+            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | drift | recovery TIMES | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
         ),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use audio::{Decoder, Dred, FrameLen, FriendStats, Heard, Packets, Playback, Quality, STEP};
+use audio::{Decoder, Dred, FrameLen, FriendStats, Heard, Packets, Past, Playback, Quality, STEP};
 
 use crate::network::Trace;
 
@@ -51,16 +51,14 @@ pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i6
     let mut decoder = Decoder::new()?;
     let mut dred = Dred::new()?;
     let samples = len.samples();
+    let again = brought_back(packets, trace);
     let mut heard = vec![0.0; packets.len() * samples];
     for (i, out) in heard.chunks_exact_mut(samples).enumerate() {
         let due = i as i64 * i64::from(len.as_millis()) * 1000 + delay;
         let came = |i: usize| matches!(trace.get(i), Some(Some(at)) if *at <= due);
         let here = |i: usize| match packets.get(i) {
             Some(packet) if came(i) => Some(&packet[..]),
-            _ => (i + 1..i + LONGEST_WAY_BACK).find_map(|later| match audio::copy(packets.get(later)?) {
-                Some((back, old)) if later - usize::from(back) == i && came(later) => Some(old),
-                _ => None,
-            }),
+            _ => again.get(i)?.as_ref().filter(|(at, _)| *at <= due).map(|(_, packet)| &packet[..]),
         };
         let next = (i..i + FARTHEST).find_map(|i| Some((i, here(i)?)));
         let done = match next {
@@ -78,6 +76,22 @@ pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i6
     Ok(heard)
 }
 
+/// Of each frame: the packet that later ones bring back, and when.
+fn brought_back(packets: &[Vec<u8>], trace: &Trace) -> Vec<Option<(i64, Vec<u8>)>> {
+    let mut again = vec![None; packets.len()];
+    let mut past = Past::new();
+    for (i, packet) in packets.iter().enumerate() {
+        // None overtakes another.
+        let Some(Some(at)) = trace.get(i) else { continue };
+        for (time, opus) in past.heard(i as u32, packet) {
+            if let Some(again) = again.get_mut(time as usize) {
+                *again = Some((*at, opus));
+            }
+        }
+    }
+    again
+}
+
 /// No FEC, no neural concealment, and time enough for every packet that comes at all.
 pub(crate) fn plain(packets: &[Vec<u8>], len: FrameLen, trace: &Trace) -> Result<Vec<f32>> {
     let mut decoder = Decoder::plain()?;
@@ -93,6 +107,5 @@ pub(crate) fn plain(packets: &[Vec<u8>], len: FrameLen, trace: &Trace) -> Result
 
 /// Packets; what comes later is not waited for by anybody.
 const FARTHEST: usize = 30;
-const LONGEST_WAY_BACK: usize = 16;
 const STEP_MICROS: i64 = 10_000;
 const PHASE: i64 = 3_700;
