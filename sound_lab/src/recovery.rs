@@ -137,7 +137,7 @@ impl Lab {
         let mut recorder = self.command("parec");
         recorder.args(["-d", "spk.monitor", "--raw", "--format=s16le", "--channels=1", "--latency-msec=10"]);
         let mut recorder = recorder.stdout(Stdio::piped()).spawn()?;
-        let heard = recorder.stdout.take().context("no pipe").and_then(|out| first_sound(out));
+        let heard = recorder.stdout.take().context("no pipe").and_then(first_sound);
         recorder.kill()?;
         recorder.wait()?;
         let played = heard?.saturating_duration_since(since);
