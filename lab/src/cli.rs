@@ -11,7 +11,7 @@ use crate::cage::{self, Cage};
 use crate::cell::Pair;
 use crate::doctor;
 use crate::event::{self, Event};
-use crate::matrix::{self, Plan};
+use crate::matrix::{self, JOBS, Plan};
 use crate::nat::Kind;
 use crate::probe;
 use crate::report::{complain, say};
@@ -54,14 +54,8 @@ enum Command {
     Events {
         /// Only these
         events: Vec<Event>,
-        #[arg(long, default_value_t = 1)]
-        times: usize,
-        /// Calls at the same time
-        #[arg(long, default_value_t = JOBS)]
-        jobs: usize,
-        /// Watched for so long afterwards
-        #[arg(long, default_value_t = AFTERWARDS)]
-        watch: u64,
+        #[command(flatten)]
+        how: event::Plan,
     },
     /// What a room costs each friend
     Room {
@@ -137,9 +131,9 @@ fn run(args: Args) -> Result<bool> {
             Ok(matrix::run(&programs()?, &how.plan(square(&kinds), true)))
         }
         Command::Pairs { pairs, how } => Ok(matrix::run(&programs()?, &how.plan(pairs, false))),
-        Command::Events { events, times, jobs, watch } => {
+        Command::Events { events, how } => {
             let events = if events.is_empty() { Event::value_variants() } else { &events[..] };
-            Ok(event::table(&programs()?, events, times, jobs, watch))
+            Ok(event::table(&programs()?, events, &how))
         }
         Command::Room { sizes, talkers, seconds } => {
             room::table(&programs()?, &sizes, &talkers, Duration::from_secs(seconds))
@@ -148,7 +142,8 @@ fn run(args: Args) -> Result<bool> {
             let programs = programs()?;
             let plan = Plan { pairs: SHORT.to_vec(), times: 1, jobs: 2, quality: None, table: false };
             let reached = matrix::run(&programs, &plan);
-            Ok(event::table(&programs, &[Event::Cut, Event::Rebind], 1, 2, AFTERWARDS) && reached)
+            let how = event::Plan { jobs: 2, ..event::Plan::default() };
+            Ok(event::table(&programs, &[Event::Cut, Event::Rebind], &how) && reached)
         }
         Command::Kinds => probe::check(&present()),
         Command::Doctor { kinds } => {
@@ -164,7 +159,8 @@ fn everything(programs: &Programs) -> Result<bool> {
     let plan = Plan { pairs: square(&kinds), times: 1, jobs: JOBS, quality: None, table: true };
     good &= matrix::run(programs, &plan);
     good &= matrix::run(programs, &Plan { pairs: Pair::roofs().collect(), table: false, ..plan });
-    good &= event::table(programs, Event::value_variants(), 3, JOBS, AFTERWARDS);
+    good &=
+        event::table(programs, Event::value_variants(), &event::Plan { times: 3, ..event::Plan::default() });
     Ok(good)
 }
 
@@ -197,9 +193,5 @@ const SHORT: [Pair; 7] = [
     Pair::Apart(Kind::Noudp, Kind::Open),
     Pair::Apart(Kind::V6, Kind::Dual),
 ];
-/// Long enough for every path to be given up and every other to be tried.
-const AFTERWARDS: u64 = 10;
-/// A call takes a tenth of a core, and waits most of the time.
-const JOBS: usize = 6;
 /// As in automake: neither passed nor failed.
 const SKIPPED: u8 = 77;

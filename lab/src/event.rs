@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call::{Call, Friend, POLL};
-use crate::matrix::each;
+use crate::matrix::{JOBS, each};
 use crate::nat::Kind;
 use crate::predict::best;
 use crate::report::{percentile, say};
@@ -32,11 +32,13 @@ pub(crate) enum Event {
     RebindPeer,
     /// A friend changes from one network to another
     Roam,
+    /// ... whose router shows each destination another port
+    RoamSym,
     /// The relay in use dies and is back after 300 ms
     RelayRestart,
     /// The relay in use dies for good; another one is there
     RelayGone,
-    /// Signaling is away for 15 s
+    /// Signaling is away for `--away` seconds; then a third friend enters by the same code
     Signaling,
     /// The friend through whom two others may talk leaves
     HostQuits,
@@ -89,7 +91,7 @@ impl Event {
     fn returns(self) -> u64 {
         match self {
             Self::Heal => REDISCOVERED,
-            Self::MovedSym | Self::RebindPeer => SPRAYED,
+            Self::MovedSym | Self::RebindPeer | Self::RoamSym => SPRAYED,
             _ => 0,
         }
     }
@@ -99,7 +101,7 @@ impl Event {
         matches!(self, Self::Nap | Self::Sleep)
     }
 
-    fn act(self, stage: &mut Stage) -> Result<()> {
+    fn act(self, stage: &mut Stage, away: u64) -> Result<()> {
         match self {
             Self::Cut => stage.cut(),
             Self::Reject => stage.reject(),
@@ -110,7 +112,8 @@ impl Event {
             }
             Self::Rebind | Self::RebindPeer => stage.sites[0].rebind(false),
             Self::Moved | Self::MovedSym => stage.sites[0].rebind(true),
-            Self::Roam => stage.roam(),
+            Self::Roam => stage.roam(Kind::Apdf),
+            Self::RoamSym => stage.roam(Kind::Sym),
             Self::RelayRestart => {
                 stage.servers.kill_relay(0);
                 stage.servers.kill_relay(1);
@@ -122,7 +125,7 @@ impl Event {
                 stage.servers.kill_relay(0);
                 Ok(())
             }
-            Self::Signaling => stage.signaling_away(),
+            Self::Signaling => stage.signaling_away(away),
             Self::HostQuits | Self::OwnerQuits => stage.call.friends[0].say("/quit"),
             Self::HostDies | Self::OwnerDies => stage.call.friends[0].die(),
             Self::Nap => stage.sleep(8),
@@ -142,6 +145,28 @@ impl Event {
     }
 }
 
+/// How they are played.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Plan {
+    #[arg(long, default_value_t = 1)]
+    pub(crate) times: usize,
+    /// Calls at the same time
+    #[arg(long, default_value_t = JOBS)]
+    pub(crate) jobs: usize,
+    /// Watched for so many seconds afterwards
+    #[arg(long, default_value_t = AFTERWARDS)]
+    pub(crate) watch: u64,
+    /// Seconds for which signaling is away
+    #[arg(long, default_value_t = SIGNALING_AWAY)]
+    pub(crate) away: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { times: 1, jobs: JOBS, watch: AFTERWARDS, away: SIGNALING_AWAY }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
@@ -154,10 +179,10 @@ pub(crate) struct Outcome {
     pub(crate) trouble: Option<String>,
 }
 
-fn run(programs: &Programs, event: Event, watch: u64) -> Outcome {
+fn run(programs: &Programs, event: Event, plan: &Plan) -> Outcome {
     let mut outcome = Outcome::default();
     let result = Stage::new(programs, event).and_then(|mut stage| {
-        let played = play(&mut stage, event, watch, &mut outcome);
+        let played = play(&mut stage, event, plan, &mut outcome);
         if played.is_err() || !outcome.fits(event) {
             stage.world.keep(&event.name())?;
         }
@@ -169,15 +194,15 @@ fn run(programs: &Programs, event: Event, watch: u64) -> Outcome {
     outcome
 }
 
-fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> Result<()> {
+fn play(stage: &mut Stage, event: Event, plan: &Plan, outcome: &mut Outcome) -> Result<()> {
     stage.call.until(PATIENCE, |friends| settled(friends, event))?;
     stage.wait(2)?;
     outcome.rungs[0] = rungs(&stage.call.friends);
     stage.call.mark();
     stage.call.chatter = Some(LINES);
     stage.wait(1)?;
-    event.act(stage)?;
-    stage.wait(watch.max(event.returns()))?;
+    event.act(stage, plan.away)?;
+    stage.wait(plan.watch.max(event.returns()))?;
     let friends = &stage.call.friends;
     outcome.silence =
         pairs(friends).map(|(a, b)| friends[a].of(&friends[b].name).map(|p| p.silence())).max().flatten();
@@ -204,10 +229,10 @@ fn play(stage: &mut Stage, event: Event, watch: u64, outcome: &mut Outcome) -> R
 }
 
 /// True if no silence was longer than its limit, no line was lost or doubled, and nobody saw anybody come or go.
-pub(crate) fn table(programs: &Programs, events: &[Event], times: usize, jobs: usize, watch: u64) -> bool {
-    let runs: Vec<Event> = events.iter().flat_map(|event| std::iter::repeat_n(*event, times)).collect();
-    let outcomes = each(&runs, jobs, |event| {
-        let outcome = run(programs, *event, watch);
+pub(crate) fn table(programs: &Programs, events: &[Event], plan: &Plan) -> bool {
+    let runs: Vec<Event> = events.iter().flat_map(|event| std::iter::repeat_n(*event, plan.times)).collect();
+    let outcomes = each(&runs, plan.jobs, |event| {
+        let outcome = run(programs, *event, plan);
         tell(*event, &outcome);
         outcome
     });
@@ -314,17 +339,17 @@ impl Stage {
         self.sites[0].refuse(self.sites[1].public(1))
     }
 
-    fn roam(&mut self) -> Result<()> {
-        let mut to = self.world.site(Kind::Apdf)?;
+    fn roam(&mut self, to: Kind) -> Result<()> {
+        let mut to = self.world.site(to)?;
         self.world.roam(&self.seats[0], &self.sites[0], &mut to)?;
         self.sites.push(to);
         Ok(())
     }
 
     /// A third friend enters by the same code once it is back.
-    fn signaling_away(&mut self) -> Result<()> {
+    fn signaling_away(&mut self, seconds: u64) -> Result<()> {
         self.servers.kill_signaling();
-        self.wait(15)?;
+        self.wait(seconds)?;
         self.servers.start_signaling(&self.world)?;
         let back = Instant::now();
         let mut site = self.world.site(Kind::Apdf)?;
@@ -426,3 +451,7 @@ const AWAY: u64 = 60;
 /// A friend's limit is five lines a second.
 const LINES: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(25);
+/// Long enough for every path to be given up and every other to be tried.
+const AFTERWARDS: u64 = 10;
+/// Longer than the longest pause between two tries of a client; ten minutes are the simulator's.
+const SIGNALING_AWAY: u64 = 60;

@@ -158,3 +158,6 @@ fn summary(outcomes: &[(Pair, Outcome)]) {
         ));
     }
 }
+
+/// A call takes a tenth of a core, and waits most of the time.
+pub(crate) const JOBS: usize = 6;
