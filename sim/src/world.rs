@@ -240,6 +240,11 @@ impl World {
         self.schedule(self.now + span, Happening::Wake { client, alarm });
     }
 
+    /// It wakes, and something else than its alarm stirs first.
+    pub fn rouse(&mut self, client: usize) {
+        self.clients[client].asleep = None;
+    }
+
     /// The machine is in another network from now on. Its connections die without a word.
     pub fn roam(&mut self, client: usize, to: (SiteId, SocketAddr)) {
         let c = &mut self.clients[client];

@@ -61,3 +61,28 @@ fn after_five_minutes_asleep_the_same_room_is_found_without_a_new_code() {
     }
     println!("after five minutes asleep: together again within {slowest:?}");
 }
+
+#[test]
+fn who_talks_in_its_waking_is_heard_within_two_seconds() {
+    let mut slowest = secs(0);
+    for (seed, sleeper) in [(1, ADA), (2, BOB), (3, ADA), (4, BOB), (5, ADA), (6, BOB)] {
+        for nat in [None, Some(Kind::PORT_RESTRICTED), Some(Kind::SYMMETRIC)] {
+            let mut world = room(seed, Profile::clean(30), PathPolicy::Auto, nat, 2);
+            let other = ADA + BOB - sleeper;
+            world.suspend(sleeper, secs(80));
+            world.run(secs(75));
+            // The microphone is the first to stir.
+            world.rouse(sleeper);
+            let (woke, since) = (world.now, world.clients.iter().map(|c| c.spoken()).max().unwrap());
+            for client in [sleeper, other] {
+                world.speak(client, 500);
+            }
+            let heard = |w: &sim::World, by, to| w.reference.heard_of(to, by, since..u32::MAX) > 0;
+            let both = |w: &sim::World| heard(w, ADA, BOB) && heard(w, BOB, ADA);
+            assert!(world.run_till(secs(20), both));
+            slowest = slowest.max(world.now - woke);
+        }
+    }
+    println!("after 75 s asleep: both heard within {slowest:?}");
+    assert!(slowest <= secs(2));
+}

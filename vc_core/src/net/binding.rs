@@ -16,6 +16,8 @@ pub struct Binding {
     ticket: Ticket,
     /// Best first: TCP only where UDP fails.
     ways: Vec<Way>,
+    /// The next way by TCP; `None` once all of them are asked, or none need be.
+    turn: Option<Turn>,
     place: Option<Place>,
     rtt: Duration,
 }
@@ -23,6 +25,13 @@ pub struct Binding {
 struct Way {
     hop: Hop,
     step: Step,
+}
+
+/// Ways by TCP are asked one after the other, each with a head start before the next.
+enum Turn {
+    /// UDP has its head start.
+    First(Time),
+    Next(Time),
 }
 
 enum Step {
@@ -80,12 +89,24 @@ pub enum News {
 impl Binding {
     /// `silent`: UDP seems to be blocked, so ways by TCP are asked at once.
     pub fn new(ways: &[Hop], ticket: Ticket, silent: bool, now: Time, rng: &mut Rng) -> Self {
-        let mut binding = Self { ticket, ways: Vec::new(), place: None, rtt: RTT_GUESS };
+        let mut binding = Self { ticket, ways: Vec::new(), turn: None, place: None, rtt: RTT_GUESS };
         binding.lead(ways, now, rng);
         if silent {
-            binding.ask_by(now, Duration::ZERO, rng);
+            binding.hurry(now);
         }
         binding
+    }
+
+    /// UDP seems to be blocked: no reason to wait for it.
+    pub fn hurry(&mut self, now: Time) {
+        if let Some(Turn::First(at)) = &mut self.turn {
+            *at = now.min(*at);
+        }
+    }
+
+    /// UDP has its head start before TCP.
+    pub fn waits(&self) -> bool {
+        matches!(self.turn, Some(Turn::First(_)))
     }
 
     /// A ticket issued anew: our place is prolonged with it while the old one still holds.
@@ -165,6 +186,9 @@ impl Binding {
     pub fn tick(&mut self, now: Time, rng: &mut Rng) -> Vec<Errand> {
         let mut errands = Vec::new();
         self.keep(now, rng, &mut errands);
+        if self.turn.as_ref().is_some_and(|turn| turn.at() <= now) {
+            self.take_turn(now, rng);
+        }
         let used = self.hop();
         for way in &mut self.ways {
             match &mut way.step {
@@ -195,7 +219,8 @@ impl Binding {
             Step::Asking(asking) => Some(asking.due),
             Step::Closing(at) => Some(*at),
         });
-        ways.chain(place).min()
+        let turn = self.turn.as_ref().map(Turn::at);
+        ways.chain(place).chain(turn).min()
     }
 
     /// It wants to see that we are where we say.
@@ -274,6 +299,10 @@ impl Binding {
             Step::Asking(_) => Step::Asking(Asking::new(now + TCP_PAUSE, rng)),
             Step::Idle | Step::Closing(_) | Step::Stale => Step::Idle,
         };
+        if let Some(Turn::Next(at)) = &mut self.turn {
+            // Nothing to wait for.
+            *at = now;
+        }
         if self.place.take_if(|place| place.hop == hop).is_some() {
             self.ask(now, rng);
         }
@@ -306,25 +335,37 @@ impl Binding {
     /// Asks by every way. UDP has a head start.
     fn ask_by(&mut self, now: Time, head_start: Duration, rng: &mut Rng) {
         let used = self.hop();
-        let mut tcp = now + head_start;
+        self.turn = Some(Turn::First(now + head_start));
         for way in &mut self.ways {
             match (way.hop.socket, &way.step) {
                 (_, Step::Stale) => {}
                 // The connection that we have proves itself, or ends.
                 (Socket::Tcp, _) if used == Some(way.hop) => {}
-                (Socket::Tcp, Step::Asking(asking)) if asking.sent.is_some() => tcp = tcp + TCP_AFTER,
-                (Socket::Tcp, _) => {
-                    way.ask(tcp, rng);
-                    tcp = tcp + TCP_AFTER;
-                }
+                // One that failed before has its turn again.
+                (Socket::Tcp, Step::Asking(asking)) if asking.sent.is_none() => way.step = Step::Idle,
+                (Socket::Tcp, _) => {}
                 (Socket::Main | Socket::Spare(_), _) => way.ask(now, rng),
             }
         }
     }
 
+    fn take_turn(&mut self, now: Time, rng: &mut Rng) {
+        let used = self.hop();
+        let waits = |way: &&mut Way| {
+            let idle = matches!(way.step, Step::Idle | Step::Closing(_));
+            way.hop.socket == Socket::Tcp && idle && used != Some(way.hop)
+        };
+        let mut waiting = self.ways.iter_mut().filter(waits);
+        if let Some(way) = waiting.next() {
+            way.ask(now, rng);
+        }
+        self.turn = waiting.next().map(|_| Turn::Next(now + TCP_STEP));
+    }
+
     /// Drops what is not needed beside the place that we have. While that is by TCP, UDP is tried on.
     fn settle(&mut self, now: Time, before: Option<Hop>) {
         let Some(used) = self.hop() else { return };
+        self.turn = None;
         let by_tcp = used.socket == Socket::Tcp;
         self.ways.retain(|way| way.hop == used || !matches!(way.step, Step::Stale));
         for way in self.ways.iter_mut().filter(|way| way.hop != used) {
@@ -344,6 +385,14 @@ impl Binding {
             Step::Asking(asking) => Some(asking),
             Step::Idle | Step::Closing(_) | Step::Stale => None,
         })
+    }
+}
+
+impl Turn {
+    fn at(&self) -> Time {
+        match self {
+            Self::First(at) | Self::Next(at) => *at,
+        }
     }
 }
 
@@ -399,6 +448,8 @@ const RETRY_MS: [u64; 7] = [100, 150, 250, 500, 1_000, 2_000, 4_000];
 const RETRY_SLOW: Duration = Duration::from_secs(10);
 /// UDP is that much faster to answer than it is lost; a network that swallows it is found out by then.
 const TCP_AFTER: Duration = Duration::from_secs(1);
+/// Two round trips, to connect and to bind, of a relay far away.
+const TCP_STEP: Duration = Duration::from_millis(500);
 /// TCP repeats by itself: a BIND is sent again for a relay that restarted behind the same connection.
 const TCP_RETRY_MS: [u64; 2] = [2_000, 6_000];
 /// Until a way by TCP that failed is tried again.

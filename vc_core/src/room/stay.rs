@@ -329,6 +329,10 @@ impl Stay {
         self.rebind(world, now);
         self.peers.values_mut().for_each(|peer| peer.restart(now));
         self.punch_anew();
+        // Who was silent while we slept is doubted before a word of ours to it counts as talk that just began.
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.tick(scene));
+        }
     }
 
     /// A message of the signaling server.
@@ -432,7 +436,7 @@ impl Stay {
 
     pub(crate) fn wake(&self, world: &World, now: Time) -> Wake {
         let peers = self.peers.wake(now).into_iter();
-        let carriage = self.carriage_wake(now);
+        let carriage = self.carriage_wake(world, now);
         let hosting = self.hosting_wake(world, now);
         let dismissal = self.dismissal_wake(now).map(|at| (at, "dismissal"));
         let punching = self.punch_wake().map(|at| (at, "punching"));

@@ -88,7 +88,7 @@ impl Surroundings {
 
     /// The network may have changed.
     pub(crate) fn restart(&mut self, now: Time) {
-        self.since = now;
+        (self.since, self.asked) = (now, now);
         self.relayed.clear();
         self.told.clear();
         self.echoes.iter_mut().for_each(|echo| echo.restart(now));
@@ -107,8 +107,13 @@ impl Surroundings {
 
     /// Servers that answer by TCP do not by UDP, and have had the time to: it may be blocked.
     pub(crate) fn is_udp_silent(&self, now: Time) -> bool {
+        self.silent_from().is_some_and(|from| from <= now)
+    }
+
+    /// When servers have had the time to answer by UDP, none of which has.
+    pub(crate) fn silent_from(&self) -> Option<Time> {
         let silent = self.echoes.iter().all(|echo| echo.seen_lately().is_none());
-        !self.echoes.is_empty() && silent && now - self.asked >= self.trip * 2
+        (!self.echoes.is_empty() && silent).then(|| self.asked + self.trip * 2)
     }
 
     /// Ask these how they see us.

@@ -107,14 +107,32 @@ fn only_an_authentic_answer_to_our_nonce_binds() {
 }
 
 #[test]
-fn tcp_is_tried_a_second_later_and_port_443_after_that() {
+fn tcp_is_tried_a_second_later_and_port_443_half_a_second_after_that() {
     let mut s = Scene::new(&[udp(), tcp(47_700), tcp(443)]);
     s.run(0, 3_000, |_| false);
     assert_eq!(s.times(udp(), "bind")[..3], [0, 100, 250]);
     assert_eq!(s.times(tcp(47_700), "bind")[0], 1_000);
-    assert_eq!(s.times(tcp(443), "bind")[0], 2_000);
+    assert_eq!(s.times(tcp(443), "bind")[0], 1_500);
     s.run(3_000, 60_000, |_| false);
     assert_eq!(s.times(tcp(443), "close").len(), 1, "and given up for a while where nobody listens");
+}
+
+#[test]
+fn where_udp_is_silent_elsewhere_tcp_does_not_wait_and_a_way_that_fails_gives_its_turn_to_the_next() {
+    let ways = [udp(), tcp(1), tcp(2), tcp(3)];
+    let mut s = Scene::new(&ways);
+    s.run(0, 100, |_| false);
+    assert!(s.binding.waits() && s.times(tcp(1), "bind").is_empty());
+    for ms in 100..200 {
+        s.binding.hurry(at(ms));
+        s.run(ms, ms + 1, |_| false);
+    }
+    assert!(!s.binding.waits());
+    s.binding.closed(at(200), tcp(1), &mut s.rng);
+    s.run(200, 1_000, |_| false);
+    assert_eq!(ways[1..].iter().map(|way| s.times(*way, "bind")[0]).collect::<Vec<_>>(), [100, 200, 700]);
+    s.run(1_000, 31_000, |hop| hop == tcp(1));
+    assert!(s.times(tcp(1), "bind")[1] >= 30_000, "refused: not at once again");
 }
 
 #[test]

@@ -257,6 +257,9 @@ impl Stay {
             if let Some(hop) = lead {
                 bond.binding.lead(&[hop], now, &mut world.rng);
             }
+            if bond.is_relay() && world.surroundings.is_udp_silent(now) {
+                bond.binding.hurry(now);
+            }
             let (errands, lost) = bond.run(|binding| binding.tick(now, &mut world.rng));
             run(world, errands);
             if let Some(carrier) = lost {
@@ -272,15 +275,18 @@ impl Stay {
         }
     }
 
-    pub(super) fn carriage_wake(&self, now: Time) -> Option<(Time, &'static str)> {
+    pub(super) fn carriage_wake(&self, world: &World, now: Time) -> Option<(Time, &'static str)> {
         let bonds = self.carriage.bonds.iter();
         let there = bonds.clone().enumerate().filter(|(at, _)| !self.is_departed(*at));
         let bindings = there.filter_map(|(_, bond)| bond.binding.wake()).map(|at| (at, "relay"));
         let ends = bonds.clone().filter_map(|bond| Some((bond.ends?, "friend stops forwarding")));
-        let relays = bonds.filter(|bond| bond.is_relay());
+        let mut relays = bonds.filter(|bond| bond.is_relay());
+        let silent =
+            world.surroundings.silent_from().filter(|_| relays.clone().any(|bond| bond.binding.waits()));
+        let silent = silent.map(|at| (at, "UDP silent"));
         let tickets =
-            relays.map(|_| (self.carriage.tickets_at.max(now + TICKET_PAUSE), "ticket renewal")).take(1);
-        bindings.chain(ends).chain(tickets).min()
+            relays.next().map(|_| (self.carriage.tickets_at.max(now + TICKET_PAUSE), "ticket renewal"));
+        bindings.chain(ends).chain(tickets).chain(silent).min()
     }
 
     fn bind(&mut self, world: &mut World, now: Time, with: With, ways: &[Hop], ticket: Ticket) {
