@@ -61,6 +61,9 @@ fn row(programs: &Programs, size: usize, talking: usize, span: Duration) -> Resu
     let peers = call.friends.iter().flat_map(|friend| friend.log.peers.values());
     let rungs: Vec<_> = peers.map(|peer| peer.rung.as_deref()).collect();
     let direct = rungs.iter().filter(|rung| **rung == Some("direct")).count();
+    if direct < rungs.len() {
+        world.keep(&format!("room{size}-{talking}"))?;
+    }
     let (talkers, listeners) = spent.split_at(talking);
     say(&format!(
         "| {size} | {talking} | {:.1} | {:.0} % | {} | {} |",
