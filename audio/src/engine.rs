@@ -1,6 +1,6 @@
 //! The handle: what the rest of the program may ask of the sound.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{JoinHandle, Thread};
 
 use crate::adaptation::Quality;
@@ -67,9 +67,9 @@ impl Engine {
         }
     }
 
-    /// The friend has muted: nothing more comes of what was being said, and nothing is invented in its place.
-    pub fn end_talk(&self, friend: u64) {
-        self.order(Order::EndTalk(friend));
+    /// The friend muted or unmuted: nothing is invented where its last word breaks off.
+    pub fn set_friend_muted(&self, friend: u64, muted: bool) {
+        self.order(Order::Muted { friend, muted });
     }
 
     /// The friend has left: drops what is still to be played, the volume and the statistics.
@@ -92,7 +92,7 @@ impl Engine {
     pub fn set_input(&self, spec: InputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         let frame = self.frame;
         let open = move |worker| Source::open(spec, frame, worker);
-        self.switch(open, |source, done| Order::Input { source, done }, Box::new(done));
+        self.switch(open, |turn, source, done| Order::Input { turn, source, done }, Box::new(done));
     }
 
     /// Plays to another device or file as soon as it is open; a recording that runs is completed first. `done` as with
@@ -100,7 +100,7 @@ impl Engine {
     pub fn set_output(&self, spec: OutputSpec, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         let frame = self.frame;
         let open = move |worker| Drain::open(spec, frame, worker);
-        self.switch(open, |drain, done| Order::Output { drain, done }, Box::new(done));
+        self.switch(open, |turn, drain, done| Order::Output { turn, drain, done }, Box::new(done));
     }
 
     /// Nothing of a muted microphone is encoded or told; a running word breaks off. Whether somebody talks in spite of
@@ -198,21 +198,28 @@ impl Engine {
     fn switch<T: 'static>(
         &self,
         open: impl FnOnce(Thread) -> Result<T, Error> + Send + 'static,
-        order: fn(T, Done) -> Order,
+        order: fn(u64, T, Done) -> Order,
         done: Done,
     ) {
         let Some(worker) = self.worker.as_ref().map(|worker| worker.thread().clone()) else { return };
-        let shared = self.shared.clone();
-        let spawned =
-            std::thread::Builder::new().name("device".into()).spawn(move || match open(worker.clone()) {
+        let (shared, turn) = (self.shared.clone(), self.shared.turn());
+        let done = Arc::new(Mutex::new(Some(done)));
+        let answer = done.clone();
+        let spawned = std::thread::Builder::new().name("device".into()).spawn(move || {
+            let opened = open(worker.clone());
+            let Some(done) = taken(&done) else { return };
+            match opened {
                 Ok(opened) => {
-                    shared.order(order(opened, done));
+                    shared.order(order(turn, opened, done));
                     worker.unpark();
                 }
                 Err(error) => done(Err(error)),
-            });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to open a device in");
+            }
+        });
+        if let Err(error) = spawned
+            && let Some(done) = taken(&answer)
+        {
+            done(Err(Error::Thread(error)));
         }
     }
 
@@ -233,10 +240,43 @@ impl Engine {
     }
 }
 
+fn taken(done: &Mutex<Option<Done>>) -> Option<Done> {
+    done.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
             tracing::warn!(%error, "sound did not end well");
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_that_was_ordered_last_is_used_though_an_earlier_one_is_open_later() {
+        let quiet = Config {
+            input: InputSpec::Silence,
+            output: OutputSpec::Null,
+            frame: FrameLen::Ms20,
+            bitrate: 32_000,
+        };
+        let engine = Engine::start(quiet, |_| ()).unwrap();
+        let ((first_done, first), (second_done, second)) = (mpsc::channel(), mpsc::channel());
+        let (open, opens) = mpsc::channel::<()>();
+        let slowly = move |worker| {
+            let _ = opens.recv();
+            Source::open(InputSpec::Tone { hz: 500.0 }, FrameLen::Ms20, worker)
+        };
+        let order = |turn, source, done| Order::Input { turn, source, done };
+        engine.switch(slowly, order, Box::new(move |result| first_done.send(result).unwrap()));
+        engine.set_input(InputSpec::Silence, move |result| second_done.send(result).unwrap());
+        second.recv().unwrap().unwrap();
+        open.send(()).unwrap();
+        assert!(matches!(first.recv().unwrap(), Err(Error::Outdone)));
     }
 }

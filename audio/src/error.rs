@@ -25,6 +25,8 @@ pub enum Error {
     Codec(&'static str),
     #[error("The sound thread could not be started ({0}). Close some programs and try again.")]
     Thread(std::io::Error),
+    #[error("Another one was chosen meanwhile. Nothing to do.")]
+    Outdone,
     #[error("The sound thread broke off. This is a defect of the program, please report it.")]
     Crashed,
 }

@@ -74,6 +74,7 @@ pub struct Jitter {
     /// Nothing before the first frame.
     run: Option<Run>,
     counts: Counts,
+    muted: bool,
     playing: Vec<u8>,
 }
 
@@ -129,6 +130,7 @@ impl Jitter {
             slots: Box::new([const { None }; SLOTS]),
             run: None,
             counts: Counts::default(),
+            muted: false,
             playing: Vec::new(),
         }
     }
@@ -215,20 +217,9 @@ impl Jitter {
         }
     }
 
-    /// No more comes of this talk: what is here is its end, and what is missing was never said.
-    pub fn end_talk(&mut self) {
-        let Some(run) = &mut self.run else { return };
-        run.spurt_end = run.newest.end();
-        match self
-            .slots
-            .iter_mut()
-            .flatten()
-            .filter(|slot| slot.tick >= run.next)
-            .max_by_key(|slot| slot.tick)
-        {
-            Some(last) => last.last_of_talk = true,
-            None => run.phase = Phase::Quiet,
-        }
+    /// The sender has muted, or unmuted: while it is, what is missing at the end of what came was never said.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
     }
 
     /// What to play from `now` on.
@@ -240,6 +231,7 @@ impl Jitter {
         match (run.phase, first) {
             (Phase::Quiet, Some(first)) if run.early(now, first) <= START_SLACK => self.play(now, first),
             (Phase::Quiet, _) => Frame::Silence,
+            (Phase::Talking { .. }, None) if self.muted => run.end_talk(),
             (Phase::Talking { filled, since }, None) => run.conceal(filled, since),
             (Phase::Talking { .. }, Some(first)) if first == run.next => self.play(now, first),
             (Phase::Talking { filled, since }, Some(first)) => {
@@ -415,6 +407,12 @@ impl Run {
     /// Microseconds until `tick` is due; negative when it is overdue.
     fn early(&self, now: i64, tick: i64) -> i64 {
         self.delay.base() + tick * TICK + self.delay.target() - now
+    }
+
+    fn end_talk<'a>(&mut self) -> Frame<'a> {
+        self.spurt_end = self.newest.end();
+        self.phase = Phase::Quiet;
+        Frame::Silence
     }
 
     fn conceal<'a>(&mut self, filled: i64, since: i64) -> Frame<'a> {

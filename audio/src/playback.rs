@@ -49,10 +49,10 @@ impl Playback {
         self.friends.remove(&friend);
     }
 
-    /// A friend who muted sends no end of what was being said.
-    pub fn end_talk(&mut self, friend: u64) {
-        if let Some(friend) = self.friends.get_mut(&friend) {
-            friend.receiver.end_talk();
+    /// A friend who mutes sends no end of what was being said.
+    pub fn set_muted(&mut self, friend: u64, muted: bool) {
+        if let Some(friend) = self.friend(friend) {
+            friend.receiver.set_muted(muted);
         }
     }
 

@@ -150,8 +150,8 @@ impl Receiver {
         self.ready.is_empty() && self.hush <= 0.0 && self.jitter.is_quiet()
     }
 
-    pub(crate) fn end_talk(&mut self) {
-        self.jitter.end_talk();
+    pub(crate) fn set_muted(&mut self, muted: bool) {
+        self.jitter.set_muted(muted);
     }
 
     /// Gives the decoder's memory back.

@@ -66,18 +66,20 @@ pub(crate) struct Shared {
     published: Mutex<Published>,
     stopped: AtomicBool,
     dropped: AtomicU64,
+    /// Devices that were ordered so far.
+    turns: AtomicU64,
     /// The worker waits for more than the next 10 ms, so new frames must wake it.
     asleep: AtomicBool,
 }
 
 pub(crate) enum Order {
     Hear { at: Duration, friend: u64, heard: Heard },
-    EndTalk(u64),
+    Muted { friend: u64, muted: bool },
     Forget(u64),
     Volume { friend: u64, percent: u16 },
     Play(Cue),
-    Input { source: Source, done: Done },
-    Output { drain: Drain, done: Done },
+    Input { turn: u64, source: Source, done: Done },
+    Output { turn: u64, drain: Drain, done: Done },
 }
 
 /// Told whether a device could be switched to.
@@ -111,6 +113,7 @@ impl Shared {
             published: Mutex::default(),
             stopped: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             asleep: AtomicBool::new(false),
         }
     }
@@ -131,6 +134,11 @@ impl Shared {
 
     pub(crate) fn order(&self, order: Order) {
         lock(&self.orders).push_back(order);
+    }
+
+    /// Numbers the orders for devices: they take different times to be opened, and the last order counts.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn wish(&self, change: impl FnOnce(&mut Wishes)) {

@@ -18,7 +18,15 @@ pub(crate) struct Worker {
     output: Output,
     playback: Playback,
     key: Key,
+    turns: Turns,
     published: Duration,
+}
+
+/// The orders for devices that were carried out last.
+#[derive(Default)]
+struct Turns {
+    input: u64,
+    output: u64,
 }
 
 impl Worker {
@@ -32,8 +40,8 @@ impl Worker {
         let (input, microphone) = Input::open(input, frame, bitrate, bearable)?;
         let (output, loudspeaker) = Output::open(output, frame, bearable)?;
         let playback = Playback::new();
-        let key = Key::default();
-        let worker = Worker { shared, sink, input, output, playback, key, published: Duration::ZERO };
+        let (key, turns) = (Key::default(), Turns::default());
+        let worker = Worker { shared, sink, input, output, playback, key, turns, published: Duration::ZERO };
         Ok((worker, Absent { microphone, loudspeaker }))
     }
 
@@ -54,15 +62,21 @@ impl Worker {
         while let Some(order) = self.shared.next_order() {
             match order {
                 Order::Hear { at, friend, heard } => self.playback.hear(at, friend, heard),
-                Order::EndTalk(friend) => self.playback.end_talk(friend),
+                Order::Muted { friend, muted } => self.playback.set_muted(friend, muted),
                 Order::Forget(friend) => self.playback.forget(friend),
                 Order::Volume { friend, percent } => self.playback.set_volume(friend, percent),
                 Order::Play(cue) => self.playback.play(cue),
-                Order::Input { source, done } => {
+                Order::Input { turn, done, .. } if turn < self.turns.input => done(Err(Error::Outdone)),
+                Order::Input { turn, source, done } => {
+                    self.turns.input = turn;
                     self.input.switch(source, now, &mut self.sink);
                     done(Ok(()));
                 }
-                Order::Output { drain, done } => done(self.output.switch(drain, now, &mut self.playback)),
+                Order::Output { turn, done, .. } if turn < self.turns.output => done(Err(Error::Outdone)),
+                Order::Output { turn, drain, done } => {
+                    self.turns.output = turn;
+                    done(self.output.switch(drain, now, &mut self.playback));
+                }
             }
         }
         let wishes = self.shared.wishes();

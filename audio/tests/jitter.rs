@@ -280,21 +280,18 @@ fn pauses_between_spurts_are_silence_and_cost_nothing() {
 }
 
 #[test]
-fn after_the_end_of_a_talk_was_told_nothing_is_invented() {
-    // Told while the last three frames still wait, and told when all has been played.
-    for told_at in [17, 21] {
+fn who_mutes_in_the_middle_of_a_word_leaves_nothing_to_invent() {
+    // Told before the last frames come, in time, and late; unmuted with the second word.
+    for told_at in [17, 20, 22] {
         let mut jitter = Jitter::new();
         let (mut concealed, mut voiced) = (0, 0);
-        for i in 0..60u64 {
+        for i in 0..100u64 {
             let now = ms(i * 20);
-            if i < 20 {
-                jitter.push(now, heard(i as u32, FrameLen::Ms20));
+            if i < 20 || (50..70).contains(&i) {
+                jitter.push(now, Heard { last_of_talk: i == 69, ..heard(i as u32, FrameLen::Ms20) });
             }
-            if i == told_at {
-                for early in i + 1..20 {
-                    jitter.push(now, heard(early as u32, FrameLen::Ms20));
-                }
-                jitter.end_talk();
+            if i == told_at || i == 51 {
+                jitter.set_muted(i == told_at);
             }
             match jitter.pull(now) {
                 Frame::Voice { .. } => voiced += 1,
@@ -302,10 +299,9 @@ fn after_the_end_of_a_talk_was_told_nothing_is_invented() {
                 Frame::Silence => {}
             }
         }
-        assert_eq!(voiced, 20);
+        assert_eq!(voiced, 40, "{told_at}");
         // What was due before it was told had to be filled.
-        let until_told = told_at.saturating_sub(20) as u32;
-        assert!(concealed <= until_told + 1, "{told_at}: {concealed}");
+        assert!(concealed <= told_at.saturating_sub(19), "{told_at}: {concealed}");
     }
 }
 

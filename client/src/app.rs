@@ -408,7 +408,7 @@ impl<'a> App<'a> {
                 // If somebody is left who listens, the next is a moment away.
                 self.counts.level = None;
             }
-            Event::Muted { id, muted: true } => self.plan.sound.end_talk(*id),
+            Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
             Event::Denied(denial) => self.denied = Some(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
@@ -417,7 +417,6 @@ impl<'a> App<'a> {
             | Event::Reconnecting { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
-            | Event::Muted { muted: false, .. }
             | Event::Echoes { .. }
             | Event::NewCode { .. }
             | Event::CheckChanged

@@ -171,9 +171,8 @@ impl Sound {
         }
     }
 
-    /// A friend muted.
-    pub(crate) fn end_talk(&self, friend: MemberId) {
-        self.ask(|engine| engine.end_talk(friend.as_u64()));
+    pub(crate) fn set_friend_muted(&self, friend: MemberId, muted: bool) {
+        self.ask(|engine| engine.set_friend_muted(friend.as_u64(), muted));
     }
 
     pub(crate) fn forget(&self, friend: MemberId) {

@@ -146,8 +146,10 @@ impl<T: Native> Device<T> {
         let (done, opened) = mpsc::channel();
         let (name, frame, worker) = (self.name.clone(), self.frame, std::thread::current());
         std::thread::Builder::new().name("device".into()).spawn(move || {
-            let _ = done.send(T::open(name.as_deref(), frame, worker.clone()));
-            worker.unpark();
+            // Dropped in this order, also by a panic: the worker is woken when there is something to see.
+            let _wake = Wake(worker.clone());
+            let done = done;
+            let _ = done.send(T::open(name.as_deref(), frame, worker));
         })?;
         Ok(opened)
     }
@@ -161,8 +163,94 @@ impl<T: Native> Device<T> {
     }
 }
 
+struct Wake(Thread);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
+}
+
 /// A headset that is plugged in again, or a restarted server, is there within a second or two.
 const RETRY: Duration = Duration::from_secs(1);
 /// How much sound a ring between a device and the worker holds, in samples: a worker that was held up for longer
 /// has lost the conversation anyway.
 pub(crate) const RING: usize = 48 * 200;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::error::Direction;
+
+    /// There while its file is, and a defect while that says so.
+    struct Plug(PathBuf);
+
+    impl Native for Plug {
+        fn open(name: Option<&str>, _: FrameLen, _: Thread) -> Result<Plug, Error> {
+            let path = PathBuf::from(name.unwrap());
+            match std::fs::read_to_string(&path) {
+                Ok(said) if said == "defect" => panic!("on purpose"),
+                Ok(_) => Ok(Plug(path)),
+                Err(gone) => Err(Error::Device { direction: Direction::Input, reason: gone.to_string() }),
+            }
+        }
+
+        fn is_lost(&self) -> bool {
+            !self.0.exists()
+        }
+
+        fn rest(&mut self, _: bool) {}
+
+        fn delay(&self) -> Duration {
+            Duration::from_millis(7)
+        }
+    }
+
+    fn device(path: &Path) -> Device<Plug> {
+        Device::awaited(Some(path.to_str().unwrap().to_owned()), FrameLen::Ms20)
+    }
+
+    /// Tends it until it has tried to open and was told how that went; time goes by as it asks for.
+    fn tried(device: &mut Device<Plug>, now: &mut Duration) -> Change {
+        *now = device.retry().unwrap();
+        assert!(device.tend(*now) == Change::None && device.retry().is_none());
+        loop {
+            // Whoever opens wakes its worker, also when that fails.
+            std::thread::park();
+            let change = device.tend(*now);
+            if change != Change::None || device.retry().is_some() {
+                return change;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_tried_until_it_is_and_again_when_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("headset");
+        let (mut device, mut now) = (device(&path), Duration::ZERO);
+        assert!(tried(&mut device, &mut now) == Change::None);
+        assert!(tried(&mut device, &mut now) == Change::None && device.get().is_none());
+        std::fs::write(&path, "").unwrap();
+        assert!(tried(&mut device, &mut now) == Change::Back && device.get().is_some());
+        assert_eq!((device.retry(), device.delay()), (None, Duration::from_millis(7)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(device.tend(now) == Change::Lost && device.get().is_none());
+        std::fs::write(&path, "").unwrap();
+        assert!(tried(&mut device, &mut now) == Change::Back);
+    }
+
+    #[test]
+    fn a_defect_while_opening_is_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("headset");
+        std::fs::write(&path, "defect").unwrap();
+        let (mut device, mut now) = (device(&path), Duration::ZERO);
+        assert!(tried(&mut device, &mut now) == Change::None);
+        std::fs::write(&path, "").unwrap();
+        assert!(tried(&mut device, &mut now) == Change::Back);
+    }
+}
