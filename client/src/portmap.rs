@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::time::Duration;
 
 use crab_nat::{InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp};
@@ -118,9 +119,9 @@ async fn keep(
 ) {
     loop {
         let local = local();
-        let mut held = tokio::select! {
-            _ = &mut stopped => return,
-            held = ask(local, port, purpose) => held,
+        let asking = ask(local, port, purpose);
+        let Some(mut held) = unless_stopped(&mut stopped, asking, |(held, _)| held.release()).await else {
+            return;
         };
         told.send_replace(held.as_ref().map(|(_, outside)| *outside));
         let mut due = Instant::now() + held.as_ref().map_or(AGAIN, |(held, _)| held.patience());
@@ -147,6 +148,24 @@ async fn keep(
         }
         told.send_replace(None);
     }
+}
+
+/// What is asked for; `None` if the call is over meanwhile. Then it is given back, for the router may have granted it.
+async fn unless_stopped<T, F: Future<Output = ()>>(
+    stopped: &mut oneshot::Receiver<()>,
+    asking: impl Future<Output = Option<T>>,
+    give_back: impl FnOnce(T) -> F,
+) -> Option<Option<T>> {
+    let mut asking = pin!(asking);
+    tokio::select! {
+        biased;
+        _ = stopped => {}
+        held = &mut asking => return Some(held),
+    }
+    if let Some(held) = asking.await {
+        give_back(held).await;
+    }
+    None
 }
 
 /// The private address by which we go out; a public one needs no mapping.
@@ -194,14 +213,20 @@ async fn by_pcp(
         }
     }
     let mapping = mappings.first()?;
+    let outside = mapping.external_port().get();
     let ip = match mapping.mapping_type() {
-        PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
+        PortMappingType::Pcp { external_ip, .. } => Some(external_ip.to_canonical()),
         PortMappingType::NatPmp => {
-            natpmp::external_address(gateway.into(), Some(PATIENCE)).await.ok()?.into()
+            let asked = natpmp::external_address(gateway.into(), Some(PATIENCE)).await;
+            asked.ok().map(IpAddr::from)
         }
     };
-    let outside = SocketAddr::new(ip, mapping.external_port().get());
-    Some((Held::Port { mappings, told: Instant::now() }, outside))
+    let held = Held::Port { mappings, told: Instant::now() };
+    let Some(ip) = ip else {
+        held.release().await;
+        return None;
+    };
+    Some((held, SocketAddr::new(ip, outside)))
 }
 
 async fn by_upnp(local: SocketAddr, purpose: Use) -> Option<(Held, SocketAddr)> {
@@ -358,6 +383,24 @@ const FAREWELL: Duration = Duration::from_millis(700);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_granted_while_the_call_ends_is_given_back() {
+        let (stop, mut stopped) = oneshot::channel();
+        let (grant, granted) = oneshot::channel();
+        let mut given_back = None;
+        let back = &mut given_back;
+        let asking = async { granted.await.ok() };
+        let give_back = move |port: u16| async move { *back = Some(port) };
+        let asked = unless_stopped(&mut stopped, asking, give_back);
+        let ends = async {
+            let _ = stop.send(());
+            tokio::task::yield_now().await;
+            grant.send(47_700).unwrap();
+        };
+        let (asked, ()) = tokio::join!(asked, ends);
+        assert_eq!((asked, given_back), (None, Some(47_700)));
+    }
 
     #[test]
     fn a_router_whose_clock_goes_back_or_stands_still_was_switched_off() {

@@ -11,18 +11,26 @@ use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::UdpSocket;
 use vc_core::io::{Hop, Socket};
 
-#[derive(Default)]
 pub(crate) struct Spares {
     open: BTreeMap<u16, UdpSocket>,
+    most: usize,
+}
+
+impl Default for Spares {
+    fn default() -> Self {
+        Self { open: BTreeMap::new(), most: descriptors().saturating_sub(LEFT) }
+    }
 }
 
 impl Spares {
     /// Opens it if this is its first datagram. True if the system took the datagram.
     pub(crate) fn send(&mut self, spare: u16, to: SocketAddr, bytes: &[u8]) -> bool {
         let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let full = self.open.len() >= self.most;
         let socket = match self.open.entry(spare) {
             Entry::Occupied(open) => open.into_mut(),
             // Where the system grants few sockets, fewer ports are tried.
+            Entry::Vacant(_) if full => return false,
             Entry::Vacant(closed) => match datagram_socket(domain) {
                 Ok(socket) => closed.insert(socket),
                 Err(_) => return false,
@@ -75,6 +83,17 @@ pub(crate) fn datagram_socket(domain: Domain) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
+/// Files and sockets that this program may have open.
+fn descriptors() -> usize {
+    #[cfg(unix)]
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        return usize::try_from(limit).unwrap_or(usize::MAX);
+    }
+    usize::MAX
+}
+
+/// Descriptors for everything else: a server for two full rooms, sound, names, files.
+const LEFT: usize = 96;
 /// ICMP answers taken from one socket in a turn.
 const ERRORS: usize = 8;
 
@@ -105,6 +124,18 @@ mod tests {
         }
         came.sort();
         assert_eq!(came, [Socket::Spare(7), Socket::Spare(300)]);
+    }
+
+    #[tokio::test]
+    async fn where_sockets_are_few_others_find_some_left() {
+        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = far.local_addr().unwrap();
+        let mut spares = Spares { most: 2, ..Spares::default() };
+        assert_eq!([1, 2, 3, 1].map(|spare| spares.send(spare, to, b"hello")), [true, true, false, true]);
+        spares.close(2);
+        assert!(spares.send(3, to, b"hello"));
+        let granted = descriptors();
+        assert!(granted > LEFT && Spares::default().most == granted - LEFT);
     }
 
     #[tokio::test]
