@@ -252,7 +252,7 @@ fn tell(trouble: Option<Trouble>, sink: &mut Sink) {
     }
 }
 
-/// Tells the own level when it changed, and not too often.
+/// Tells the own level when it changed, and not too often; that it fell silent always, for nothing may follow.
 #[derive(Default)]
 struct Meter {
     told: Option<(Duration, Level)>,
@@ -261,8 +261,8 @@ struct Meter {
 impl Meter {
     fn tell(&mut self, now: Duration, level: Level, sink: &mut Sink) {
         if let Some((when, told)) = self.told
-            && (now.saturating_sub(when) < BETWEEN_LEVELS
-                || (told.talking == level.talking && (told.dbfs - level.dbfs).abs() < NOTABLE))
+            && (told.talking == level.talking && (told.dbfs - level.dbfs).abs() < NOTABLE
+                || level != SILENT && now.saturating_sub(when) < BETWEEN_LEVELS)
         {
             return;
         }
@@ -276,3 +276,24 @@ const SILENT: Level = Level { dbfs: -100.0, talking: false };
 const BETWEEN_LEVELS: Duration = Duration::from_millis(100);
 /// In dB; smaller changes are not seen.
 const NOTABLE: f32 = 1.5;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_microphone_that_comes_to_rest_in_the_middle_of_a_word_is_told_to_be_silent() {
+        let (to, told) = mpsc::channel();
+        let mut sink: Sink = Box::new(move |event| drop(to.send(event)));
+        let mut meter = Meter::default();
+        meter.tell(Duration::ZERO, Level { dbfs: -20.0, talking: true }, &mut sink);
+        meter.tell(Duration::from_millis(10), Level { dbfs: -40.0, talking: true }, &mut sink);
+        meter.tell(Duration::from_millis(20), SILENT, &mut sink);
+        meter.tell(Duration::from_millis(500), SILENT, &mut sink);
+        let told: Vec<FromEngine> = told.try_iter().collect();
+        let level = |dbfs, talking| FromEngine::Level { dbfs, talking };
+        assert_eq!(told, [level(-20.0, true), level(-100.0, false)]);
+    }
+}

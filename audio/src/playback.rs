@@ -51,7 +51,7 @@ impl Playback {
 
     /// A friend who mutes sends no end of what was being said.
     pub fn set_muted(&mut self, friend: u64, muted: bool) {
-        if let Some(friend) = self.friend(friend) {
+        if let Some(friend) = self.friends.get_mut(&friend) {
             friend.receiver.set_muted(muted);
         }
     }

@@ -466,7 +466,7 @@ impl<'a> App<'a> {
                 let failure = Failure::from(error);
                 Err(match self.fault {
                     Some(fault) if failure.kind == Kind::Unreachable => {
-                        report::unreachable(&self.plan.place, fault)
+                        report::unreachable(&self.plan.place, fault).or_forget(self.plan.standing)
                     }
                     _ => failure,
                 })

@@ -122,6 +122,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// With what to do where the server is one that was set for all calls.
+    pub(crate) fn or_forget(mut self, standing: bool) -> Self {
+        if standing {
+            self.hint.push_str(FORGET);
+        }
+        self
+    }
+}
+
+const FORGET: &str = " It is the server that is set: `voicechat config unset server` forgets it, `voicechat host` does without one.";
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) pins: Option<Pins>,
     /// Whether a spoken code must name the place, because friends have no other way to know it.
     pub(crate) named: bool,
+    /// The server is the one that stands in environment or file.
+    pub(crate) standing: bool,
     /// What invitations say in the place of `place`.
     pub(crate) told: Option<Place>,
     /// Whether routers are asked for ports.
@@ -136,7 +138,7 @@ impl Plan {
         let sound = sound(call, &settings, ui)?;
         tell_cost(&settings, ui);
         let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
-        Ok(Self { named, ..plan })
+        Ok(Self { named, standing: plan.standing && !named, ..plan })
     }
 
     fn new(
@@ -152,6 +154,7 @@ impl Plan {
             place,
             pins,
             named: false,
+            standing: call.settings.server.is_none() && settings.server.is_some(),
             told: None,
             port_mapping: settings.port_mapping.unwrap_or(true),
             reach: Reach::Server,

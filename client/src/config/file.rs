@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 use toml::Table;
 use toml_edit::DocumentMut;
 
-use super::{EXAMPLE, SEE, Settings, base, keys, nearest, reason, sentence, state_dir};
+use super::{EXAMPLE, Settings, base, keys, nearest, reason, sentence, state_dir};
 use crate::failure::Failure;
 
 /// Where the file is or would be. `None` on a machine without a home.
@@ -40,7 +40,7 @@ fn checked(path: &Path, text: &str) -> Result<Table, Failure> {
 pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = line(text, error.span().map_or(0, |span| span.start));
-        (format!("is not valid TOML on line {line}: {}", sentence(error.message())), SEE.to_owned())
+        (format!("is not valid TOML on line {line}: {}", sentence(error.message())), MEND.to_owned())
     })?;
     if let Some(key) = table.keys().find(|key| !keys().any(|known| known == key.as_str())) {
         let hint = match nearest(key, keys()) {
@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
     }
     toml::from_str::<Settings>(text).map_err(|error| {
         let line = line(text, error.span().map_or(0, |span| span.start));
-        (format!("is wrong on line {line}: {}", sentence(error.message())), SEE.to_owned())
+        (format!("is wrong on line {line}: {}", sentence(error.message())), MEND.to_owned())
     })?;
     Ok(table)
 }
@@ -247,6 +247,9 @@ fn line(text: &str, at: usize) -> usize {
 const MAX_LEN: u64 = 1 << 20;
 /// Links that lead in a circle end somewhere; systems follow 40 at most, and people two or three.
 const MAX_LINKS: usize = 40;
+
+const MEND: &str =
+    "Mend it with `voicechat config edit`, or move it away: without it everything has its default.";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -85,7 +85,8 @@ impl Editor {
     ) -> Typed {
         let is_text = matches!(key.code, KeyCode::Char(_))
             && !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
-        if is_text {
+        // What is mended most often: a code that lacks the place of its room.
+        if is_text && key.code != KeyCode::Char('@') {
             self.replace_offer();
         }
         self.offered = false;
