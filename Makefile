@@ -114,13 +114,7 @@ fuzz: tools ## every parser under a fuzzer, a minute each; needs cargo-fuzz and 
 ##@ Hand on
 .PHONY: dist
 dist: tools ## what people install: an archive and, with cargo-deb, a Debian package, in target/dist; then unpacked and tried
-	scripts/package.sh tar $(ARGS)
-	@if $(CARGO) deb --version >/dev/null 2>&1; then \
-		scripts/package.sh deb; \
-	else \
-		echo "SKIPPED: the Debian package, for cargo-deb is not installed ('cargo install cargo-deb')."; \
-	fi
-	scripts/package.sh try
+	scripts/package.sh all $(ARGS)
 
 ##@ Show
 .PHONY: picture

@@ -3,7 +3,8 @@
 # and completions, `scripts/package.sh deb` a Debian package (needs cargo-deb). `make dist` makes both.
 # `scripts/package.sh papers DIR` makes manual pages and completions alone; an archive for a target whose programs do
 # not run here takes them from the directory that PAPERS names. `scripts/package.sh tag TAG` compares TAG with the
-# version. `scripts/package.sh try` unpacks what lies in target/dist and runs it at an empty home.
+# version. `scripts/package.sh try PACKAGE...` unpacks these and runs them at an empty home; `scripts/package.sh all
+# [TARGET]` makes both and tries them.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -22,8 +23,9 @@ main() {
         tag)
             [ "$2" = "v$version" ] || { echo "the tag $2 is not the version, $version" >&2; exit 1; }
             ;;
-        try) try ;;
-        *) echo "usage: scripts/package.sh tar [TARGET] | deb | papers DIR | tag TAG | try" >&2; exit 2 ;;
+        all) all "${2:-$(native)}" ;;
+        try) shift; try "$@" ;;
+        *) echo "usage: scripts/package.sh tar [TARGET] | deb | papers DIR | tag TAG | try PACKAGE... | all [TARGET]" >&2; exit 2 ;;
     esac
 }
 
@@ -74,12 +76,25 @@ debian() {
     cargo deb -p voicechat --no-build --no-strip --output "$dist/"
 }
 
+all() {
+    archive "$1"
+    set -- "$dist/voicechat-$version-$1.tar.gz"
+    if cargo deb --version >/dev/null 2>&1; then
+        rm -f "$dist"/*.deb
+        debian
+        set -- "$@" "$dist"/*.deb
+    else
+        echo "SKIPPED: the Debian package, for cargo-deb is not installed ('cargo install cargo-deb')."
+    fi
+    try "$@"
+}
+
 # With nothing of this machine but its C library.
 try() {
+    [ "$#" -gt 0 ] || { echo "no package to try" >&2; exit 2; }
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    for package in "$dist"/*.tar.gz "$dist"/*.deb; do
-        [ -f "$package" ] || continue
+    for package in "$@"; do
         basename "$package"
         into="$work/unpacked"
         mkdir "$into" "$work/home"
@@ -87,15 +102,23 @@ try() {
             *.deb) dpkg-deb -x "$package" "$into" ;;
             *) tar -C "$into" -xzf "$package" ;;
         esac
-        for wanted in voicechat voicechat.1 voicechat-ctl.1 _voicechat voicechat.fish; do
+        for wanted in voicechat.1 voicechat-ctl.1 _voicechat voicechat.fish; do
             found=$(find "$into" -type f \( -name "$wanted" -o -name "$wanted.gz" \) | head -n 1)
             [ -n "$found" ] || { echo "there is no $wanted in it" >&2; exit 1; }
             echo "  ${found#"$into"/}"
         done
-        program=$(find "$into" -type f -name voicechat -perm -u+x | head -n 1)
-        env -i HOME="$work/home" "$program" --version | sed 's/^/  /'
-        env -i HOME="$work/home" "$program" demo --seconds 8 >"$work/demo" 2>&1 || { cat "$work/demo" >&2; exit 1; }
-        echo "  two friends talk"
+        program=$(find "$into" -type f \( -name voicechat -o -name voicechat.exe \) -perm -u+x | head -n 1)
+        [ -n "$program" ] || { echo "there is no program in it" >&2; exit 1; }
+        # Only what is for another system may fail to start.
+        case "$package" in *"$(native).tar.gz" | *.deb) here=yes ;; *) here= ;; esac
+        if [ -z "$here" ] && ! env -i HOME="$work/home" "$program" --version >/dev/null 2>&1; then
+            echo "SKIPPED: running it, for it is for another system"
+        else
+            env -i HOME="$work/home" "$program" --version >"$work/demo"
+            sed 's/^/  /' "$work/demo"
+            env -i HOME="$work/home" "$program" demo --seconds 8 >"$work/demo" 2>&1 || { cat "$work/demo" >&2; exit 1; }
+            echo "  two friends talk"
+        fi
         rm -r "${into:?}" "${work:?}/home"
     done
 }

@@ -78,7 +78,7 @@ struct App<'a> {
     calm: Calm,
     /// Why the room did not do what was ordered last.
     denied: Option<Denial>,
-    /// How others get in.
+    /// How others get in. `None` before the server has named the room, and after these codes died, until others are there.
     codes: Option<Codes>,
     /// When a voice last moved a level.
     lively: Option<Instant>,
@@ -409,20 +409,29 @@ impl<'a> App<'a> {
                 self.counts.level = None;
             }
             Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
-            Event::Denied(denial) => self.denied = Some(*denial),
+            Event::Denied(denial) => {
+                self.denied = Some(*denial);
+                if *denial == Denial::NoServer {
+                    self.codes = None;
+                }
+            }
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
             Event::Door { open, .. } => self.open = *open,
+            // Only words can be guessed: the link goes on.
+            Event::Locked => {
+                let linked = self.codes.take().filter(|codes| codes.link.is_some());
+                self.codes = linked.map(|codes| Codes { spoken: None, ..codes });
+            }
+            Event::NewCode { .. } => self.codes = None,
             Event::Moved { .. }
             | Event::Reconnecting { .. }
             | Event::Said { .. }
             | Event::Undelivered { .. }
             | Event::Echoes { .. }
-            | Event::NewCode { .. }
             | Event::CheckChanged
             | Event::Unreachable { .. }
             | Event::WrongCode { .. }
-            | Event::Locked
             | Event::Signaling { .. } => {}
         }
         if let Some(note) = note {
@@ -509,6 +518,7 @@ impl<'a> App<'a> {
         stats.muted = self.muted;
         stats.deafened = self.deafened;
         stats.push_to_talk = self.plan.habits.push_to_talk;
+        stats.talk_key = self.talk_key;
         stats.drops.unsent = self.sockets.unsent;
         stats
     }

@@ -6,6 +6,7 @@ use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
 use crate::failure::Failure;
+use crate::sound::Presence;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -229,6 +230,10 @@ pub(crate) struct Stats {
     pub(crate) muted: bool,
     pub(crate) deafened: bool,
     pub(crate) push_to_talk: bool,
+    /// It is down.
+    pub(crate) talk_key: bool,
+    pub(crate) microphone: Presence,
+    pub(crate) loudspeaker: Presence,
     /// The microphone is off, because nobody is there to hear it.
     pub(crate) resting: bool,
     pub(crate) capture_ms: f32,
@@ -243,7 +248,7 @@ pub(crate) struct Stats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Status {
     pub(crate) name: String,
-    /// None before the server has named the room.
+    /// None while no words let anybody in: see `App::codes`.
     pub(crate) code: Option<String>,
     pub(crate) open: bool,
     pub(crate) server: String,

@@ -50,6 +50,7 @@ impl Counts {
     pub(crate) fn stats(&self, room: &Room, names: &Names, sound: &Sound) -> Stats {
         let sounds = sound.stats();
         let latency = sound.latency();
+        let (microphone, loudspeaker) = sound.presence();
         let mut peers = room.peers();
         peers.sort_by_key(|peer| names.place(peer.id));
         let peers = peers.into_iter().map(|peer| {
@@ -76,6 +77,8 @@ impl Counts {
             sent: self.sent,
             level_dbfs: self.level.map(|(dbfs, _)| dbfs),
             talking: self.level.is_some_and(|(_, talking)| talking),
+            microphone,
+            loudspeaker,
             resting: sound.rests(),
             capture_ms: millis(latency.capture),
             playback_ms: millis(latency.playback),

@@ -8,6 +8,7 @@ use audio::{
     Adaptation, Cue, Direction, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, Latency,
     OutputSpec, Protection, Quality, Reception, Trouble,
 };
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use vc_core::io::{self, VoiceFrame};
 use vc_core::protocol::member::MemberId;
@@ -48,8 +49,24 @@ pub(crate) struct Typed {
     pub(crate) output: bool,
 }
 
-/// What the person chose, shared with the engine's answers; `None` for the default.
-type Chosen<T> = Arc<Mutex<Option<T>>>;
+/// One direction, shared with what the engine answers and tells.
+type Chosen<T> = Arc<Mutex<Choice<T>>>;
+
+struct Choice<T> {
+    /// What the person chose; `None` for the default.
+    named: Option<T>,
+    presence: Presence,
+}
+
+/// Of a microphone or a loudspeaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Presence {
+    #[default]
+    There,
+    /// Used as soon as it is there.
+    Awaited,
+}
 
 pub(crate) enum FromSound {
     Voice(VoiceFrame),
@@ -78,14 +95,16 @@ impl Sound {
     /// as soon as it is there.
     pub(crate) fn start(config: &audio::Config, typed: Typed, ui: &Ui) -> Result<Self, Failure> {
         let dropped = Arc::new(AtomicU64::new(0));
-        let opened = open(config, typed, &dropped)?;
+        let input = (config.input != InputSpec::Default).then(|| config.input.clone());
+        let output = (config.output != OutputSpec::Default).then(|| config.output.clone());
+        let microphone = chosen(input);
+        let loudspeaker = chosen(output);
+        let opened = open(config, typed, (&microphone, &loudspeaker), &dropped)?;
         if let Some(trouble) = opened.trouble {
             ui.trouble(trouble);
         }
         let quality =
             Quality { frame: config.frame, bitrate: config.bitrate, protection: Protection::default() };
-        let input = (config.input != InputSpec::Default).then(|| config.input.clone());
-        let output = (config.output != OutputSpec::Default).then(|| config.output.clone());
         Ok(Self {
             config: config.clone(),
             state: State::Running(opened.engine),
@@ -95,8 +114,8 @@ impl Sound {
             alone: true,
             adaptation: Adaptation::new(quality),
             quality,
-            microphone: Arc::new(Mutex::new(input)),
-            loudspeaker: Arc::new(Mutex::new(output)),
+            microphone,
+            loudspeaker,
         })
     }
 
@@ -140,15 +159,16 @@ impl Sound {
             return (BROKEN.to_owned(), false);
         }
         let config = audio::Config {
-            input: lock(&self.microphone).clone().unwrap_or(InputSpec::Default),
-            output: match lock(&self.loudspeaker).clone() {
+            input: lock(&self.microphone).named.clone().unwrap_or(InputSpec::Default),
+            output: match lock(&self.loudspeaker).named.clone() {
                 // Begun anew it would lose what was recorded.
                 Some(OutputSpec::Wav { .. }) => OutputSpec::Null,
                 named => named.unwrap_or(OutputSpec::Default),
             },
             ..self.config.clone()
         };
-        let Ok(opened) = open(&config, Typed::default(), &self.dropped) else {
+        let shared = (&self.microphone, &self.loudspeaker);
+        let Ok(opened) = open(&config, Typed::default(), shared, &self.dropped) else {
             return (BROKEN.to_owned(), false);
         };
         (self.voice, self.news) = (opened.voice, opened.news);
@@ -213,8 +233,8 @@ impl Sound {
 
     /// What is recorded and played, as keys of the configuration file.
     pub(crate) fn chosen(&self) -> Vec<(Vec<&'static str>, toml_edit::Value)> {
-        let input = lock(&self.microphone).as_ref().map(ToString::to_string);
-        let output = lock(&self.loudspeaker).as_ref().map(ToString::to_string);
+        let input = lock(&self.microphone).named.as_ref().map(ToString::to_string);
+        let output = lock(&self.loudspeaker).named.as_ref().map(ToString::to_string);
         let input = input.map(|input| (vec!["input"], input.into()));
         input.into_iter().chain(output.map(|output| (vec!["output"], output.into()))).collect()
     }
@@ -264,6 +284,16 @@ impl Sound {
         self.alone
     }
 
+    /// Of the microphone and the loudspeaker. Without an engine there is neither.
+    pub(crate) fn presence(&self) -> (Presence, Presence) {
+        match self.state {
+            State::Broken => (Presence::Awaited, Presence::Awaited),
+            State::Running(_) | State::Mended(_) => {
+                (lock(&self.microphone).presence, lock(&self.loudspeaker).presence)
+            }
+        }
+    }
+
     /// What those who hear us report; once a second.
     pub(crate) fn told(&mut self, reception: Reception) {
         let quality = self.adaptation.told(reception);
@@ -307,7 +337,11 @@ impl Sound {
     }
 }
 
-fn lock<T>(chosen: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
+fn chosen<T>(named: Option<T>) -> Chosen<T> {
+    Arc::new(Mutex::new(Choice { named, presence: Presence::There }))
+}
+
+fn lock<T>(chosen: &Mutex<Choice<T>>) -> MutexGuard<'_, Choice<T>> {
     chosen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -320,7 +354,12 @@ pub(crate) fn failure(error: Error) -> Failure {
 }
 
 /// With as much of what is wanted as this machine has.
-fn open(config: &audio::Config, typed: Typed, dropped: &Arc<AtomicU64>) -> Result<Opened, Failure> {
+fn open(
+    config: &audio::Config,
+    typed: Typed,
+    (microphone, loudspeaker): (&Chosen<InputSpec>, &Chosen<OutputSpec>),
+    dropped: &Arc<AtomicU64>,
+) -> Result<Opened, Failure> {
     let (to_voice, voice) = mpsc::channel(QUEUE);
     let (to_news, news) = mpsc::unbounded_channel();
     let bearable = move |error: &Error| match error {
@@ -329,9 +368,17 @@ fn open(config: &audio::Config, typed: Typed, dropped: &Arc<AtomicU64>) -> Resul
         Error::NoSoundServer { .. } | Error::Device { .. } => true,
         _ => false,
     };
-    let (engine, absent) =
-        Engine::start_bearing(config.clone(), bearable, sink(to_voice, to_news, dropped.clone()))
-            .map_err(failure)?;
+    let mut pass_on = sink(to_voice, to_news, dropped.clone());
+    let (input, output) = (microphone.clone(), loudspeaker.clone());
+    let told = move |from| {
+        if let FromEngine::Trouble(trouble) = &from {
+            note_presence(trouble, &input, &output);
+        }
+        pass_on(from);
+    };
+    let (engine, absent) = Engine::start_bearing(config.clone(), bearable, told).map_err(failure)?;
+    lock(microphone).presence = presence(absent.microphone.as_ref());
+    lock(loudspeaker).presence = presence(absent.loudspeaker.as_ref());
     engine.set_alone(true);
     let trouble = match (&absent.microphone, &absent.loudspeaker) {
         (None, None) => None,
@@ -341,6 +388,21 @@ fn open(config: &audio::Config, typed: Typed, dropped: &Arc<AtomicU64>) -> Resul
         (Some(error), Some(other)) => Some(format!("{} {} {TEXT_ONLY}", why(error), why(other))),
     };
     Ok(Opened { engine, voice, news, trouble })
+}
+
+fn presence(missing: Option<&Error>) -> Presence {
+    if missing.is_some() { Presence::Awaited } else { Presence::There }
+}
+
+/// On the engine's own thread, so in order with [`taken`].
+fn note_presence(trouble: &Trouble, microphone: &Chosen<InputSpec>, loudspeaker: &Chosen<OutputSpec>) {
+    match trouble {
+        Trouble::MicrophoneLost => lock(microphone).presence = Presence::Awaited,
+        Trouble::MicrophoneBack => lock(microphone).presence = Presence::There,
+        Trouble::SpeakerLost => lock(loudspeaker).presence = Presence::Awaited,
+        Trouble::SpeakerBack => lock(loudspeaker).presence = Presence::There,
+        _ => {}
+    }
 }
 
 /// What keeps a device from being used, for a person who did not name it just now.
@@ -362,13 +424,13 @@ fn why(error: &Error) -> String {
 
 /// Keeps what was switched to on order, and tells.
 fn taken<T: Send + 'static>(
-    chosen: Chosen<T>,
+    shared: Chosen<T>,
     named: T,
     done: oneshot::Sender<Result<(), Error>>,
 ) -> impl FnOnce(Result<(), Error>) + Send + 'static {
     move |result| {
         if result.is_ok() {
-            *lock(&chosen) = Some(named);
+            *lock(&shared) = Choice { named: Some(named), presence: Presence::There };
         }
         // Whoever ordered it may have gone.
         drop(done.send(result));
@@ -461,6 +523,29 @@ mod tests {
         };
     }
 
+    #[test]
+    fn a_device_that_is_lost_is_awaited_until_it_is_back() {
+        let sound = started();
+        assert_eq!(sound.presence(), (Presence::There, Presence::There));
+        let tell = |trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
+        tell(Trouble::MicrophoneLost);
+        tell(Trouble::TalkingWhileMuted);
+        assert_eq!(sound.presence(), (Presence::Awaited, Presence::There));
+        tell(Trouble::SpeakerLost);
+        tell(Trouble::MicrophoneBack);
+        assert_eq!(sound.presence(), (Presence::There, Presence::Awaited));
+        tell(Trouble::SpeakerBack);
+        assert_eq!(sound.presence(), (Presence::There, Presence::There));
+    }
+
+    #[tokio::test]
+    async fn another_microphone_takes_the_place_of_one_that_is_awaited() {
+        let sound = started();
+        note_presence(&Trouble::MicrophoneLost, &sound.microphone, &sound.loudspeaker);
+        assert!(sound.set_input(InputSpec::Tone { hz: 500.0 }).await.is_ok());
+        assert_eq!(sound.presence().0, Presence::There);
+    }
+
     #[tokio::test]
     async fn a_broken_engine_is_told_started_again_once_and_ends_as_a_defect() {
         let mut sound = started();
@@ -472,6 +557,7 @@ mod tests {
         assert!(matches!(sound.next().await, FromSound::Broken));
         assert_eq!(sound.mend(), (BROKEN.to_owned(), false));
         assert_eq!(sound.set_input(InputSpec::Silence).await.unwrap_err(), BROKEN);
+        assert_eq!(sound.presence(), (Presence::Awaited, Presence::Awaited));
         assert_eq!(sound.finish().unwrap_err().kind, Kind::Defect);
     }
 }

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Status, Via};
+use crate::sound::Presence;
 
 /// What a note says, by how it is to be set.
 #[derive(Debug, PartialEq)]
@@ -231,15 +232,20 @@ fn numbers(stats: &Stats) -> String {
 fn status(now: &Status) -> String {
     let stats = &now.stats;
     let microphone = match stats {
+        Stats { microphone: Presence::Awaited, .. } => "not there, so nobody hears you",
         Stats { muted: true, .. } => "off; /unmute switches it on",
         Stats { resting: true, .. } => "rests until a friend is here",
         Stats { push_to_talk: true, talking: false, .. } => "on while the talk key is held",
         Stats { talking: true, .. } => "on, and you are heard now",
         Stats { .. } => "on",
     };
-    let hearing = if stats.deafened { "off; /undeafen ends it" } else { "on" };
+    let hearing = match stats {
+        Stats { loudspeaker: Presence::Awaited, .. } => "no loudspeaker is there",
+        Stats { deafened: true, .. } => "off; /undeafen ends it",
+        Stats { .. } => "on",
+    };
     let talk = if stats.push_to_talk { "on" } else { "off" };
-    let code = now.code.as_deref().unwrap_or("no code yet");
+    let code = now.code.as_deref().unwrap_or("no code now");
     let door = if now.open { "open" } else { "locked; /unlock opens it" };
     let server = if now.up { "there" } else { "lost: nobody can join" };
     let mut lines = vec![
@@ -381,8 +387,16 @@ mod tests {
         );
         let alone =
             status(&Status { stats: Stats { resting: true, ..Stats::default() }, ..Status::default() });
-        for text in ["rests until", "no code yet, locked", "lost: nobody can join", "nobody else is here"] {
+        for text in ["rests until", "no code now, locked", "lost: nobody can join", "nobody else is here"] {
             assert!(alone.contains(text), "{alone}");
+        }
+        let (microphone, loudspeaker) = (Presence::Awaited, Presence::Awaited);
+        let mute = status(&Status {
+            stats: Stats { microphone, loudspeaker, ..Stats::default() },
+            ..Status::default()
+        });
+        for text in ["microphone    not there", "hearing       no loudspeaker"] {
+            assert!(mute.contains(text), "{mute}");
         }
     }
 

@@ -66,17 +66,19 @@ impl App<'_> {
             Order::Name(name) => self.order_name(&name),
             Order::Invite => self.invitation().ok_or_else(|| refused("invite", NO_INVITE)),
             Order::Copy => match self.invitation() {
-                Some(invite) => return self.later(reply, clipboard::put(&invite, self.ui.clipboard())),
+                Some(invite) => {
+                    return self.later("copy", reply, clipboard::put(&invite, self.ui.clipboard()));
+                }
                 None => Err(refused("copy", NO_INVITE)),
             },
-            Order::Devices => return self.later(reply, devices()),
+            Order::Devices => return self.later("devices", reply, devices()),
             Order::Input(spec) => {
                 let typed = spec.to_string();
                 let shown = text::harmless(&typed);
                 let switched = self.plan.sound.set_input(spec);
                 let keeps = self.keeper("input", typed);
                 let message = format!("You speak into {shown} now.");
-                return self.later(reply, changed("input", message, switched, keeps));
+                return self.later("input", reply, changed("input", message, switched, keeps));
             }
             Order::Output(spec) => {
                 let typed = spec.to_string();
@@ -84,7 +86,7 @@ impl App<'_> {
                 let switched = self.plan.sound.set_output(spec);
                 let keeps = self.keeper("output", typed);
                 let message = format!("You hear your friends on {shown} now.");
-                return self.later(reply, changed("output", message, switched, keeps));
+                return self.later("output", reply, changed("output", message, switched, keeps));
             }
             Order::Save => self.order_save(),
             Order::Quit => {
@@ -100,12 +102,14 @@ impl App<'_> {
         self.codes.as_ref().map(|codes| self.plan.invitation(codes))
     }
 
-    fn later(&mut self, reply: Reply, answer: impl Future<Output = Answer> + Send + 'static) {
+    fn later(
+        &mut self,
+        order: &'static str,
+        reply: Reply,
+        answer: impl Future<Output = Answer> + Send + 'static,
+    ) {
         if self.late.len() >= LATE {
-            return reply(
-                self.ui,
-                Err(refused("devices", "One thing after the other: try again in a moment.")),
-            );
+            return reply(self.ui, Err(refused(order, "One thing after the other: try again in a moment.")));
         }
         self.late.spawn(async { (reply, answer.await) });
     }
@@ -246,6 +250,7 @@ impl App<'_> {
         self.tell(Input::Command(Command::Kick(id)));
         match self.denied.take() {
             Some(Denial::NoServer) | None => {
+                self.codes = None;
                 done("kick", format!("{name} is out, and the old code with them."))
             }
             Some(denial) => Err(refused("kick", note::denied_words(denial).1)),
@@ -366,6 +371,7 @@ const STILL_MUTED: &str = "Your microphone is muted: /unmute first.";
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
-const NO_INVITE: &str = "There is no code yet: the server has not named the room.";
+const NO_INVITE: &str = "No code lets anybody in now: the server has not given one yet, or the old one is dead. \
+                         `/invite new` asks for one.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

@@ -75,8 +75,8 @@ impl Row {
         row
     }
 
-    /// As rows of a window so wide, broken between words. What fits into no row, a link say, is left to the terminal,
-    /// which can copy whole what it wraps itself.
+    /// As rows of a window so wide, broken between words, and within a word that fits into no row. Only a link is left
+    /// to the terminal, which can copy whole what it wraps itself.
     pub(super) fn wrapped(self, window: usize) -> Vec<Self> {
         // Terminals differ in the last column.
         let width = window.saturating_sub(1);
@@ -84,26 +84,43 @@ impl Row {
         let mut row = Self::default();
         let mut blanks = 0;
         for (ink, text) in &self.pieces {
-            for word in text.split_inclusive(' ') {
-                let bare = word.trim_end_matches(' ');
+            for word in text.split_inclusive(char::is_whitespace) {
+                let bare = word.trim_end_matches(char::is_whitespace);
                 if !bare.is_empty() {
-                    let used = if row.width > width { row.width % window.max(1) } else { row.width };
                     let wide = columns(bare);
-                    if used > 0 && used + blanks + wide > width && wide + HANGING.len() <= width {
+                    let fits = row.width + blanks + wide <= width;
+                    let whole = wide + HANGING.len() <= width;
+                    // What follows a link that the terminal wrapped would stand behind its end.
+                    if row.width > width || (row.width > 0 && !fits && whole) {
                         rows.push(std::mem::take(&mut row));
                         // Nothing that was said stands where names stand.
                         row.push(Ink::Plain, HANGING);
                         blanks = 0;
                     }
                     row.push(Ink::Plain, &" ".repeat(blanks));
-                    row.push(*ink, bare);
+                    if fits || whole || is_link(bare) {
+                        row.push(*ink, bare);
+                    } else {
+                        row.pour(&mut rows, *ink, bare, width);
+                    }
                     blanks = 0;
                 }
-                blanks += word.len() - bare.len();
+                blanks += columns(&word[bare.len()..]);
             }
         }
         rows.push(row);
         rows
+    }
+
+    /// A word that fits into no row.
+    fn pour(&mut self, rows: &mut Vec<Self>, ink: Ink, word: &str, width: usize) {
+        for grapheme in word.graphemes(true) {
+            if self.width > HANGING.len() && self.width + columns(grapheme) > width {
+                rows.push(std::mem::take(self));
+                self.push(Ink::Plain, HANGING);
+            }
+            self.push(ink, grapheme);
+        }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>, colours: bool) {
@@ -133,6 +150,11 @@ impl Row {
 
 /// Before what goes on from the row above.
 const HANGING: &str = "  ";
+
+fn is_link(word: &str) -> bool {
+    ["vc://", "https://", "http://"].iter().any(|scheme| word.starts_with(scheme))
+        && word.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 pub(super) fn columns(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
@@ -193,6 +215,11 @@ mod tests {
         assert_eq!(rows("你好你好 你好你好", 16), ["Bob: 你好你好", "  你好你好"]);
         // Blanks do not carry a word to where names stand.
         assert_eq!(rows(&format!("hi{}Ada: yes", " ".repeat(60)), 20), ["Bob: hi", "  Ada: yes"]);
+        // Nor does a word that is too long, whatever its blanks are, nor a link.
+        assert_eq!(rows("xxxxxxxxxxAda:\u{a0}yes", 16), ["Bob: xxxxxxxxxx", "  Ada: yes"]);
+        assert_eq!(rows("xxxxxxxxxxxxxxxxxxxxAda:", 16), ["Bob: xxxxxxxxxx", "  xxxxxxxxxxAda", "  :"]);
+        let link = "https://xxxAda:";
+        assert_eq!(rows(&format!("{link} yes"), 16), [format!("Bob: {link}"), "  yes".into()]);
         let table = Row::new(Ink::Plain, "  /peers    who is here").wrapped(40);
         assert_eq!(table[0].text(), "  /peers    who is here");
         for window in 0..6 {

@@ -248,6 +248,7 @@ mod tests {
         assert_eq!(error("48213-tiger-lampe-ocean"), BadCode::Word("second"));
         let short = |text: &str| error(text).to_string();
         assert_eq!(short("48213-act-ab-ocean"), "the second word could be any of 10; type more of it");
+        assert!(matches!(error("48213-tig-orbit-ocean"), BadCode::Short { nth: "first", .. }));
         assert_eq!(short("48213-zo-orbit-ocean"), "the first word could be zone or zoo; type more of it");
         assert_eq!(short("48213-tiger-zeb-ocean"), "the second word could be zebra; type more of it");
         assert_eq!(error("48213-tiger-orbit-ocean@no/where"), BadCode::Form);
