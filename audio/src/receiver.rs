@@ -97,8 +97,10 @@ impl Receiver {
             if opus::lasts(&opus, len) {
                 let (back, fec) = (time.wrapping_sub(earlier), opus::has_fec(&opus));
                 let copy = Heard { time: earlier, len, opus, last_of_talk: false };
-                if self.jitter.again(now, copy) && back <= self.past.reach() {
-                    self.jitter.could_bring_back(std::iter::once(back));
+                let reach = self.past.reach();
+                if self.jitter.again(now, copy) && back <= reach {
+                    // Which of its frames a sum brings back is chance; who waits for one waits for either.
+                    self.jitter.could_bring_back(std::iter::once(reach));
                 }
                 self.knows(fec, earlier.wrapping_sub(1), len, back.saturating_add(1));
             }
