@@ -317,8 +317,8 @@ pub(crate) fn json(note: &Note) -> String {
     line
 }
 
-/// What happens in the call and what was asked for on stdout, what concerns the program on stderr. Nothing for what one has typed oneself: it
-/// stands there already.
+/// What happens in the call and what was asked for on stdout, what concerns the program on stderr. Nothing for what one
+/// has typed oneself: it stands there already.
 fn plain(words: Words) -> Option<Print> {
     Some(match words {
         Words::Own(_) => return None,

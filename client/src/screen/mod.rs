@@ -49,7 +49,7 @@ enum Told {
     Bell,
     /// For the desktop, by way of the terminal.
     Notify(String),
-    Terminal(keys::Told),
+    Terminal(Event),
     /// Somebody stopped us and lets us go on.
     Resumed,
     /// A part of the program failed.
@@ -266,8 +266,7 @@ impl Painter {
             Told::Bell => self.write(b"\x07")?,
             // OSC 9 of iTerm2, which many terminals know; the others pass over it.
             Told::Notify(text) => self.write(format!("\x1b]9;{}\x07", harmless(&text)).as_bytes())?,
-            Told::Terminal(keys::Told::Event(event)) => self.event(event)?,
-            Told::Terminal(keys::Told::Releases) => self.hold.told(),
+            Told::Terminal(event) => self.event(event)?,
             Told::Resumed => self.take_again()?,
             Told::Defect(text) => self.say(Words::Trouble(text)),
             Told::End => {}
@@ -280,7 +279,7 @@ impl Painter {
     }
 
     fn event(&mut self, event: Event) -> Result<(), Gone> {
-        if let Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) = event {
+        if let Event::Key(KeyEvent { kind: KeyEventKind::Release | KeyEventKind::Repeat, .. }) = event {
             self.hold.told();
         }
         match event {
@@ -325,6 +324,9 @@ impl Painter {
     fn talk(&mut self, change: Option<bool>) {
         if let Some(down) = change {
             self.talks.send_replace(down);
+        }
+        if self.hold.is_found_out() {
+            self.say(Words::Aside(UNTOLD.into()));
         }
         if let Some(until) = self.hold.until() {
             self.soon(until);
@@ -438,9 +440,6 @@ impl Painter {
         self.painted = Instant::now();
         let change = self.hold.passed(self.painted);
         self.talk(change);
-        if change.is_some() && self.hold.is_found_out() {
-            self.say(Words::Aside(UNTOLD.into()));
-        }
         self.flush()
     }
 
@@ -519,13 +518,9 @@ mod tests {
         (painter, talking)
     }
 
-    fn terminal(event: Event) -> Told {
-        Told::Terminal(keys::Told::Event(event))
-    }
-
     fn space(painter: &mut Painter, kind: KeyEventKind) {
         let key = KeyEvent::new_with_kind(KeyCode::Char(' '), KeyModifiers::NONE, kind);
-        assert!(painter.hear(terminal(Event::Key(key))).is_ok());
+        assert!(painter.hear(Told::Terminal(Event::Key(key))).is_ok());
     }
 
     #[test]
@@ -544,13 +539,13 @@ mod tests {
         let (mut painter, mut talking) = painter();
         space(&mut painter, KeyEventKind::Press);
         let letter = KeyEvent::new(KeyCode::Char('x'), KeyModifiers::NONE);
-        assert!(painter.hear(terminal(Event::Key(letter))).is_ok());
+        assert!(painter.hear(Told::Terminal(Event::Key(letter))).is_ok());
         space(&mut painter, KeyEventKind::Release);
         assert!(!*talking.borrow_and_update());
         painter.editor.set("");
         space(&mut painter, KeyEventKind::Press);
         assert!(*talking.borrow_and_update());
-        assert!(painter.hear(terminal(Event::FocusLost)).is_ok());
+        assert!(painter.hear(Told::Terminal(Event::FocusLost)).is_ok());
         assert!(!*talking.borrow_and_update());
     }
 

@@ -29,10 +29,6 @@ pub(super) fn report_releases(on: bool) -> io::Result<()> {
     put(&mut out, if on { b"\x1b[>3u\x1b[?1004h" } else { b"\x1b[<u\x1b[?1004l" })
 }
 
-pub(super) fn reports_releases() -> bool {
-    RELEASES.load(Ordering::SeqCst)
-}
-
 /// As it was before. Once; later calls do nothing.
 pub(super) fn give_back() {
     // Held, so that nothing of another thread comes after it.
