@@ -37,7 +37,7 @@ pub(crate) fn run(programs: &Programs, plan: &Plan) -> bool {
     summary(&outcomes);
     let bad = outcomes.iter().filter(|(_, outcome)| !outcome.fits()).count();
     say(&format!(
-        "{} calls in {:.0} s; {bad} differ from the prediction.",
+        "\n{} calls in {:.0} s; {bad} differ from the prediction.",
         outcomes.len(),
         start.elapsed().as_secs_f64()
     ));
