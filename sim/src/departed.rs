@@ -7,6 +7,8 @@ use rustc_hash::FxHashMap;
 use vc_core::io::{Parting, Time};
 use vc_core::protocol::packet::Packet;
 
+use crate::net::SiteId;
+
 #[derive(Default)]
 pub struct Departed {
     /// Whose sessions these are, by the index that their owner chose.
@@ -33,12 +35,14 @@ impl Departed {
         self.known.len()
     }
 
-    /// A packet by `client`; `at` tells the member at the address that it goes to, if one is there. What is wrong with it?
+    /// A packet by `client`; `at` tells the member at the address that it goes to, if one is there, and `house` where a
+    /// member lives. What is wrong with it?
     pub(crate) fn sends(
         &mut self,
         now: Time,
         client: usize,
         at: impl FnOnce() -> Option<usize>,
+        house: impl Fn(usize) -> SiteId,
         bytes: &[u8],
     ) -> Option<String> {
         let (sealed_for, forwarded) = self.read(client, bytes);
@@ -50,6 +54,10 @@ impl Departed {
             return Some(format!("{client} sealed a packet for {friend}, whom it knows to be gone"));
         }
         let friend = at().filter(silent)?;
+        // Who searches a friend's house for an open port knocks at those of its housemates, too.
+        if sealed_for.is_some_and(|other| house(other) == house(friend)) {
+            return None;
+        }
         let what = Packet::parse(bytes);
         Some(format!("{now:?}: {client} sent {what:?} to the address of {friend}, whom it knows to be gone"))
     }

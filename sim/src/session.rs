@@ -275,6 +275,8 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
             people[n].client.take().into_iter().for_each(|client| world.kill(client));
         }
         Act::Crash(_) => {}
+        // Nobody types on a machine that sleeps.
+        Act::Leave(n) if client(n).is_some_and(|client| world.clients[client].asleep.is_some()) => {}
         Act::Leave(n) => {
             (people[n].gone, people[n].lost) = (true, true);
             if let Some(client) = people[n].client {
@@ -522,8 +524,8 @@ const MOST_HELD: i64 = 2 << 20;
 const LOCKED: Duration = Duration::from_secs(10);
 const TRIES: u32 = 8;
 const LAST_WORDS: u32 = 50;
-/// Timers of five friends, each probing its paths in alarm ten times a second.
-const MOST_WAKES: u32 = 300;
+/// One for each four milliseconds, however many timers fifteen friends have in alarm.
+const MOST_WAKES: u32 = 255;
 /// For each friend: voice twice, probes of all paths in alarm, acknowledgements.
 const MOST_SENT: u32 = 400;
 /// What a search for an open port adds, to one friend at a time.

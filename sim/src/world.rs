@@ -235,6 +235,9 @@ impl World {
 
     /// The driver stops for so long: its machine sleeps.
     pub fn suspend(&mut self, client: usize, span: Duration) {
+        if self.clients[client].ended.is_some() {
+            return;
+        }
         self.clients[client].asleep = Some(self.now + span);
         let alarm = self.clients[client].alarm;
         self.schedule(self.now + span, Happening::Wake { client, alarm });
@@ -426,12 +429,12 @@ impl World {
 
     /// Is this packet for somebody who is gone? `way` is the house that it leaves and where it goes.
     pub(super) fn suspect(&mut self, client: usize, way: Option<(SiteId, SocketAddr)>, bytes: &[u8]) {
-        let (net, owners) = (&self.net, &self.owners);
+        let (net, owners, clients) = (&self.net, &self.owners, &self.clients);
         let at = || match owners.get(&way.and_then(|(site, to)| net.resident(site, to))?)? {
             Owner::Client(at, _) => Some(*at),
             Owner::Server(_) | Owner::Echo => None,
         };
-        if let Some(fault) = self.reference.departed.sends(self.now, client, at, bytes) {
+        if let Some(fault) = self.reference.departed.sends(self.now, client, at, |n| clients[n].site, bytes) {
             self.reference.fault(fault);
         }
     }
