@@ -7,41 +7,15 @@ mod scene;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use scene::forgetful::forget_a_seat;
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, invite, is_live, left, room, secs};
-use signaling::ConnId;
-use sim::node::{Operator, Turn};
 use sim::{Profile, World};
 use vc_core::Error;
 use vc_core::io::{Command, Ended, Event, Input, PathPolicy, Rung};
-use vc_core::protocol::codec::Wire;
-use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
-
-/// Refuses so many claims, as a server does that gave the seat away.
-struct Forgetful {
-    refuse: u32,
-    joins: Rc<RefCell<u32>>,
-}
-
-impl Operator for Forgetful {
-    fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
-        match ToServer::decode(&bytes) {
-            Ok(ToServer::Reclaim { .. }) if self.refuse > 0 => {
-                self.refuse -= 1;
-                vec![Turn::Out(conn, ToClient::Refused(Refusal::BadProof))]
-            }
-            Ok(ToServer::Join { .. }) => {
-                *self.joins.borrow_mut() += 1;
-                vec![Turn::In(conn, bytes)]
-            }
-            _ => vec![Turn::In(conn, bytes)],
-        }
-    }
-}
 
 /// The server loses Bob, and his seat with it.
 fn without_a_seat(world: &mut World) -> Rc<RefCell<u32>> {
-    let joins = Rc::new(RefCell::new(0));
-    world.servers[SERVER].operator = Some(Box::new(Forgetful { refuse: 1, joins: joins.clone() }));
+    let joins = forget_a_seat(world);
     let (there, bob) = (world.servers[SERVER].site, world.clients[BOB].site);
     world.net.cut(there, bob, world.now + secs(100));
     world.run(secs(100));
@@ -161,8 +135,7 @@ fn who_comes_back_to_a_locked_room_is_let_in_by_one_that_it_never_met() {
         world.tell(ADA, Input::Command(Command::Lock(true)));
         world.run(secs(1));
         world.tell(ADA, Input::Command(Command::Leave));
-        let joins = Rc::new(RefCell::new(0));
-        world.servers[SERVER].operator = Some(Box::new(Forgetful { refuse: 1, joins: joins.clone() }));
+        let joins = forget_a_seat(&mut world);
         world.run(secs(190));
         assert!(world.run_till(secs(60), |w| is_live(w, BOB, eve) && is_live(w, eve, BOB)), "seed {seed}");
         assert!((1..=2).contains(&*joins.borrow()), "seed {seed}: by the door");

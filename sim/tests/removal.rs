@@ -4,18 +4,13 @@
 mod scene;
 mod victim;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
+use scene::forgetful::forget_a_seat;
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, config, is_live, met_directly, ms, room, secs};
-use signaling::ConnId;
-use sim::node::{Operator, Turn};
 use sim::{Profile, World};
 use vc_core::Error;
 use vc_core::io::{Command, Denial, Ended, Event, Input, Parting, PathPolicy};
-use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::Control;
-use vc_core::protocol::signal::{Refusal, ToClient, ToServer};
+use vc_core::protocol::signal::{ToClient, ToServer};
 use victim::Victim;
 use victim::insider::Insider;
 
@@ -184,37 +179,16 @@ fn who_stays_on_with_those_who_were_not_told_is_out_as_soon_as_they_are() {
     }
 }
 
-/// Has given the seat of whoever returns to it first away.
-struct Forgetful {
-    refuse: u32,
-    joins: Rc<RefCell<u32>>,
-}
-
-impl Operator for Forgetful {
-    fn frame(&mut self, conn: ConnId, bytes: Vec<u8>) -> Vec<Turn> {
-        match ToServer::decode(&bytes) {
-            Ok(ToServer::Reclaim { .. }) if self.refuse > 0 => {
-                self.refuse -= 1;
-                return vec![Turn::Out(conn, ToClient::Refused(Refusal::BadProof))];
-            }
-            Ok(ToServer::Join { .. }) => *self.joins.borrow_mut() += 1,
-            _ => {}
-        }
-        vec![Turn::In(conn, bytes)]
-    }
-}
-
 #[test]
 fn who_was_let_in_again_by_one_who_had_not_heard_is_out_as_soon_as_that_one_hears() {
     let mut world = four(1);
-    let joins = Rc::new(RefCell::new(0));
     cut(&mut world, &[BOB, EVE], &[ADA, DAVE], &[ADA, DAVE], 300);
     world.run(secs(3));
     let eve = world.clients[EVE].me.unwrap();
     order(&mut world, ADA, Command::Kick(eve));
     // The server has given up those it lost, so that Bob is the door; now it loses Eve, too.
     world.run(secs(80));
-    world.servers[SERVER].operator = Some(Box::new(Forgetful { refuse: 1, joins: joins.clone() }));
+    let joins = forget_a_seat(&mut world);
     cut(&mut world, &[], &[], &[EVE], 100);
     world.run(secs(130));
     assert!(*joins.borrow() == 1 && is_live(&world, BOB, EVE), "let in again");

@@ -354,15 +354,25 @@ fn a_friend_who_carries_and_leaves_costs_no_frame_where_a_relay_stands_by() {
     report("carrying friend leaves, relay alive", all, ms(60));
 }
 
+/// Ada and Zoe reach everybody; two friends do not reach each other, and one of the two carries.
+fn bridged_by_two(seed: u64, relay: bool) -> (World, usize, [usize; 2]) {
+    let mut world = alone(seed, lines(seed), PathPolicy::Auto, None);
+    if !relay {
+        world.stop_relay(SERVER);
+    }
+    let zoe = invite(&mut world, "zoe", PathPolicy::Auto, None);
+    let friends = ["bob", "eve"].map(|n| invite(&mut world, n, PathPolicy::Auto, Some(Kind::SYMMETRIC)));
+    let everybody = [ADA, zoe, friends[0], friends[1]];
+    assert!(world.run_till(secs(20), |w| w.reference.all_met(&everybody)));
+    world.run(secs(30));
+    (world, zoe, friends)
+}
+
 #[test]
 fn when_the_host_of_a_room_without_servers_quits_the_others_talk_on() {
     let mut all = Vec::new();
     for seed in 0..cuts() {
-        let mut world = alone(seed, lines(seed), PathPolicy::Auto, None);
-        let zoe = invite(&mut world, "zoe", PathPolicy::Auto, None);
-        let friends = ["bob", "eve"].map(|n| invite(&mut world, n, PathPolicy::Auto, Some(Kind::SYMMETRIC)));
-        assert!(world.run_till(secs(20), |w| w.reference.all_met(&[ADA, zoe, friends[0], friends[1]])));
-        world.run(secs(30));
+        let (mut world, _, friends) = bridged_by_two(seed, true);
         // Signaling and relay are in Ada's program.
         all.extend(gaps(&mut world, (friends[0], friends[1]), |w| {
             w.tell(ADA, Input::Command(Command::Leave));
@@ -378,13 +388,7 @@ fn when_the_host_of_a_room_without_servers_quits_the_others_talk_on() {
 fn without_a_relay_the_next_friend_carries_on_when_the_first_dies() {
     let mut all = Vec::new();
     for seed in 0..cuts() {
-        let mut world = alone(seed, lines(seed), PathPolicy::Auto, None);
-        world.stop_relay(SERVER);
-        let zoe = invite(&mut world, "zoe", PathPolicy::Auto, None);
-        let friends = ["bob", "eve"].map(|n| invite(&mut world, n, PathPolicy::Auto, Some(Kind::SYMMETRIC)));
-        let everybody = [ADA, zoe, friends[0], friends[1]];
-        assert!(world.run_till(secs(20), |w| w.reference.all_met(&everybody)));
-        world.run(secs(25));
+        let (mut world, zoe, friends) = bridged_by_two(seed, false);
         let Some(Rung::Host(host)) = rung(&world, friends[0], friends[1]) else { panic!("seed {seed}") };
         let host = if world.clients[ADA].me == Some(host) { ADA } else { zoe };
         all.extend(gaps(&mut world, (friends[0], friends[1]), |w| w.kill(host)));

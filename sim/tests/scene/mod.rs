@@ -1,6 +1,7 @@
 //! Friends in a room, quickly.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stdout)]
 
+pub(crate) mod forgetful;
 pub(crate) mod gaps;
 pub(crate) mod spoiler;
 

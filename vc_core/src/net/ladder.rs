@@ -230,12 +230,23 @@ impl Ladder {
         });
     }
 
+    /// What carries answers: if voice is lost nevertheless, the path is not simply dead.
+    pub fn is_answering(&self, now: Time) -> bool {
+        self.carrying().is_some_and(|path| self.silence(now, &path) < self.suspect_after(now))
+    }
+
     /// Voice does not arrive by the carrying path, whatever its probes say. Another takes over if there is one, and this
-    /// one is shunned for a while, longer each time.
+    /// one is shunned for a while, longer each time. Where voice arrives by none, none of them is to blame.
     pub fn distrust(&mut self, now: Time) {
         let Some(tried) = self.carrying().and_then(|path| self.paths.get_mut(&path)) else { return };
         tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
         tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
+        let answers = |(path, tried): &(Path, Tried)| path.carries_voice() && tried.probes.answered().is_some();
+        if self.paths.0.iter().filter(|entry| answers(entry)).all(|(_, tried)| now < tried.distrusted) {
+            for (_, tried) in &mut self.paths.0 {
+                (tried.distrusted, tried.strikes) = (Time::ZERO, 0);
+            }
+        }
     }
 
     /// Challenges to send now.

@@ -180,12 +180,15 @@ impl Probes {
         let Some(at) = self.waiting.iter().position(|(ours, _)| *ours == token) else { return false };
         let (_, asked) = self.waiting.remove(at);
         let rtt = now - asked;
-        // RFC 6298, with alpha 1/8 and beta 1/4.
+        // RFC 6298's alpha 1/8 and beta 1/4 are for answers that follow each other closely.
+        let age = self.answered.map_or(Duration::ZERO, |before| now - before).as_secs_f32();
+        let alpha = (age / STALE.as_secs_f32()).clamp(0.125, 0.5);
         match self.srtt {
             None => (self.srtt, self.var) = (Some(rtt), rtt / 2),
             Some(srtt) => {
-                self.var = (self.var * 3 + srtt.abs_diff(rtt)) / 4;
-                self.srtt = Some((srtt * 7 + rtt) / 8);
+                let beta = alpha.max(0.25);
+                self.var = self.var.mul_f32(1.0 - beta) + srtt.abs_diff(rtt).mul_f32(beta);
+                self.srtt = Some(srtt.mul_f32(1.0 - alpha) + rtt.mul_f32(alpha));
             }
         }
         self.answered = Some(now);
@@ -251,6 +254,8 @@ const ALARM: Duration = Duration::from_millis(100);
 const FIRST_SAMPLES: Duration = Duration::from_millis(100);
 /// Answers after which a path's round trip is known well enough to move to it.
 const SETTLED: u32 = 3;
+/// What was measured so long ago counts for nothing; a single answer for half at most.
+const STALE: Duration = Duration::from_secs(8);
 /// A new path is asked ten times a second; thirty in vain are enough.
 const NEW_LOST: Duration = Duration::from_secs(3);
 /// Four idle probes.

@@ -392,7 +392,7 @@ impl Peer {
         Frame::Voice(frame.clone()).write(&mut plaintext);
         self.voiced = plaintext.len();
         let Some(bytes) = self.sessions.seal(&plaintext) else { return };
-        if self.hearing.spoke(scene.now, frame.len.duration()) {
+        if self.ladder.is_answering(scene.now) && self.hearing.spoke(scene.now, frame.len.duration()) {
             self.ladder.distrust(scene.now);
         }
         for path in voiced {
