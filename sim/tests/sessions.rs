@@ -36,10 +36,6 @@ fn three_hundred_evenings_lose_no_line_and_double_no_frame() {
         println!("  SIM_SEED={seed} cargo test -p sim --test sessions three_hundred -- --nocapture");
     }
     assert!(failed.is_empty(), "{} sessions failed", failed.len());
-    let ends = sum(|o| o.rungs.iter().sum::<usize>() as u64);
-    let astray = sum(|o| o.astray as u64);
-    println!("{astray} of {ends} ends of pairs are not carried as predicted");
-    assert!(astray * 50 <= ends);
     assert!(sum(|o| o.lines) > outcomes.len() as u64 && sum(|o| o.frames) > outcomes.len() as u64);
 }
 

@@ -38,8 +38,8 @@ enum Step {
     /// Nothing is asked there; our place may be.
     Idle,
     Asking(Asking),
-    /// A TCP connection that is not needed any more; what is under way may still arrive.
-    Closing(Time),
+    /// A TCP connection that is not needed any more; what is under way may still arrive, our own BIND among it.
+    Closing(Time, Option<Asking>),
     /// No way to it any more, but our place is there until another is granted.
     Stale,
 }
@@ -54,6 +54,8 @@ struct Asking {
 
 struct Place {
     hop: Hop,
+    /// Of the BIND that was granted: what was sent close behind it is answered as well.
+    nonce: [u8; 8],
     bind: u32,
     echo: u32,
     /// KEEPs in a row without an answer.
@@ -175,7 +177,7 @@ impl Binding {
         let used = self.hop();
         let open = |way: &Way| match &way.step {
             Step::Asking(asking) => asking.sent.is_some() || Some(way.hop) == used,
-            Step::Closing(_) => true,
+            Step::Closing(..) => true,
             Step::Idle | Step::Stale => Some(way.hop) == used,
         };
         let tcp = self.ways.iter().filter(|way| way.hop.socket == Socket::Tcp && open(way));
@@ -202,11 +204,11 @@ impl Binding {
                     }
                     errands.push(Errand::Send(way.hop, asking.bind(&self.ticket, now, tcp)));
                 }
-                Step::Closing(at) if *at <= now => {
+                Step::Closing(at, _) if *at <= now => {
                     way.step = Step::Idle;
                     errands.push(Errand::Close(way.hop));
                 }
-                Step::Idle | Step::Asking(_) | Step::Closing(_) | Step::Stale => {}
+                Step::Idle | Step::Asking(_) | Step::Closing(..) | Step::Stale => {}
             }
         }
         errands
@@ -217,7 +219,7 @@ impl Binding {
         let ways = self.ways.iter().filter_map(|way| match &way.step {
             Step::Idle | Step::Stale => None,
             Step::Asking(asking) => Some(asking.due),
-            Step::Closing(at) => Some(*at),
+            Step::Closing(at, _) => Some(*at),
         });
         let turn = self.turn.as_ref().map(Turn::at);
         ways.chain(place).chain(turn).min()
@@ -225,11 +227,14 @@ impl Binding {
 
     /// It wants to see that we are where we say.
     pub fn retry(&mut self, now: Time, from: Hop, nonce: [u8; 8], cookie: [u8; 16]) -> News {
+        if self.has_granted(from, nonce) {
+            return News::Nothing;
+        }
         match self.asking(from) {
-            Some(asking) if asking.nonce == nonce && asking.cookie != cookie => {
-                asking.cookie = cookie;
-                asking.tries = 0;
-                asking.due = now;
+            Some(asking) if asking.nonce == nonce => {
+                if asking.cookie != cookie {
+                    (asking.cookie, asking.tries, asking.due) = (cookie, 0, now);
+                }
                 News::Nothing
             }
             _ => News::Unexpected,
@@ -238,16 +243,23 @@ impl Binding {
 
     pub fn bound(&mut self, now: Time, from: Hop, bound: &Bound) -> News {
         let mac = mac16(self.ticket.kb.as_bytes(), &[&bound.authenticated()]);
-        let Some(asking) = self.asking(from) else { return News::Unexpected };
-        if asking.nonce != bound.nonce || !same(&mac, &bound.mac) {
+        if !same(&mac, &bound.mac) {
             return News::Unexpected;
         }
+        if self.has_granted(from, bound.nonce) || self.moved_by(now, from, bound.nonce) {
+            return News::Nothing;
+        }
+        let Some(asking) = self.asking(from).filter(|asking| asking.nonce == bound.nonce) else {
+            return News::Unexpected;
+        };
         if let Some(sent) = asking.sent {
             self.rtt = now - sent;
         }
         let before = self.place.take();
         let (bind, due) = (bound.bind, now + KEEP);
-        self.place = Some(Place { hop: from, bind, echo: 0, unanswered: 0, kept: now, due, unheard: None });
+        let nonce = bound.nonce;
+        self.place =
+            Some(Place { hop: from, nonce, bind, echo: 0, unanswered: 0, kept: now, due, unheard: None });
         if let Some(way) = self.ways.iter_mut().find(|way| way.hop == from) {
             way.step = Step::Idle;
         }
@@ -256,6 +268,20 @@ impl Binding {
             Some(old) if old.hop == from && old.bind == bind => News::Prolonged,
             old => News::Bound { seen: bound.seen, before: old.map(|old| old.hop) },
         }
+    }
+
+    /// A BIND by a connection that we leave came late, and moved our place there: it is asked for anew where we are, as
+    /// long as the connection brings what comes.
+    fn moved_by(&mut self, now: Time, from: Hop, nonce: [u8; 8]) -> bool {
+        let Some(way) = self.ways.iter_mut().find(|way| way.hop == from) else { return false };
+        let Step::Closing(at, asked) = &mut way.step else { return false };
+        let Some(asked) = asked.take_if(|asked| asked.nonce == nonce) else { return false };
+        *at = now + UNDER_WAY;
+        let used = self.hop();
+        if let Some(way) = self.ways.iter_mut().find(|way| Some(way.hop) == used) {
+            way.step = Step::Asking(Asking { cookie: [0; 16], tries: 0, due: now, sent: None, ..asked });
+        }
+        true
     }
 
     pub fn kept(&mut self, now: Time, from: Hop, answered: u32) -> News {
@@ -297,7 +323,7 @@ impl Binding {
         let Some(way) = self.ways.iter_mut().find(|way| way.hop == hop) else { return };
         way.step = match way.step {
             Step::Asking(_) => Step::Asking(Asking::new(now + TCP_PAUSE, rng)),
-            Step::Idle | Step::Closing(_) | Step::Stale => Step::Idle,
+            Step::Idle | Step::Closing(..) | Step::Stale => Step::Idle,
         };
         if let Some(Turn::Next(at)) = &mut self.turn {
             // Nothing to wait for.
@@ -324,7 +350,8 @@ impl Binding {
             self.place = None;
             self.ask_by(now, Duration::ZERO, rng);
         } else if unanswered == DOUBTED {
-            self.ask_by(now, Duration::ZERO, rng);
+            // TCP is worth a connection once this KEEP is in vain as well.
+            self.ask_by(now, doubt(self.rtt), rng);
         }
     }
 
@@ -352,7 +379,7 @@ impl Binding {
     fn take_turn(&mut self, now: Time, rng: &mut Rng) {
         let used = self.hop();
         let waits = |way: &&mut Way| {
-            let idle = matches!(way.step, Step::Idle | Step::Closing(_));
+            let idle = matches!(way.step, Step::Idle | Step::Closing(..));
             way.hop.socket == Socket::Tcp && idle && used != Some(way.hop)
         };
         let mut waiting = self.ways.iter_mut().filter(waits);
@@ -372,18 +399,24 @@ impl Binding {
             let tcp = way.hop.socket == Socket::Tcp;
             way.step = match std::mem::replace(&mut way.step, Step::Idle) {
                 Step::Asking(asking) if by_tcp && !tcp => Step::Asking(asking.slowly(now)),
-                Step::Asking(asking) if tcp && asking.sent.is_some() => Step::Closing(now + UNDER_WAY),
+                Step::Asking(asking) if tcp && asking.sent.is_some() => {
+                    Step::Closing(now + UNDER_WAY, Some(asking))
+                }
                 Step::Asking(_) => Step::Idle,
-                Step::Idle if tcp && before == Some(way.hop) => Step::Closing(now + UNDER_WAY),
-                step @ (Step::Idle | Step::Closing(_) | Step::Stale) => step,
+                Step::Idle if tcp && before == Some(way.hop) => Step::Closing(now + UNDER_WAY, None),
+                step @ (Step::Idle | Step::Closing(..) | Step::Stale) => step,
             };
         }
+    }
+
+    fn has_granted(&self, from: Hop, nonce: [u8; 8]) -> bool {
+        self.place.as_ref().is_some_and(|place| place.hop == from && place.nonce == nonce)
     }
 
     fn asking(&mut self, from: Hop) -> Option<&mut Asking> {
         self.ways.iter_mut().find(|way| way.hop == from).and_then(|way| match &mut way.step {
             Step::Asking(asking) => Some(asking),
-            Step::Idle | Step::Closing(_) | Step::Stale => None,
+            Step::Idle | Step::Closing(..) | Step::Stale => None,
         })
     }
 }
@@ -444,7 +477,7 @@ fn doubt(rtt: Duration) -> Duration {
 }
 
 /// UDP may be lost; the first seconds decide how soon friends hear each other.
-const RETRY_MS: [u64; 7] = [100, 150, 250, 500, 1_000, 2_000, 4_000];
+const RETRY_MS: [u64; 9] = [50, 50, 100, 150, 250, 500, 1_000, 2_000, 4_000];
 const RETRY_SLOW: Duration = Duration::from_secs(10);
 /// UDP is that much faster to answer than it is lost; a network that swallows it is found out by then.
 const TCP_AFTER: Duration = Duration::from_secs(1);

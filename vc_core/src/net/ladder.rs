@@ -241,7 +241,8 @@ impl Ladder {
         let Some(tried) = self.carrying().and_then(|path| self.paths.get_mut(&path)) else { return };
         tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
         tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
-        let answers = |(path, tried): &(Path, Tried)| path.carries_voice() && tried.probes.answered().is_some();
+        let answers =
+            |(path, tried): &(Path, Tried)| path.carries_voice() && tried.probes.answered().is_some();
         if self.paths.0.iter().filter(|entry| answers(entry)).all(|(_, tried)| now < tried.distrusted) {
             for (_, tried) in &mut self.paths.0 {
                 (tried.distrusted, tried.strikes) = (Time::ZERO, 0);
@@ -336,6 +337,14 @@ impl Ladder {
             _ => None,
         });
         first.into_iter().chain(second)
+    }
+
+    /// Where a third party brought a packet of the peer's a moment ago, it takes one back there, and to nobody else. Voice
+    /// need not wait for the proof.
+    pub fn opened(&self, now: Time) -> Option<Path> {
+        let lately = |tried: &Tried| tried.probes.heard_at().is_some_and(|at| now - at < OPENED);
+        let open = self.paths.iter().filter(|(path, tried)| path.carrier().is_some() && lately(tried));
+        open.map(|(path, _)| *path).min_by_key(Path::penalty)
     }
 
     /// Round trip and its variation on the carrying path.
@@ -533,6 +542,8 @@ const TURN: Duration = Duration::from_millis(6);
 const COOL: Duration = Duration::from_secs(5);
 /// Both paths carry while packets on the old one are still under way.
 const OVERLAP: Duration = Duration::from_millis(200);
+/// All first tries of a probe but the slow ones.
+const OPENED: Duration = Duration::from_secs(1);
 /// Others may learn of it a little later than we.
 const SHUN: Duration = Duration::from_secs(10);
 /// Two probes of a hot path may be lost before it is doubted.

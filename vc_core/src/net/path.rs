@@ -109,6 +109,8 @@ pub struct Probes {
     round: Option<Time>,
     tries: u32,
     asked: Option<Time>,
+    /// When a packet of the peer's last came by it.
+    heard: Option<Time>,
     waiting: Vec<([u8; 8], Time)>,
     answered: Option<Time>,
     /// Answers in a row since the path was last given up.
@@ -131,6 +133,7 @@ impl Probes {
 
     /// A packet came by it. If we had nearly given up asking, the way may have opened just now.
     pub fn heard(&mut self, now: Time) {
+        self.heard = Some(now);
         let slow = self.tries as usize >= FIRST_TRIES_MS.len();
         if self.streak == 0 && slow && self.asked.is_some_and(|at| now - at >= HEARD_RETRY) {
             self.restart(now);
@@ -215,6 +218,10 @@ impl Probes {
         self.streak == 0 && self.tries as usize >= FIRST_TRIES_MS.len()
     }
 
+    pub fn heard_at(&self) -> Option<Time> {
+        self.heard
+    }
+
     pub fn answered(&self) -> Option<Time> {
         self.answered.filter(|_| self.streak > 0)
     }
@@ -241,13 +248,13 @@ fn every(watch: Watch) -> Duration {
 }
 
 /// Both sides ask at these times after they learn of a path; the holes that punching needs are open together.
-const FIRST_TRIES_MS: [u64; 7] = [0, 100, 300, 700, 1_500, 3_000, 5_000];
+const FIRST_TRIES_MS: [u64; 8] = [0, 100, 200, 400, 700, 1_500, 3_000, 5_000];
 /// One that can send to us by a path that we cannot use makes us ask no more often than this.
 const HEARD_RETRY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_SLOW: Duration = Duration::from_secs(60);
 /// Five minutes of `RETRY` behind the first tries.
-const SLOW_AFTER: u32 = 17;
+const SLOW_AFTER: u32 = FIRST_TRIES_MS.len() as u32 + 10;
 /// In doubt, an answer within a few of these decides.
 const ALARM: Duration = Duration::from_millis(100);
 /// A new path shows its quality quickly.
@@ -277,13 +284,13 @@ mod tests {
     fn a_silent_path_is_asked_often_then_seldom() {
         let mut probes = Probes::new(ms(0));
         let mut times = Vec::new();
-        for n in 0..20u8 {
+        for n in 0..21u8 {
             let at = probes.due(Watch::Hot).unwrap_or_default();
             times.push((at - Time::ZERO).as_millis());
             probes.ask(at, [n; 8]);
         }
-        assert_eq!(times[..8], [0, 100, 300, 700, 1_500, 3_000, 5_000, 35_000]);
-        assert_eq!(times[19] - times[18], 60_000);
+        assert_eq!(times[..9], [0, 100, 200, 400, 700, 1_500, 3_000, 5_000, 35_000]);
+        assert_eq!(times[20] - times[19], 60_000);
     }
 
     #[test]

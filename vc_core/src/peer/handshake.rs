@@ -181,7 +181,7 @@ impl Responder {
 }
 
 /// One attempt is the same packet at these times, on every path; each path may be the first that works. Close at first:
-/// the peer may be binding itself to its relay at this very moment.
-const RETRY_MS: [u64; 11] = [0, 100, 200, 300, 450, 650, 900, 1_200, 1_700, 2_500, 3_500];
+/// the peer may be binding itself to its relay at this very moment, and what is lost now is silence in somebody's ears.
+const RETRY_MS: [u64; 13] = [0, 50, 100, 150, 200, 300, 450, 650, 900, 1_200, 1_700, 2_500, 3_500];
 /// Then the attempt is over; a fresh one may fare better on paths that changed.
 const ROUND_MS: u64 = 5_000;

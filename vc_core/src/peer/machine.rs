@@ -383,7 +383,10 @@ impl Peer {
 
     /// One frame of our microphone. Only to friends that a real path reaches.
     pub fn voice(&mut self, scene: &mut Scene, frame: &VoiceFrame) {
-        let voiced: Vec<Path> = self.ladder.routes(scene.now).filter(Path::carries_voice).collect();
+        let mut voiced: Vec<Path> = self.ladder.routes(scene.now).filter(Path::carries_voice).collect();
+        if voiced.is_empty() {
+            voiced.extend(self.ladder.opened(scene.now));
+        }
         if voiced.is_empty() || !self.sessions.can_seal() {
             return;
         }

@@ -103,14 +103,14 @@ fn only_an_authentic_answer_to_our_nonce_binds() {
     assert_eq!(s.binding.bound(at(0), udp(), &forged), News::Unexpected);
     assert_eq!(s.grant(0, udp(), 77), News::Bound { seen, before: None });
     assert!(s.binding.wrap(at(0), slot(3), &[0xD2]).is_some());
-    assert_eq!(s.grant(0, udp(), 78), News::Unexpected, "an answer counts once");
+    assert_eq!(s.grant(0, udp(), 78), News::Nothing, "an answer counts once");
 }
 
 #[test]
 fn tcp_is_tried_a_second_later_and_port_443_half_a_second_after_that() {
     let mut s = Scene::new(&[udp(), tcp(47_700), tcp(443)]);
     s.run(0, 3_000, |_| false);
-    assert_eq!(s.times(udp(), "bind")[..3], [0, 100, 250]);
+    assert_eq!(s.times(udp(), "bind")[..3], [0, 50, 100]);
     assert_eq!(s.times(tcp(47_700), "bind")[0], 1_000);
     assert_eq!(s.times(tcp(443), "bind")[0], 1_500);
     s.run(3_000, 60_000, |_| false);
@@ -148,13 +148,39 @@ fn tcp_is_left_when_udp_works() {
     let mut s = Scene::new(&[udp(), tcp(47_700)]);
     s.run(0, 30_000, |hop| hop == tcp(47_700));
     assert!(s.binding.hop() == Some(tcp(47_700)));
-    assert!(s.times(udp(), "bind").len() < 10, "asked on, but seldom");
+    let later = s.times(udp(), "bind").into_iter().filter(|ms| *ms > 2_000);
+    assert!((2..=3).contains(&later.count()), "asked on, but seldom");
     s.run(30_000, 45_000, |_| true);
     assert!(s.binding.hop() == Some(udp()));
     assert_eq!(s.times(tcp(47_700), "close").len(), 1);
     let before = s.times(tcp(47_700), "bind").len();
     s.run(45_000, 60_000, |_| true);
     assert_eq!(s.times(tcp(47_700), "bind").len(), before);
+}
+
+#[test]
+fn a_place_that_a_late_bind_by_tcp_moved_is_taken_back_before_the_connection_closes() {
+    let mut s = Scene::new(&[udp(), tcp(47_700)]);
+    s.run(0, 1_010, |_| false);
+    assert!(matches!(s.grant(1_010, udp(), 7), News::Bound { .. }));
+    let binds = s.times(udp(), "bind").len();
+    assert_eq!(s.grant(1_500, tcp(47_700), 8), News::Nothing);
+    s.run(1_500, 1_510, |_| false);
+    assert_eq!(s.times(udp(), "bind").len(), binds + 1);
+    assert!(matches!(s.grant(1_600, udp(), 9), News::Bound { .. }));
+    assert!(s.binding.hop() == Some(udp()));
+    s.run(1_600, 4_000, |hop| hop == udp());
+    assert_eq!(s.times(tcp(47_700), "close"), [2_500]);
+    assert_eq!(s.grant(4_000, tcp(47_700), 10), News::Unexpected);
+}
+
+#[test]
+fn a_keep_that_is_lost_opens_no_connection() {
+    let mut s = Scene::new(&[udp(), tcp(47_700)]);
+    s.run(0, 4_000, |hop| hop == udp());
+    s.run(4_000, 5_005, |_| false);
+    s.run(5_005, 9_000, |hop| hop == udp());
+    assert!(s.times(tcp(47_700), "bind").is_empty());
 }
 
 #[test]

@@ -127,7 +127,8 @@ impl Stay {
         others.chain([me]).collect()
     }
 
-    /// A change for the better waits until it has been one for a while; a failure is mended at once.
+    /// A failure is mended at once. Any other change waits until it has been due for a while, but is made in the end also
+    /// where it betters nothing: those who saw different failures would else wait for each other for ever.
     fn elect(&mut self, now: Time) {
         let members = self.standings();
         let best = elect(&members);
@@ -138,14 +139,13 @@ impl Stay {
         }
         let fit = |id: &MemberId| worth(&members, &[*id]) > (0, 0);
         let failed = elected.is_empty() || !elected.iter().all(fit);
-        let better = worth(&members, &best) > worth(&members, elected);
         let since = match contender.take() {
             Some((who, since)) if who == best => since,
             _ => now,
         };
         if (failed && !best.is_empty()) || now - since >= BETTER_FOR {
             *elected = best;
-        } else if failed || better {
+        } else {
             *contender = Some((best, since));
         }
     }
@@ -276,7 +276,7 @@ const ELECTION: Duration = Duration::from_secs(10);
 const STIRRED: Duration = Duration::from_secs(3);
 /// Masks change in bursts, when somebody comes.
 const TELL_PAUSE: Duration = Duration::from_secs(1);
-/// A better forwarder is worth the change if it stays one.
+/// Another forwarder is worth the change if it stays the one.
 const BETTER_FOR: Duration = Duration::from_secs(20);
 /// Everybody has moved by then.
 const UNDER_WAY: Duration = Duration::from_secs(5);

@@ -136,11 +136,12 @@ impl Stay {
     }
 
     pub(super) fn dismiss(&mut self, world: &mut World, now: Time) {
+        // First: we may have slept.
+        self.dismissed.retain(|_, gone| now < gone.until && !gone.peer.is_settled());
         let mut acts = Vec::new();
         for dismissed in self.dismissed.values_mut() {
             dismissed.peer.linger(&mut scene(&self.keys, world, now, &mut acts));
         }
-        self.dismissed.retain(|_, gone| now < gone.until && !gone.peer.is_settled());
         for act in acts {
             if let Act::Send { path, bytes } = act {
                 self.send(world, now, path, bytes);
