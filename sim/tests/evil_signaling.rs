@@ -20,7 +20,7 @@ use vc_core::io::{Command, Ended, Event, Input, PathPolicy, PeerState, SignalIn,
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Form, Mail, Nameplate, Party, Refusal, ToClient, ToServer, Turned};
 use vc_core::room::code::Code;
-use victim::insider::knock_by;
+use victim::insider::{Answer, knock_by};
 use victim::{LINK, NONCE, NUMBER, Victim, proof, slot};
 
 /// The server as a joiner who guesses: A1 now, A2 later.
@@ -112,10 +112,11 @@ fn who_knows_the_number_and_guesses_nothing_keeps_nobody_out() {
         Guess::begin(&mut victim, visitor, "abandon-ability-able", &mut rng);
     }
     let key = |n| StaticKey::generate(&mut Rng::from_seed([n; 32])).public();
+    let lets_in = |answer| matches!(answer, Answer::Welcome(_));
     let link = (Nameplate::Link(plate), &secret[..]);
-    assert!(knock_by(&mut victim, 200, link, &key(50), |_| None).is_some(), "by the link");
+    assert!(lets_in(knock_by(&mut victim, 200, link, &key(50), |_| None)), "by the link");
     let right = (Nameplate::Spoken(NUMBER), words.as_bytes());
-    assert!(knock_by(&mut victim, 201, right, &key(51), |_| None).is_some(), "by the words");
+    assert!(lets_in(knock_by(&mut victim, 201, right, &key(51), |_| None)), "by the words");
     assert_eq!(victim.wrong_codes(), 0);
     // One who does guess slows down the words, not the link.
     for visitor in 300..340 {
@@ -124,8 +125,9 @@ fn who_knows_the_number_and_guesses_nothing_keeps_nobody_out() {
         let letters = victim.letters();
         guess.prove(&mut victim, &letters);
     }
-    assert!(knock_by(&mut victim, 400, link, &key(52), |_| None).is_some(), "by the link");
-    assert!(knock_by(&mut victim, 401, right, &key(53), |_| None).is_none(), "by the words");
+    assert!(lets_in(knock_by(&mut victim, 400, link, &key(52), |_| None)), "by the link");
+    let paced = knock_by(&mut victim, 401, right, &key(53), |_| None);
+    assert!(matches!(paced, Answer::Refused(Turned::Later)), "by the words");
 }
 
 /// The server takes the code away, and gives what it is asked for then.
@@ -475,6 +477,64 @@ fn a_code_whose_number_leads_to_nobody_any_more_is_renewed() {
     assert!(renewed(proof(NUMBER + 1, LINK)));
     assert!(renewed(proof(0, LINK)));
     assert!(renewed(proof(NUMBER, [0; 10])));
+}
+
+/// For so many seconds the server gives the number that it is asked for, and no link. How often it was asked for either.
+fn without_links(victim: &mut Victim, number: u32, seconds: u32) -> (usize, usize) {
+    let (mut numbers, mut links) = (0, 0);
+    for _ in 0..seconds {
+        victim.pass(secs(1));
+        while let Some(at) = victim.said.iter().position(|said| matches!(said, ToServer::NewCode { .. })) {
+            match victim.said.remove(at) {
+                ToServer::NewCode { form: Form::Spoken } => {
+                    numbers += 1;
+                    victim.tell(ToClient::Plate { nameplate: Nameplate::Spoken(number) });
+                }
+                _ => {
+                    links += 1;
+                    victim.tell(ToClient::Refused(Refusal::TooFast));
+                }
+            }
+        }
+    }
+    (numbers, links)
+}
+
+#[test]
+fn a_code_is_mended_though_the_server_gives_no_link_for_it_and_that_is_not_asked_for_for_ever() {
+    let numberless = |number| proof(number, [0; 10]);
+    // While the link is still asked for, and when that was given up.
+    for waits in [60, 1_000] {
+        let mut victim = Victim::creator(1);
+        victim.tell(ToClient::Seat { slot: slot(0), proof: numberless(NUMBER) });
+        victim.input(Input::Command(Command::Invite));
+        let (numbers, links) = without_links(&mut victim, NUMBER, waits);
+        assert!(numbers == 1 && (2..=10).contains(&links), "{numbers}, {links} in {waits} s");
+        assert_eq!(without_links(&mut victim, NUMBER, 60).1 == 0, waits == 1_000);
+        let before = victim.spoken();
+        victim.tell(ToClient::Seat { slot: slot(0), proof: numberless(NUMBER + 1) });
+        assert_eq!(without_links(&mut victim, NUMBER + 1, 30).0, 1);
+        assert_ne!(victim.spoken(), before);
+    }
+}
+
+#[test]
+fn a_code_of_which_the_server_gives_nothing_is_asked_for_until_it_does() {
+    let mut victim = Victim::creator(1);
+    victim.input(Input::Command(Command::Invite));
+    let before = victim.spoken();
+    victim.events.clear();
+    for _ in 0..1_000 {
+        victim.pass(secs(1));
+        while let Some(at) = victim.said.iter().position(|said| matches!(said, ToServer::NewCode { .. })) {
+            victim.said.remove(at);
+            victim.tell(ToClient::Refused(Refusal::TooFast));
+        }
+    }
+    let denied = |event: &&Event| matches!(event, Event::Denied(_));
+    assert_eq!(victim.events.iter().filter(denied).count(), 1, "{:?}", victim.events.len());
+    assert_eq!(without_links(&mut victim, NUMBER, 60).0, 1);
+    assert_ne!(victim.spoken(), before);
 }
 
 /// Whoever poses as the door to a member that was thrown out: it checks its guess by the member's proof, and hangs up.

@@ -12,7 +12,7 @@ use vc_core::peer::machine::{Act, Peer, Scene};
 use vc_core::protocol::codec::Wire;
 use vc_core::protocol::member::{Entry, MemberId, Record, Seated};
 use vc_core::protocol::packet::Packet;
-use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient};
+use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient, Turned};
 use vc_core::protocol::welcome::Welcome;
 
 use super::{NONCE, NUMBER, Victim, slot};
@@ -135,12 +135,22 @@ impl Insider {
     }
 }
 
+/// What a door says to one who knocks.
+pub(crate) enum Answer {
+    Unanswered,
+    /// Before the visitor could show anything.
+    Busy(Turned),
+    /// After the visitor proved the code.
+    Refused(Turned),
+    Welcome(Box<Welcome>),
+}
+
 /// Proves the code with this static key, but not that it is ours; the welcome, if the door gives one.
 pub(crate) fn knock(victim: &mut Victim, visitor: u32, key: &PublicKey) -> Option<Welcome> {
     knock_with(victim, visitor, key, |_| None)
 }
 
-/// And shows something as the proof that the key is ours.
+/// And shows something as the proof that the key is ours. None if the door judged that, and does not let it in.
 pub(crate) fn knock_with(
     victim: &mut Victim,
     visitor: u32,
@@ -150,7 +160,12 @@ pub(crate) fn knock_with(
     let words = victim.spoken();
     // Wrong words are taken once in ten seconds.
     victim.pass(std::time::Duration::from_secs(11));
-    knock_by(victim, visitor, (Nameplate::Spoken(NUMBER), words.as_bytes()), key, proof)
+    match knock_by(victim, visitor, (Nameplate::Spoken(NUMBER), words.as_bytes()), key, proof) {
+        Answer::Welcome(welcome) => Some(*welcome),
+        Answer::Refused(Turned::Closed | Turned::Locked) => None,
+        Answer::Unanswered => panic!("no answer"),
+        Answer::Busy(why) | Answer::Refused(why) => panic!("the door judged nothing: {why:?}"),
+    }
 }
 
 /// By this code, now.
@@ -160,7 +175,7 @@ pub(crate) fn knock_by(
     (nameplate, secret): (Nameplate, &[u8]),
     key: &PublicKey,
     proof: impl FnOnce(&[u8; 32]) -> Option<Signed>,
-) -> Option<Welcome> {
+) -> Answer {
     victim.said.clear();
     victim.tell(ToClient::Visitor { visitor, nameplate });
     let context = Context { nameplate: &nameplate.encode(), room_nonce: NONCE };
@@ -168,7 +183,12 @@ pub(crate) fn knock_by(
     let from = Party::Visitor(visitor);
     victim.tell(ToClient::Mail { from, blob: Mail::A1(&a1).blob() });
     let letters = victim.letters();
-    let Ok(Mail::B1(b1)) = Mail::parse(&letters.first()?.1) else { return None };
+    let b1 = match letters.first().map(|(_, blob)| Mail::parse(blob).unwrap()) {
+        Some(Mail::B1(b1)) => b1,
+        Some(Mail::Turned(why)) => return Answer::Busy(why),
+        Some(_) => panic!("no letter of a door"),
+        None => return Answer::Unanswered,
+    };
     let record =
         Record { key: *key, name: "CANARY-insider".into(), relay_only: false, candidates: Vec::new() };
     let keys = joiner.read(b1).unwrap();
@@ -176,6 +196,10 @@ pub(crate) fn knock_by(
     let (knock, a2) = keys.seal(&Entry { record, known }.encode());
     victim.tell(ToClient::Mail { from, blob: Mail::A2(&a2).blob() });
     let letters = victim.letters();
-    let Ok(Mail::B2(b2)) = Mail::parse(&letters[0].1) else { return None };
-    Some(Welcome::decode(&knock.open(b2).unwrap()).unwrap())
+    match letters.first().map(|(_, blob)| Mail::parse(blob).unwrap()) {
+        Some(Mail::B2(b2)) => Answer::Welcome(Box::new(Welcome::decode(&knock.open(b2).unwrap()).unwrap())),
+        Some(Mail::Turned(why)) => Answer::Refused(why),
+        Some(_) => panic!("no letter of a door"),
+        None => Answer::Unanswered,
+    }
 }

@@ -224,7 +224,7 @@ fn turn(why: Turned) -> Verdict {
 /// that each try counts once for all, it wins with probability 1,600 / 2^33.
 pub(crate) const BUDGET: u32 = 100;
 /// Four budgets for words that members change, then one an hour: a server that takes our codes away so that we make
-/// others has eleven in an evening of six hours.
+/// others has eleven in an evening of six hours, at each door that stays.
 const REOPENED: Rate = Rate { per_minute: 1, burst: 4 * 60 };
 /// Each costs half a millisecond and tells nothing, and whoever knows the number can ask for it.
 const ANSWERED: Rate = Rate::per_second(20, 40);

@@ -9,6 +9,7 @@ mod hosting;
 mod packets;
 mod punching;
 mod removal;
+mod signaling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use self::hosting::Hosting;
 use self::punching::Punching;
 pub(super) use self::removal::warden;
 use self::removal::{Departed, Dismissed};
+use self::signaling::Server;
 use super::World;
 use super::check;
 use super::code::{fresh_secret, fresh_words, secret_of};
@@ -112,15 +114,6 @@ enum Asked {
     Plate(Form),
     /// To be let in by the code.
     Entry(Box<Joining>),
-}
-
-/// As the user was told.
-enum Server {
-    /// It knows us, or did a moment ago. `here`: slots whose owners it is connected with.
-    Reached {
-        here: u16,
-    },
-    Lost,
 }
 
 /// What the server gave us: our place, its proof, and the nonce that admissions are bound to.
@@ -231,43 +224,6 @@ impl Stay {
         self.peers.values().filter(|peer| peer.is_here()).map(Peer::key)
     }
 
-    /// The server answers (again), and does not know us yet.
-    pub(crate) fn connected(&mut self, world: &mut World, now: Time) {
-        self.given_up();
-        if matches!(self.claim, Claim::Code) {
-            self.ask_at_door(world, now);
-        }
-        if self.asked.is_none() {
-            self.claim = Claim::Proof;
-            self.asked = Some(Asked::Seat);
-            world.tell_server(&ToServer::Reclaim { proof: self.proof });
-        }
-    }
-
-    pub(crate) fn server_lost(&mut self, world: &mut World) {
-        if let Server::Reached { .. } = std::mem::replace(&mut self.server, Server::Lost) {
-            self.tell_user(world, Event::Signaling { up: false });
-        }
-    }
-
-    /// The server knows us on this connection, as far as we know.
-    pub(crate) fn is_seated(&self) -> bool {
-        !matches!(self.asked, Some(Asked::Seat | Asked::Entry(_)))
-    }
-
-    /// The server knows us.
-    pub(crate) fn seated(&mut self, world: &mut World) {
-        world.link.settled();
-        self.asked = None;
-        self.await_tickets();
-        if let Server::Lost = self.server {
-            self.server = Server::Reached { here: 0 };
-            self.tell_user(world, Event::Signaling { up: true });
-        }
-        self.evict(world);
-        self.ask_for_plate(world);
-    }
-
     pub(crate) fn peers(&self) -> Vec<PeerView> {
         self.peers.values().map(|peer| peer.view(self.display(peer))).collect()
     }
@@ -333,69 +289,6 @@ impl Stay {
         for id in self.ids() {
             self.with(world, now, id, |peer, scene| peer.tick(scene));
         }
-    }
-
-    /// A message of the signaling server.
-    pub(crate) fn signal(&mut self, world: &mut World, now: Time, message: ToClient) {
-        if let Some(Asked::Entry(joining)) = self.asked.take_if(|asked| matches!(asked, Asked::Entry(_))) {
-            return self.at_door(world, now, joining, message);
-        }
-        match message {
-            ToClient::Seat { slot, proof } => {
-                (self.slot, self.proof) = (slot, proof);
-                if matches!(self.asked, Some(Asked::Seat)) {
-                    self.seated(world);
-                }
-            }
-            ToClient::Tickets { offers } => self.tickets(world, now, offers),
-            ToClient::Visitor { visitor, nameplate } => self.door.expect(now, visitor, nameplate),
-            ToClient::Admitted { visitor, slot } => match self.door.seated(visitor) {
-                Some(record) => self.introduce(world, now, Seated { slot, record }),
-                None => world.counters.out_of_turn += 1,
-            },
-            ToClient::Plate { nameplate } => match self.asked {
-                Some(Asked::Plate(form)) if form == nameplate.form() => {
-                    self.plate(world, now, form, Some(nameplate));
-                }
-                Some(_) | None => world.counters.out_of_turn += 1,
-            },
-            ToClient::Refused(why) => match self.asked {
-                Some(Asked::Seat) => self.unseated(world, now, why),
-                Some(Asked::Plate(form)) => self.plate(world, now, form, None),
-                Some(Asked::Entry(_)) | None => world.counters.out_of_turn += 1,
-            },
-            ToClient::Mail { from, blob } => match (from, Mail::parse(&blob)) {
-                (Party::Slot(slot), Ok(Mail::Packet(packet))) => {
-                    self.packet(world, now, Path::Mail(slot), packet);
-                }
-                (Party::Visitor(visitor), Ok(letter)) => self.visitor(world, now, visitor, &letter),
-                _ => world.counters.malformed += 1,
-            },
-            ToClient::Present { slots } => self.connected_now(now, slots),
-            ToClient::Removed { removals } => self.learn_removals(world, now, None, Some(removals)),
-            ToClient::Pong => {}
-            ToClient::Hello { .. } | ToClient::Created { .. } | ToClient::Joined { .. } => {
-                world.counters.out_of_turn += 1
-            }
-        }
-    }
-
-    /// Slots whose owners the server is connected with.
-    fn here(&self) -> u16 {
-        match self.server {
-            Server::Reached { here } => here,
-            Server::Lost => 0,
-        }
-    }
-
-    /// Who has just found the server may be reached again.
-    fn connected_now(&mut self, now: Time, slots: u16) {
-        let Server::Reached { here } = &mut self.server else { return };
-        let came = slots & !std::mem::replace(here, slots);
-        // One that is being introduced is tried as it is.
-        let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
-        let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));
-        lost.for_each(|peer| peer.appear(now));
     }
 
     pub(crate) fn tick(&mut self, world: &mut World, now: Time) {
@@ -577,20 +470,6 @@ impl Stay {
             true => format!("{} #{:04x}", peer.name(), peer.id().as_u64() >> 48),
             false => peer.name().to_owned(),
         }
-    }
-}
-
-impl World {
-    pub(crate) fn tell_server(&mut self, message: &ToServer) {
-        if self.link.is_up() {
-            self.out.push_back(Output::Signal(SignalOut::Frame(message.encode())));
-        }
-    }
-
-    /// The server will not have us on this connection: another, after a while.
-    fn redial(&mut self, now: Time) {
-        self.out.push_back(Output::Signal(SignalOut::Hang));
-        self.link.down(now, &mut self.rng);
     }
 }
 

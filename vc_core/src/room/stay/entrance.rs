@@ -12,12 +12,13 @@ pub(super) struct Draft {
     refused: Vec<Form>,
     /// Until those are asked for again; `None` while there is something else to ask for.
     again: Option<Time>,
-    pause: Duration,
+    /// How often it gave less than was asked for.
+    refusals: u32,
 }
 
 impl Draft {
     fn new(codes: Codes, wanted: Vec<Form>) -> Self {
-        Self { codes, wanted, refused: Vec::new(), again: None, pause: REFUSED_FIRST }
+        Self { codes, wanted, refused: Vec::new(), again: None, refusals: 0 }
     }
 
     /// The room was made with a number to say; a link to paste is to follow.
@@ -27,6 +28,19 @@ impl Draft {
 
     pub(super) fn wake(&self) -> Option<Time> {
         self.again
+    }
+
+    /// A code was made of what the server gave; the rest of it may never come.
+    fn is_of_use(&self) -> bool {
+        self.again.is_some() && self.codes != Codes::default()
+    }
+
+    /// When the server is asked again for what it did not give; never, if the code can do without and it had its time.
+    fn refused(&mut self, now: Time) -> Option<Time> {
+        let pause = if self.refusals == 0 { REFUSED_FIRST } else { REFUSED_NEXT };
+        self.refusals += 1;
+        let hopeless = self.refusals >= REFUSALS && self.codes != Codes::default();
+        (!hopeless).then(|| now + pause)
     }
 }
 
@@ -128,12 +142,10 @@ impl Stay {
         if !draft.wanted.is_empty() {
             return self.ask_for_plate(world);
         }
-        let (codes, first) = (draft.codes.clone(), draft.pause == REFUSED_FIRST);
-        if draft.refused.is_empty() {
+        let (codes, first) = (draft.codes.clone(), draft.refusals == 0);
+        draft.again = if draft.refused.is_empty() { None } else { draft.refused(now) };
+        if draft.again.is_none() {
             self.draft = None;
-        } else {
-            draft.again = Some(now + draft.pause);
-            draft.pause = REFUSED_NEXT;
         }
         self.publish(world, now, codes, first);
     }
@@ -171,7 +183,8 @@ impl Stay {
 
     /// Whoever made the code does it; for one who is gone, another.
     pub(super) fn mend_code(&mut self, world: &mut World, now: Time) {
-        let idle = self.draft.is_none() && self.asked.is_none() && world.link.is_up();
+        let drafting = self.draft.as_ref().is_some_and(|draft| !draft.is_of_use());
+        let idle = !drafting && self.asked.is_none() && world.link.is_up();
         if !idle || !self.code_is_dead() {
             self.mending.due = None;
             return;
@@ -286,6 +299,8 @@ pub(super) fn first_entrance(by: &StaticKey, codes: Codes) -> Entrance {
 /// A server that names six in a minute has another after ten seconds.
 const REFUSED_FIRST: Duration = Duration::from_secs(15);
 const REFUSED_NEXT: Duration = Duration::from_secs(30);
+/// Five minutes, in which a server gives what it has: one that has no links, or no numbers, is left in peace then.
+const REFUSALS: u32 = 10;
 /// Another's news by way of friends may come after the server's.
 const MAKER_WAITS: Duration = Duration::from_secs(2);
 const OTHERS_WAIT: Duration = Duration::from_secs(20);
