@@ -234,14 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_plays_the_packet_as_if_there_were_no_copy() {
-        let (mut with, mut without) = (Decoder::new().unwrap(), Decoder::new().unwrap());
-        let mut copies = Copies::new(Kind::Sum);
-        for (i, opus) in packets(FrameLen::Ms20, 58).into_iter().enumerate() {
-            let (mut a, mut b) = ([0.0; 960], [0.0; 960]);
-            without.decode(&opus, &mut a).unwrap();
-            with.decode(&copies.send(i as u64, opus).unwrap(), &mut b).unwrap();
-            assert_eq!(a, b, "packet {i}");
+    fn a_decoder_plays_the_packet_as_if_there_was_nothing_besides_its_own_frame() {
+        for kind in [Kind::Copy(2), Kind::Sum] {
+            let (mut with, mut without) = (Decoder::new().unwrap(), Decoder::new().unwrap());
+            let mut copies = Copies::new(kind);
+            let mut carried = 0;
+            for (i, opus) in packets(FrameLen::Ms20, 58).into_iter().enumerate() {
+                let (mut a, mut b) = ([0.0; 960], [0.0; 960]);
+                without.decode(&opus, &mut a).unwrap();
+                let packet = copies.send(i as u64, opus).unwrap();
+                carried += usize::from(extra(&packet).is_some());
+                with.decode(&packet, &mut b).unwrap();
+                assert_eq!(a, b, "packet {i} {kind:?}");
+            }
+            assert!(carried > 40, "{kind:?}");
         }
     }
 
@@ -296,13 +302,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_has_no_copy_beyond_its_end(packet in proptest::collection::vec(any::<u8>(), 0..600)) {
-            match extra(&packet) {
-                Some(Extra::Copy { back, opus: old }) => prop_assert!(back > 0 && old.len() + 5 <= packet.len()),
-                Some(Extra::Sum { record, .. }) => prop_assert!(left(record).is_none_or(|old| old.len() + 8 <= packet.len())),
-                None => {}
-            }
+        fn garbage_has_nothing_beyond_its_end(packet in proptest::collection::vec(any::<u8>(), 0..600)) {
+            in_bounds(&packet)?;
         }
+
+        /// As if it were a packet of code 3 with a copy or a sum.
+        #[test]
+        fn what_looks_like_a_copy_or_a_sum_has_nothing_beyond_its_end(
+            id in prop_oneof![Just(COPY), Just(SUM)],
+            padding in any::<u8>(),
+            (len, back) in (0u8..60, any::<[u8; 2]>()),
+            // Of a short record, or of any.
+            size in prop_oneof![(0u8..60).prop_map(|len| [len, 0]), any::<[u8; 2]>()],
+            rest in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let body = [&[id << 1 | WITH_LENGTH, len][..], &back, &size, &rest].concat();
+            in_bounds(&[&[0x0b, 0x41, padding][..], &body].concat())?;
+            in_bounds(&[&[0x0b, 0x41, body.len() as u8][..], &body].concat())?;
+        }
+    }
+
+    fn in_bounds(packet: &[u8]) -> Result<(), TestCaseError> {
+        match extra(packet) {
+            Some(Extra::Copy { back, opus: old }) => prop_assert!(back > 0 && old.len() + 5 <= packet.len()),
+            Some(Extra::Sum { back: [near, far], record }) => {
+                prop_assert!(0 < near && near < far);
+                prop_assert!(left(record).is_none_or(|old| !old.is_empty() && old.len() + 8 <= packet.len()));
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     fn copied(packet: &[u8]) -> Option<(u8, Vec<u8>)> {

@@ -141,6 +141,7 @@ const RETREAT: u32 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn nothing_is_asked_for_that_cannot_have_come_yet_though_requests_come_in_bursts() {
@@ -150,6 +151,44 @@ mod tests {
             let now = Duration::from_secs(1) + Duration::from_millis(20) * burst;
             let ahead = [clock.step(now), clock.step(now)].map(|at| at.saturating_sub(now));
             assert!(burst < 100 || ahead.iter().all(|ahead| *ahead < Duration::from_millis(2)), "{ahead:?}");
+        }
+    }
+
+    #[test]
+    fn what_fills_a_device_at_its_start_is_never_far_ahead_and_the_clock_is_even_soon() {
+        for start in [0, 1_000, 60_000].map(Duration::from_millis) {
+            let mut clock = PlayClock::default();
+            let mut before = Duration::ZERO;
+            let filled = [(); 8].map(|()| {
+                let at = clock.step(start);
+                assert!(at >= before, "{at:?} after {before:?}");
+                before = at;
+                at - start
+            });
+            // Not 70 ms, as eight steps last.
+            assert!(filled[7] <= step_time(3), "{filled:?}");
+            for i in 1..500 {
+                let now = start + step_time(i);
+                let at = clock.step(now);
+                assert!(at >= before, "{at:?} after {before:?}");
+                let ahead = at.saturating_sub(now);
+                assert!(i < 10 || ahead < Duration::from_millis(2), "{ahead:?} at {i}");
+                before = at;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_clock_never_goes_backwards(pauses in proptest::collection::vec(prop_oneof![Just(0), 0..300_000u64], 1..400)) {
+            let mut clock = PlayClock::default();
+            let (mut now, mut before) = (Duration::ZERO, Duration::ZERO);
+            for pause in pauses {
+                now += Duration::from_micros(pause);
+                let at = clock.step(now);
+                prop_assert!(at >= before, "{:?} after {:?}", at, before);
+                before = at;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::copies::{self, Extra, extra};
 use crate::opus;
+use crate::spec::FrameLen;
 
 /// The packets of late, as far as they are needed to read the next ones.
 #[derive(Default)]
@@ -12,6 +13,8 @@ pub struct Past {
     /// Each with the number of its frame, without what it carried besides.
     whole: VecDeque<(u32, Vec<u8>)>,
     unsolved: VecDeque<Sum>,
+    /// The highest number of late, and the length that all these frames have: others are numbered otherwise.
+    newest: Option<(u32, FrameLen)>,
     reach: u32,
 }
 
@@ -25,14 +28,16 @@ impl Past {
         Past::default()
     }
 
-    /// The packet of the frame `time` came. Returns the earlier frames that are known by it, each with its number; what they
+    /// The packet of the frame `time`, which is `len` long, came. Returns the earlier frames that are known by it, each with its number; what they
     /// are worth is for the caller to check.
-    pub fn heard(&mut self, time: u32, packet: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    pub fn heard(&mut self, time: u32, len: FrameLen, packet: &[u8]) -> Vec<(u32, Vec<u8>)> {
         let Some(own) = opus::unpad(packet.to_vec()) else { return Vec::new() };
-        self.forget(time);
+        self.reach = 0;
+        if !self.advance(time, len) {
+            return Vec::new();
+        }
         self.learn(time, own);
         let mut back = Vec::new();
-        self.reach = 0;
         match extra(packet) {
             None => {}
             Some(Extra::Copy { back: by, opus }) => {
@@ -45,6 +50,9 @@ impl Past {
             Some(Extra::Sum { back: by, record }) => {
                 self.reach = by[1].into();
                 let frames = by.map(|by| time.wrapping_sub(by.into()));
+                if self.unsolved.len() >= KEPT as usize {
+                    self.unsolved.pop_front();
+                }
                 self.unsolved.push_back(Sum { frames, record: record.to_vec() });
             }
         }
@@ -92,19 +100,38 @@ impl Past {
         solved
     }
 
-    /// What nothing can refer to any more, and what another clock said.
-    fn forget(&mut self, time: u32) {
-        let near = |then: u32| (then.wrapping_sub(time) as i32).unsigned_abs() <= KEPT;
+    /// Forgets what nothing can refer to any more, and what another clock said. False if this packet itself comes too late
+    /// to tell anything.
+    fn advance(&mut self, time: u32, len: FrameLen) -> bool {
+        let ahead = match self.newest {
+            Some((newest, of)) if of == len => Some(time.wrapping_sub(newest) as i32),
+            Some(_) | None => None,
+        };
+        match ahead {
+            Some(ahead) if ahead > 0 => {}
+            Some(ahead) if ahead.unsigned_abs() <= KEPT => return true,
+            Some(ahead) if ahead.unsigned_abs() <= STRAGGLER => return false,
+            Some(_) | None => {
+                self.whole.clear();
+                self.unsolved.clear();
+            }
+        }
+        self.newest = Some((time, len));
+        self.forget(time);
+        true
+    }
+
+    fn forget(&mut self, newest: u32) {
+        let near = |then: u32| (then.wrapping_sub(newest) as i32).unsigned_abs() <= KEPT;
         self.whole.retain(|(then, _)| near(*then));
         self.unsolved.retain(|sum| sum.frames.iter().all(|then| near(*then)));
-        while self.unsolved.len() > KEPT as usize {
-            self.unsolved.pop_front();
-        }
     }
 }
 
 /// Frames; nobody waits longer for any of them.
 const KEPT: u32 = 16;
+/// Frames; what is farther back than any path holds a packet is no straggler but of a clock that began anew.
+const STRAGGLER: u32 = 250;
 
 #[cfg(test)]
 mod tests {
@@ -121,11 +148,11 @@ mod tests {
         let (sent, bare) = stream(Kind::Copy(2));
         let mut past = Past::new();
         for (i, packet) in sent.iter().enumerate().filter(|(i, _)| i % 7 != 3) {
-            let back = past.heard(i as u32, packet);
+            let back = past.heard(i as u32, FrameLen::Ms20, packet);
             let expected: Vec<_> =
                 (i % 7 == 5).then(|| (i as u32 - 2, bare[i - 2].clone())).into_iter().collect();
             assert_eq!(back, expected, "packet {i}");
-            assert_eq!(past.heard(i as u32, packet), []);
+            assert_eq!(past.heard(i as u32, FrameLen::Ms20, packet), []);
         }
     }
 
@@ -137,7 +164,7 @@ mod tests {
         let mut past = Past::new();
         let mut back = Vec::new();
         for (i, packet) in sent.iter().enumerate().filter(|(i, _)| !lost(*i)) {
-            back.extend(past.heard(i as u32, packet));
+            back.extend(past.heard(i as u32, FrameLen::Ms20, packet));
         }
         assert!(back.iter().all(|(time, opus)| lost(*time as usize) && *opus == bare[*time as usize]));
         assert_eq!(back.len(), (0..sent.len() - 9).filter(|i| lost(*i)).count());
@@ -155,7 +182,7 @@ mod tests {
                         lost += 1;
                         continue;
                     }
-                    for (time, opus) in past.heard(i as u32 + round * 1_000, packet) {
+                    for (time, opus) in past.heard(i as u32 + round * 1_000, FrameLen::Ms20, packet) {
                         assert_eq!(opus, bare[time as usize % 1_000]);
                         brought += 1;
                     }
@@ -167,15 +194,49 @@ mod tests {
         assert!(sums < copies / 2.0, "{sums} of sums, {copies} of copies");
     }
 
+    #[test]
+    fn a_packet_that_comes_much_too_late_takes_nothing_away_from_those_that_came() {
+        let (sent, bare) = stream(Kind::Sum);
+        let mut past = Past::new();
+        for i in (5..40).filter(|i| !matches!(i, 37 | 38)) {
+            past.heard(i as u32, FrameLen::Ms20, &sent[i]);
+        }
+        assert_eq!(past.heard(0, FrameLen::Ms20, &sent[0]), []);
+        // The sum of 37 and 39.
+        assert_eq!(past.heard(40, FrameLen::Ms20, &sent[40]), [(37, bare[37].clone())]);
+    }
+
+    #[test]
+    fn frames_of_another_length_are_not_taken_for_those_of_the_same_number() {
+        let (sent, _) = stream(Kind::Sum);
+        let mut past = Past::new();
+        for (i, packet) in sent[..17].iter().enumerate() {
+            past.heard(i as u32, FrameLen::Ms40, packet);
+        }
+        // A sum of 15 and 17, of which the first is known in the other numbering only.
+        assert_eq!(past.heard(18, FrameLen::Ms20, &sent[40]), []);
+    }
+
+    #[test]
+    fn a_clock_that_began_anew_is_followed() {
+        let (sent, bare) = stream(Kind::Copy(2));
+        let mut past = Past::new();
+        past.heard(9_000, FrameLen::Ms20, &sent[50]);
+        past.heard(1, FrameLen::Ms20, &sent[1]);
+        assert_eq!(past.heard(5, FrameLen::Ms20, &sent[5]), [(3, bare[3].clone())]);
+    }
+
     proptest! {
         #[test]
-        fn garbage_stays_in_bounds(packets in proptest::collection::vec((any::<u32>(), proptest::collection::vec(any::<u8>(), 0..40)), 1..80)) {
+        fn garbage_stays_in_bounds(
+            packets in proptest::collection::vec((any::<u32>(), proptest::collection::vec(any::<u8>(), 0..40)), 1..80),
+        ) {
             let mut past = Past::new();
             for (time, mut packet) in packets {
                 // As if it were one with a sum or a copy.
                 packet.splice(0..0, [0x0b, 0x41, 30, 0, 0, 124 << 1 | 1]);
-                past.heard(time % 40, &packet);
-                prop_assert!(past.whole.len() <= 2 * KEPT as usize + 2 && past.unsolved.len() <= KEPT as usize + 1);
+                past.heard(time % 40, FrameLen::Ms20, &packet);
+                prop_assert!(past.whole.len() <= 2 * KEPT as usize + 1 && past.unsolved.len() <= KEPT as usize);
             }
         }
     }

@@ -85,7 +85,7 @@ impl Receiver {
             return;
         }
         let Heard { time, len, .. } = heard;
-        let again = self.past.heard(time, &heard.opus);
+        let again = self.past.heard(time, len, &heard.opus);
         let fec = opus::has_fec(&heard.opus);
         let missing = self.jitter.push(now, heard);
         if missing > 0 {

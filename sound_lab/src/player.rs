@@ -51,7 +51,7 @@ pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i6
     let mut decoder = Decoder::new()?;
     let mut dred = Dred::new()?;
     let samples = len.samples();
-    let again = brought_back(packets, trace);
+    let again = brought_back(packets, len, trace);
     let mut heard = vec![0.0; packets.len() * samples];
     for (i, out) in heard.chunks_exact_mut(samples).enumerate() {
         let due = i as i64 * i64::from(len.as_millis()) * 1000 + delay;
@@ -77,13 +77,13 @@ pub(crate) fn fixed(packets: &[Vec<u8>], len: FrameLen, trace: &Trace, delay: i6
 }
 
 /// Of each frame: the packet that later ones bring back, and when.
-fn brought_back(packets: &[Vec<u8>], trace: &Trace) -> Vec<Option<(i64, Vec<u8>)>> {
+fn brought_back(packets: &[Vec<u8>], len: FrameLen, trace: &Trace) -> Vec<Option<(i64, Vec<u8>)>> {
     let mut again = vec![None; packets.len()];
     let mut past = Past::new();
     for (i, packet) in packets.iter().enumerate() {
         // None overtakes another.
         let Some(Some(at)) = trace.get(i) else { continue };
-        for (time, opus) in past.heard(i as u32, packet) {
+        for (time, opus) in past.heard(i as u32, len, packet) {
             if let Some(again) = again.get_mut(time as usize) {
                 *again = Some((*at, opus));
             }
