@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// Nothing of a muted microphone is encoded or told; a running word breaks off. Whether somebody talks in spite of
-    /// it is noticed ([`Trouble::TalkingWhileMuted`]); a file goes on unheard.
+    /// it is noticed ([`crate::Trouble::TalkingWhileMuted`]); a file goes on unheard.
     pub fn set_muted(&self, muted: bool) {
         self.wish(|wishes| wishes.muted = muted);
     }
