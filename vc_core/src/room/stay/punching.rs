@@ -301,7 +301,7 @@ impl Punching {
     }
 }
 
-/// Five plain probes have gone by then.
+/// Plain probes go at 0, 0.1, 0.3 and 0.7 s.
 const BEFORE_PREDICTION: Duration = Duration::from_millis(1_500);
 /// And at 1.5 s; another rung carries meanwhile.
 const BEFORE_SPRAY: Duration = Duration::from_millis(2_500);
