@@ -143,7 +143,10 @@ fn hostile_text_stays_where_it_belongs() {
     let seen = scene.terminal.until(|seen| seen.contains(": the end") && seen.contains("> typing"));
     assert!(seen.ends_with("> typing\n"), "{seen}");
     let all = scene.terminal.all();
-    assert!(all.contains(&"W".repeat(1_000)) && all.contains("red") && all.contains("gpj.exe"), "{all}");
+    // Whole, and no row of it stands where names do.
+    assert_eq!(all.matches('W').count(), 1_000, "{all}");
+    assert!(!all.lines().any(|row| row.starts_with('W')), "{all}");
+    assert!(all.contains("red") && all.contains("gpj.exe"), "{all}");
     assert!(!all.contains(['\u{202e}', '\u{2066}', '\u{7}']), "{all}");
     assert!(all.contains(&scene.code), "something cleared the screen:\n{all}");
     assert_eq!(inputs(&all), 1, "{all}");
