@@ -47,13 +47,14 @@ impl Drain {
         })
     }
 
-    /// The loudspeaker of `spec`, which is not there.
-    pub(crate) fn awaited(spec: OutputSpec, frame: FrameLen) -> Drain {
-        match spec {
-            OutputSpec::Default => Drain::speaker(Device::awaited(None, frame)),
-            OutputSpec::Device(name) => Drain::speaker(Device::awaited(Some(name), frame)),
-            OutputSpec::Null | OutputSpec::Wav { .. } => Drain::Null { done: 0 },
-        }
+    /// The loudspeaker of `spec`, which is not there; nothing where that is no device.
+    pub(crate) fn awaited(spec: &OutputSpec, frame: FrameLen) -> Option<Drain> {
+        let name = match spec {
+            OutputSpec::Default => None,
+            OutputSpec::Device(name) => Some(name.clone()),
+            OutputSpec::Null | OutputSpec::Wav { .. } => return None,
+        };
+        Some(Drain::speaker(Device::awaited(name, frame)))
     }
 
     fn speaker(device: Device<Speaker>) -> Drain {

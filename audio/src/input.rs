@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::adaptation::Quality;
-use crate::backend::Change;
+use crate::backend::{Change, monitored};
 use crate::capture::{Capture, CaptureStats, Level};
 use crate::chain::Stages;
 use crate::error::{Error, Trouble};
@@ -35,8 +35,10 @@ impl Input {
         let capture = Capture::new(frame, bitrate)?;
         let (source, absent) = match Source::open(spec.clone(), frame, std::thread::current()) {
             Ok(source) => (source, None),
-            Err(error) if bearable(&error) => (Source::awaited(spec, frame), Some(error)),
-            Err(error) => return Err(error),
+            Err(error) => match Source::awaited(&spec, frame).filter(|_| bearable(&error)) {
+                Some(source) => (source, Some(error)),
+                None => return Err(error),
+            },
         };
         let input = Input {
             frame,
@@ -75,8 +77,7 @@ impl Input {
             Source::Mic { device, .. } => device.id(),
             Source::Silence | Source::File { .. } => None,
         };
-        // PulseAudio and PipeWire both give the monitor of a sink this name.
-        let monitored = mic.as_deref().and_then(|mic| mic.strip_suffix(".monitor"));
+        let monitored = mic.as_deref().and_then(monitored);
         tell(self.watch.monitors(monitored.is_some() && monitored == speaker), sink);
     }
 

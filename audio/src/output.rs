@@ -26,8 +26,10 @@ impl Output {
     ) -> Result<(Output, Option<Error>), Error> {
         let (drain, absent) = match Drain::open(spec.clone(), frame, std::thread::current()) {
             Ok(drain) => (drain, None),
-            Err(error) if bearable(&error) => (Drain::awaited(spec, frame), Some(error)),
-            Err(error) => return Err(error),
+            Err(error) => match Drain::awaited(&spec, frame).filter(|_| bearable(&error)) {
+                Some(drain) => (drain, Some(error)),
+                None => return Err(error),
+            },
         };
         Ok((Output { frame, drain }, absent))
     }

@@ -36,13 +36,14 @@ impl Source {
         })
     }
 
-    /// The microphone of `spec`, which is not there.
-    pub(crate) fn awaited(spec: InputSpec, frame: FrameLen) -> Source {
-        match spec {
-            InputSpec::Default => Source::mic(Device::awaited(None, frame)),
-            InputSpec::Device(name) => Source::mic(Device::awaited(Some(name), frame)),
-            InputSpec::Silence | InputSpec::Tone { .. } | InputSpec::Wav { .. } => Source::Silence,
-        }
+    /// The microphone of `spec`, which is not there; nothing where that is no device.
+    pub(crate) fn awaited(spec: &InputSpec, frame: FrameLen) -> Option<Source> {
+        let name = match spec {
+            InputSpec::Default => None,
+            InputSpec::Device(name) => Some(name.clone()),
+            InputSpec::Silence | InputSpec::Tone { .. } | InputSpec::Wav { .. } => return None,
+        };
+        Some(Source::mic(Device::awaited(name, frame)))
     }
 
     fn mic(device: Device<Mic>) -> Source {

@@ -166,7 +166,7 @@ fn wrong_words_are_status_3_and_too_many_in_a_row_status_6() {
     let wrong = mistaken(&code);
     let args = [&["join", "--server", &place][..], &NO_SOUND].concat();
     let attempt = || run_at(home.path(), &args, format!("{wrong}\n").as_bytes());
-    for tries in 1..=16 {
+    for tries in 1..=5 {
         attempt().fails(3, "The words of the code are wrong.");
         assert_eq!(ada.event("wrong_code")["tries"], tries);
     }

@@ -15,18 +15,24 @@ mod sound_server;
 use party::{Party, asset, samples};
 use sound_server::Sound;
 
+/// Friends with a sound server, unless there is none to be had.
+fn with_sound() -> Option<(Party, Sound)> {
+    let mut party = Party::new();
+    let Some(server) = Sound::start(&party.path("")) else {
+        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
+        return None;
+    };
+    party.env.push(("PULSE_SERVER".into(), server.address()));
+    Some((party, server))
+}
+
 #[test]
 fn two_friends_hear_each_other_through_a_real_sound_server() {
     sound::in_real_time(two_friends_talk);
 }
 
 fn two_friends_talk() -> Result<(), String> {
-    let mut party = Party::new();
-    let Some(server) = Sound::start(&party.path("")) else {
-        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
-        return Ok(());
-    };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let Some((party, server)) = with_sound() else { return Ok(()) };
     let (_server, place) = party.serve();
     let (mut ada, code) = party.create(&place, "Ada", &["--input", "ada_mic.monitor", "--output", "ada_ear"]);
     let mut bob = party.join(&place, "Bob", &code, &["--input", "bob_mic.monitor", "--output", "bob_ear"]);
@@ -56,12 +62,7 @@ fn two_friends_talk() -> Result<(), String> {
 
 #[test]
 fn devices_are_listed_for_programs() {
-    let mut party = Party::new();
-    let Some(server) = Sound::start(&party.path("")) else {
-        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
-        return;
-    };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let Some((party, _sound)) = with_sound() else { return };
     let listed = party.command(&["devices", "--json"]).output().unwrap();
     let devices: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(devices["event"], "devices");
@@ -71,12 +72,7 @@ fn devices_are_listed_for_programs() {
 
 #[test]
 fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_in() {
-    let mut party = Party::new();
-    let Some(server) = Sound::start(&party.path("")) else {
-        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
-        return;
-    };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let Some((mut party, server)) = with_sound() else { return };
     party.env.push(("VOICECHAT_INPUT".into(), "headset".into()));
     let (_server, place) = party.serve();
     let mut ada =
@@ -94,12 +90,7 @@ fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_i
 
 #[test]
 fn a_device_that_is_typed_wrong_is_refused_and_the_names_of_the_others_are_harmless() {
-    let mut party = Party::new();
-    let Some(server) = Sound::start(&party.path("")) else {
-        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
-        return;
-    };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let Some((party, server)) = with_sound() else { return };
     let evil = "sink_properties=device.description='B\x1b[31m\x1b]0;owned\x07\u{202e}gpj'";
     server.load(&["module-null-sink", "sink_name=evil", evil]);
     let refused = party.command(&["create", "--output", "nothing"]).output().unwrap();

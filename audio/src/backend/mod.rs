@@ -163,6 +163,11 @@ impl<T: Native> Device<T> {
     }
 }
 
+/// The loudspeaker whose sound this microphone is: PulseAudio and PipeWire both give a monitor its sink's name and this end.
+pub(crate) fn monitored(source: &str) -> Option<&str> {
+    source.strip_suffix(".monitor")
+}
+
 struct Wake(Thread);
 
 impl Drop for Wake {

@@ -17,7 +17,7 @@ use pulseaudio::protocol::{
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::pulse_socket::{self, Socket};
-use super::{Native, RING};
+use super::{Native, RING, monitored};
 use crate::device::{Device, Devices, choose};
 use crate::error::{Direction, Error};
 use crate::reserve::Reserve;
@@ -530,7 +530,9 @@ impl<F: Flow> Reading<F> {
             }
             Command::PlaybackStreamMoved(to) => self.link.moved(&to.device_name),
             // Where the last microphone went, what is left is the sound of a loudspeaker: the friends' own voices.
-            Command::RecordStreamMoved(to) if is_monitor(&to.device_name) => return Ok(false),
+            Command::RecordStreamMoved(to) if monitored(&to.device_name.to_string_lossy()).is_some() => {
+                return Ok(false);
+            }
             Command::RecordStreamMoved(to) => self.link.moved(&to.device_name),
             Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_) => return Ok(false),
             _ => {}
@@ -546,11 +548,6 @@ fn flags(chosen: Option<&str>) -> StreamFlags {
 
 fn name(device: &CStr) -> Arc<str> {
     device.to_string_lossy().into()
-}
-
-/// By the name that PulseAudio and PipeWire both give it.
-fn is_monitor(source: &CStr) -> bool {
-    source.to_bytes().ends_with(b".monitor")
 }
 
 fn refused(direction: Direction, error: &ProtocolError) -> Error {

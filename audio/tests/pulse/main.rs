@@ -186,11 +186,7 @@ fn a_chosen_device_that_is_unplugged_is_waited_for_and_nobody_is_heard_by_anothe
         unload(&headphones);
         assert_eq!(trouble(&events), Trouble::SpeakerLost);
         assert!(!has_tone("spk") && !has_tone("mic"));
-        plug("usb_out");
-        assert_eq!(trouble(&events), Trouble::SpeakerBack);
-        plug("usb_in");
-        assert_eq!(trouble(&events), Trouble::MicrophoneBack);
-        assert!(has_tone("usb_out"));
+        come_back(&events);
     });
 }
 
@@ -209,11 +205,7 @@ fn devices_that_are_not_there_at_the_start_are_used_as_soon_as_they_are() {
         assert!(absent.loudspeaker.is_some_and(|error| missing(&error)));
         let _talker =
             looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, Arc::new(engine));
-        plug("usb_out");
-        assert_eq!(trouble(&events), Trouble::SpeakerBack);
-        plug("usb_in");
-        assert_eq!(trouble(&events), Trouble::MicrophoneBack);
-        assert!(has_tone("usb_out"));
+        come_back(&events);
     });
 }
 
@@ -419,6 +411,15 @@ fn a_microphone_that_hears_the_loudspeaker_by_wire_is_told() {
         let (_engine, events) = start(device_in("spk.monitor"), device_out("spk"), FrameLen::Ms20);
         assert_eq!(trouble(&events), Trouble::InputIsMonitor);
     });
+}
+
+/// Both devices are plugged in, one after the other, and used.
+fn come_back(events: &Receiver<FromEngine>) {
+    plug("usb_out");
+    assert_eq!(trouble(events), Trouble::SpeakerBack);
+    plug("usb_in");
+    assert_eq!(trouble(events), Trouble::MicrophoneBack);
+    assert!(has_tone("usb_out"));
 }
 
 fn plug(sink: &str) -> String {

@@ -228,9 +228,9 @@ pub(crate) const BUDGET: u32 = 100;
 const REOPENED: Rate = Rate { per_minute: 1, burst: 4 * 60 };
 /// Each costs half a millisecond and tells nothing, and whoever knows the number can ask for it.
 const ANSWERED: Rate = Rate::per_second(20, 40);
-/// A whole room that proves the code at the same moment, then one guess in ten seconds: guessing takes a quarter of an
-/// hour.
-const PACE: Rate = Rate { per_minute: 6, burst: 16 };
+/// A friend who mistypes twice does not notice; guessing takes a quarter of an hour. Right words are given back, so a
+/// whole room may arrive at the same moment.
+const PACE: Rate = Rate { per_minute: 6, burst: 5 };
 /// As long as the server waits for us.
 const ADMISSION_LIMIT: Duration = Duration::from_secs(20);
 /// As many as the server lets wait; a lying one gains nothing by more.

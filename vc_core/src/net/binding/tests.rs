@@ -148,6 +148,7 @@ fn tcp_is_left_when_udp_works() {
     let mut s = Scene::new(&[udp(), tcp(47_700)]);
     s.run(0, 30_000, |hop| hop == tcp(47_700));
     assert!(s.binding.hop() == Some(tcp(47_700)));
+    assert!(s.times(udp(), "bind").len() < 10, "asked on, but seldom");
     let later = s.times(udp(), "bind").into_iter().filter(|ms| *ms > 2_000);
     assert!((2..=3).contains(&later.count()), "asked on, but seldom");
     s.run(30_000, 45_000, |_| true);
