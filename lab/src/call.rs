@@ -245,9 +245,13 @@ impl Call {
 
     /// Gaps and noise count from now on.
     pub(crate) fn mark(&mut self) {
+        self.mark_gaps();
+        self.friends.iter_mut().for_each(|friend| friend.log.noise.clear());
+    }
+
+    pub(crate) fn mark_gaps(&mut self) {
         let now = unix_ms();
         for friend in &mut self.friends {
-            friend.log.noise.clear();
             for peer in friend.log.peers.values_mut() {
                 peer.gap = 0;
                 peer.last_heard = now;

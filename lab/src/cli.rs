@@ -180,7 +180,7 @@ fn present() -> Vec<Kind> {
     if !daemon {
         say("SKIPPED: routers that open ports on request, for miniupnpd is not installed.");
     }
-    Kind::ALL.into_iter().filter(|kind| daemon || !kind.access().opens_ports).collect()
+    Kind::ALL.into_iter().filter(|kind| daemon || kind.access().opens_ports.is_none()).collect()
 }
 
 /// One of each way that friends reach each other.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::nat::{Dependence, Kind};
+use crate::nat::{Asked, Dependence, Kind};
 use crate::report::say;
 use crate::servers::Servers;
 use crate::world::{Killed, Programs, Seat, World};
@@ -15,7 +15,8 @@ use crate::world::{Killed, Programs, Seat, World};
 pub(crate) fn check(programs: &Programs, kinds: &[Kind]) -> Result<bool> {
     let mut good = true;
     for kind in kinds.iter().filter(|kind| kind.access().v4.is_some()) {
-        let (status, findings) = examined(programs, *kind).with_context(|| kind.name())?;
+        let Examined { status, findings, left_open } =
+            examined(programs, *kind).with_context(|| kind.name())?;
         let wrong: Vec<String> = expected(*kind)
             .into_iter()
             .filter(|(topic, says)| {
@@ -23,6 +24,7 @@ pub(crate) fn check(programs: &Programs, kinds: &[Kind]) -> Result<bool> {
             })
             .map(|(topic, says)| format!("{topic} does not say \"{says}\""))
             .chain((status != expected_status(*kind)).then(|| format!("it ends with {status}")))
+            .chain((left_open > 0).then(|| format!("{left_open} ports stay open")))
             .collect();
         good &= wrong.is_empty();
         let mark = if wrong.is_empty() { "ok " } else { "NOT" };
@@ -31,21 +33,21 @@ pub(crate) fn check(programs: &Programs, kinds: &[Kind]) -> Result<bool> {
             findings.iter().for_each(|(topic, message)| say(&format!("      {topic}: {message}")));
         }
     }
-    if kinds.contains(&Kind::Upnp) {
-        let rung = hosted(programs)?;
-        good &= rung.is_some();
-        match rung {
-            Some(rung) => say(&format!("ok  upnp     a room behind it lets a stranger in: {rung}")),
-            None => say("NOT upnp     a room behind it lets nobody in"),
-        }
+    for kind in kinds.iter().filter(|kind| kind.access().opens_ports.is_some()) {
+        let told = hosted(programs, *kind).with_context(|| kind.name());
+        good &= told.is_ok();
+        let mark = if told.is_ok() { "ok " } else { "NOT" };
+        let what = told.unwrap_or_else(|error| format!("{error:#}"));
+        say(&format!("{mark} {:<8} a room behind it: {what}", kind.name()));
     }
     Ok(good)
 }
 
-/// A room without a server behind a router that opens ports when asked, and a stranger with its code: by which rung?
-fn hosted(programs: &Programs) -> Result<Option<String>> {
+/// A room without a server behind a router that opens ports when asked, and a stranger with its code. Afterwards all
+/// ports are closed again.
+fn hosted(programs: &Programs, kind: Kind) -> Result<String> {
     let world = World::new(programs)?;
-    let (mut home, mut street) = (world.site(Kind::Upnp)?, world.site(Kind::Open)?);
+    let (mut home, mut street) = (world.site(kind)?, world.site(Kind::Open)?);
     let (inside, outside) = (world.seat(&mut home, None)?, world.seat(&mut street, None)?);
     let start = |seat: &Seat, name: &str, order: &str| -> Result<Killed> {
         let mut command = seat.ns.command(programs.path("voicechat"));
@@ -65,15 +67,20 @@ fn hosted(programs: &Programs) -> Result<Option<String>> {
         Ok(Killed(command.stderr(Stdio::null()).spawn()?))
     };
     let mut ada = start(&inside, "Ada", "host")?;
-    let Some(invite) = told(&mut ada, |event| event["event"] == "invite" && event["reach"] == "public")?
-    else {
-        return Ok(None);
-    };
+    let invite = told(&mut ada, |event| event["event"] == "invite" && event["reach"] == "public")?
+        .context("it is never told to be public")?;
     let mut bob = start(&outside, "Bob", "join")?;
     let code = invite["code"].as_str().context("no code")?;
     writeln!(bob.0.stdin.as_mut().context("no stdin")?, "{code}")?;
     let path = told(&mut bob, |event| event["event"] == "path" && event["rung"] != "mail")?;
-    Ok(path.and_then(|path| Some(path["rung"].as_str()?.to_owned())))
+    let rung = path.as_ref().and_then(|path| path["rung"].as_str()).context("it lets nobody in")?;
+    let open = home.ports_open()?;
+    ensure!(open > 0, "no port was asked for");
+    writeln!(ada.0.stdin.as_mut().context("no stdin")?, "/quit")?;
+    ada.0.wait()?;
+    let left = home.ports_open()?;
+    ensure!(left == 0, "{left} of {open} ports stay open after the call");
+    Ok(format!("a stranger is let in, {rung}; of {open} ports none stays open"))
 }
 
 /// The first such event; `None` if the program ends without it.
@@ -102,9 +109,10 @@ fn expected(kind: Kind) -> Vec<(&'static str, &'static str)> {
         Dependence::Port => "only what was asked for",
     };
     let opens = match access.opens_ports {
-        true => "The router opens ports",
-        false if kind.routers().is_empty() => "no router",
-        false => "opens no ports",
+        Some(Asked::Any) => "The router opens ports for calls (PCP)",
+        Some(Asked::Igd) => "The router opens ports for calls (UPnP)",
+        None if kind.routers().is_empty() => "no router",
+        None => "opens no ports",
     };
     vec![("nat", maps), ("filtering", filters), ("port_mapping", opens)]
 }
@@ -113,13 +121,21 @@ fn expected_status(kind: Kind) -> i32 {
     let access = kind.access();
     match access.v4 {
         _ if !access.udp => 15,
-        Some(nat) if nat.mapping != Dependence::Endpoint && !access.opens_ports => 14,
+        Some(nat) if nat.mapping != Dependence::Endpoint && access.opens_ports.is_none() => 14,
         _ => 0,
     }
 }
 
-/// The exit status, and what was said of each topic.
-fn examined(programs: &Programs, kind: Kind) -> Result<(i32, Vec<(String, String)>)> {
+struct Examined {
+    /// Of the program.
+    status: i32,
+    /// Topics, and what was said of them.
+    findings: Vec<(String, String)>,
+    /// Ports that the router was asked for, and never to close again.
+    left_open: usize,
+}
+
+fn examined(programs: &Programs, kind: Kind) -> Result<Examined> {
     let world = World::new(programs)?;
     let servers = Servers::start(&world)?;
     let mut site = world.site(kind)?;
@@ -133,8 +149,9 @@ fn examined(programs: &Programs, kind: Kind) -> Result<(i32, Vec<(String, String
     let events: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let word = |event: &Value, key: &str| event[key].as_str().unwrap_or_default().to_owned();
     let findings = events.iter().filter(|event| event["event"] == "finding");
-    Ok((
-        output.status.code().context("it was killed")?,
-        findings.map(|event| (word(event, "topic"), word(event, "message"))).collect(),
-    ))
+    Ok(Examined {
+        status: output.status.code().context("it was killed")?,
+        findings: findings.map(|event| (word(event, "topic"), word(event, "message"))).collect(),
+        left_open: site.ports_open()?,
+    })
 }

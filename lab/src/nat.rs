@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Sym,
     /// As `sym`, but the router opens ports when asked (UPnP-IGD, NAT-PMP, PCP)
     Upnp,
+    /// The same by UPnP-IGD alone
+    Igd,
     /// As `sym`, and IPv6 behind a firewall
     Dual,
     /// IPv6 alone, behind a firewall
@@ -41,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Open,
         Self::Cone,
         Self::Adf,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Seq,
         Self::Sym,
         Self::Upnp,
+        Self::Igd,
         Self::Dual,
         Self::V6,
         Self::Noudp,
@@ -72,6 +75,7 @@ impl Kind {
             Self::Seq => "seq",
             Self::Sym => "sym",
             Self::Upnp => "upnp",
+            Self::Igd => "igd",
             Self::Dual => "dual",
             Self::V6 => "v6",
             Self::Noudp => "noudp",
@@ -86,7 +90,7 @@ impl Kind {
             v4: Some(Nat { mapping, filtering, order: Order::Random }),
             v6: false,
             udp: true,
-            opens_ports: false,
+            opens_ports: None,
         };
         match self {
             Self::Open | Self::Cone => behind(Endpoint, Endpoint),
@@ -98,7 +102,8 @@ impl Kind {
                 ..behind(Port, Port)
             },
             Self::Sym => behind(Port, Port),
-            Self::Upnp => Access { opens_ports: true, ..behind(Port, Port) },
+            Self::Upnp => Access { opens_ports: Some(Asked::Any), ..behind(Port, Port) },
+            Self::Igd => Access { opens_ports: Some(Asked::Igd), ..behind(Port, Port) },
             Self::Dual => Access { v6: true, ..behind(Port, Port) },
             Self::V6 => Access { v4: None, v6: true, ..behind(Port, Port) },
             Self::Noudp | Self::Only443 => Access { udp: false, ..behind(Endpoint, Port) },
@@ -123,7 +128,9 @@ impl Kind {
             }
             Self::Seq => vec![udp(Udp::Sequential)],
             Self::Sym | Self::Dual => vec![udp(Udp::Random)],
-            Self::Upnp => vec![Router { opens_ports: true, ..udp(Udp::Random) }],
+            Self::Upnp | Self::Igd => {
+                vec![Router { opens_ports: self.access().opens_ports, ..udp(Udp::Random) }]
+            }
             Self::V6 => vec![Router { v4: false, ..udp(APDF) }],
             Self::Noudp => vec![Router { passes: Passes::Tcp, ..udp(APDF) }],
             Self::Only443 => vec![Router { passes: Passes::Https, ..udp(APDF) }],
@@ -138,7 +145,15 @@ pub(crate) struct Access {
     /// A global address; strangers are kept out.
     pub(crate) v6: bool,
     pub(crate) udp: bool,
-    pub(crate) opens_ports: bool,
+    pub(crate) opens_ports: Option<Asked>,
+}
+
+/// By what protocols a router can be asked for a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Any,
+    /// UPnP-IGD alone.
+    Igd,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +187,7 @@ pub(crate) struct Router {
     pub(crate) hairpin: bool,
     /// Friends behind it cannot reach each other in the LAN.
     pub(crate) isolates: bool,
-    pub(crate) opens_ports: bool,
+    pub(crate) opens_ports: Option<Asked>,
     pub(crate) v4: bool,
     /// Seconds without a packet after which a mapping is gone.
     pub(crate) forgets: u32,
@@ -205,7 +220,7 @@ impl Default for Router {
             passes: Passes::All,
             hairpin: false,
             isolates: false,
-            opens_ports: false,
+            opens_ports: None,
             v4: true,
             forgets: 120,
         }
@@ -234,7 +249,7 @@ impl Router {
 }}",
             self.passes.rules()
         );
-        if self.opens_ports {
+        if self.opens_ports.is_some() {
             text.push_str(MINIUPNPD);
         }
         if self.v4 {

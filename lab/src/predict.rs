@@ -54,7 +54,7 @@ fn between(a: &Access, b: &Access) -> Way {
         return Way::Punched;
     }
     let (Some(nat_a), Some(nat_b)) = (&a.v4, &b.v4) else { return Way::Relayed };
-    if a.opens_ports || b.opens_ports {
+    if a.opens_ports.is_some() || b.opens_ports.is_some() {
         return Way::Punched;
     }
     punch(nat_a, nat_b)
@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(best(Kind::Seq, Kind::Linux), Way::Predicted);
         assert_eq!(best(Kind::Sym, Kind::Sym), Way::Relayed);
         assert_eq!(best(Kind::Sym, Kind::Upnp), Way::Punched);
+        assert_eq!(best(Kind::Sym, Kind::Igd), Way::Punched);
         assert_eq!(best(Kind::Dual, Kind::V6), Way::Punched);
         assert_eq!(best(Kind::Open, Kind::V6), Way::Relayed);
         assert_eq!(best(Kind::Open, Kind::Noudp), Way::RelayedTcp);

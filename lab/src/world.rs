@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
-use crate::nat::{Kind, Router};
+use crate::nat::{Asked, Kind, Router};
 use crate::ns::Ns;
 use crate::wire::{Quality, Wire};
 
@@ -133,9 +133,9 @@ impl World {
             self.set_up_router(&site, n, n + 1 == layers)?;
         }
         if let Some((router, ns)) = site.routers.first()
-            && router.opens_ports
+            && let Some(asked) = router.opens_ports
         {
-            site.daemon = Some(self.start_miniupnpd(ns, site.number)?);
+            site.daemon = Some(self.start_miniupnpd(ns, site.number, asked)?);
         }
         Ok(site)
     }
@@ -249,9 +249,10 @@ impl World {
         ns.nft(&router.rules(outside, &site.inside(n)))
     }
 
-    fn start_miniupnpd(&self, router: &Ns, site: u32) -> Result<Killed> {
+    fn start_miniupnpd(&self, router: &Ns, site: u32, asked: Asked) -> Result<Killed> {
         let config = self.work.path().join(format!("miniupnpd-{site}.conf"));
-        std::fs::write(&config, MINIUPNPD)?;
+        let pmp = if asked == Asked::Any { "yes" } else { "no" };
+        std::fs::write(&config, format!("{MINIUPNPD}enable_natpmp={pmp}\n"))?;
         let child = router
             .command("miniupnpd")
             .args(["-d", "-f"])
@@ -316,6 +317,12 @@ impl Site {
     /// Its own public addresses: 1 is the router's, 2 the one after a change, from 10 on machines without a router.
     pub(crate) fn public(&self, n: u32) -> Ipv4Addr {
         Ipv4Addr::new(11, 0, 10 + self.number as u8, n as u8)
+    }
+
+    /// How many ports the router leads to friends because they asked for them.
+    pub(crate) fn ports_open(&self) -> Result<usize> {
+        let Some((_, router)) = self.routers.first().filter(|_| self.daemon.is_some()) else { return Ok(0) };
+        Ok(router.sh("nft list chain inet miniupnpd prerouting")?.matches("dnat").count())
     }
 
     /// The outermost router forgets everybody and, if `moved`, gets another address: what a provider does at night.
@@ -422,7 +429,6 @@ const MINIUPNPD: &str = "\
 ext_ifname=out
 listening_ip=lan
 port=5000
-enable_natpmp=yes
 enable_upnp=yes
 secure_mode=yes
 uuid=5a1c0c1e-6d2f-4f5e-9d1b-7e0a3c2b1d00
