@@ -49,6 +49,11 @@ deny: ## licences, banned crates and sources of all dependencies
 unit: test-tools ## every test of the workspace
 	$(CARGO) test --workspace
 
+##@ Try
+.PHONY: newcomer
+newcomer: test-tools ## what the README tells a newcomer, step by step: install, create, join, talk, mute by a key (Xvfb, i3, xdotool), leave
+	scripts/newcomer.py $(ARGS)
+
 ##@ Measure
 .PHONY: bench
 bench: tools ## what each step costs (docs/PERFORMANCE.md)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,3 +40,34 @@ def told(process, event):
 def listened_to(process):
     """A program whose output nobody reads loses lines, and says so."""
     threading.Thread(target=process.stdout.read, daemon=True).start()
+
+
+class Terminal:
+    """A real terminal (tmux) with a shell in it, whose files are in `home`."""
+
+    def __init__(self, home, env, columns, rows):
+        self.socket, self.env = f"{home}/tmux", env
+        command = ["new-session", "-d", "-x", str(columns), "-y", str(rows)]
+        for name, value in (env | {"PS1": "$ ", "ENV": "/dev/null"}).items():
+            command += ["-e", f"{name}={value}"]
+        self.tmux("-u", "-f", "/dev/null", *command, "bash", "--norc", "--noprofile")
+
+    def tmux(self, *args, check=True):
+        command = ["tmux", "-S", self.socket, *args]
+        return subprocess.run(command, check=check, capture_output=True, text=True, env=self.env).stdout
+
+    def types(self, line):
+        self.tmux("send-keys", "-l", line)
+        self.tmux("send-keys", "Enter")
+
+    def shows(self, pattern):
+        """Waits for it; what its first group matched."""
+        for _ in range(600):
+            found = re.search(pattern, self.tmux("capture-pane", "-p"))
+            if found:
+                return found[1]
+            time.sleep(0.05)
+        raise SystemExit(f"{pattern} was never seen:\n{self.tmux('capture-pane', '-p')}")
+
+    def close(self):
+        self.tmux("kill-server", check=False)

@@ -5,13 +5,12 @@ Usage: scripts/picture.py [PROGRAM]"""
 import html
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from friends import ROOT, SPEECH, at, serve, start, told
+from friends import ROOT, SPEECH, Terminal, at, serve, start, told
 
 PROGRAM = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/voicechat").resolve()
 COLUMNS, ROWS = 86, 27
@@ -29,28 +28,32 @@ TALK = [
 
 def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        friends = {}
         started = []
         try:
             server, env = serve(PROGRAM, at(home) | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"})
             started.append(server)
-            call(home, env, friends, started)
+            sound = {"VOICECHAT_INPUT": SPEECH[0], "VOICECHAT_OUTPUT": "null"}
+            terminal = Terminal(home, env | sound, COLUMNS, ROWS)
+            started.append(terminal)
+            call(terminal, env, started)
         finally:
-            tmux(home, "kill-server", check=False)
-            for process in started:
-                process.kill()
-                process.wait()
+            for process in reversed(started):
+                ended(process)
 
 
-def call(home, env, friends, started):
-    command = ["new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS)]
-    sound = {"VOICECHAT_INPUT": SPEECH[0], "VOICECHAT_OUTPUT": "null"}
-    for name, value in (env | sound | {"PS1": "$ ", "ENV": "/dev/null"}).items():
-        command += ["-e", f"{name}={value}"]
-    tmux(home, "-u", "-f", "/dev/null", *command, "bash", "--norc", "--noprofile")
-    typed(home, "clear")
-    typed(home, "voicechat create --name Ada")
-    code = seen(home, r"\n +(\d+-[a-z]+-[a-z]+-[a-z]+)\n")
+def ended(process):
+    if isinstance(process, Terminal):
+        process.close()
+    else:
+        process.kill()
+        process.wait()
+
+
+def call(terminal, env, started):
+    friends = {}
+    terminal.types("clear")
+    terminal.types("voicechat create --name Ada")
+    code = terminal.shows(r"\n +(\d+-[a-z]+-[a-z]+-[a-z]+)\n")
     for name, source in [("Bob", SPEECH[1]), ("Cem", "silence"), ("Dora", "silence")]:
         muted = ["--muted"] if name == "Dora" else []
         path = ["--path", "relay"] if name == "Cem" else []
@@ -59,37 +62,18 @@ def call(home, env, friends, started):
         friends[name] = friend
         print(code, file=friend.stdin, flush=True)
         told(friend, "path")
-        seen(home, f"({name}) is here")
+        terminal.shows(f"({name}) is here")
     for who, line in TALK:
         if who == "Ada":
-            typed(home, line)
+            terminal.types(line)
         else:
             print(line, file=friends[who].stdin, flush=True)
-            seen(home, f"({who}): {re.escape(line[:20])}")
+            terminal.shows(f"({who}): {re.escape(line[:20])}")
         time.sleep(0.5)
-    tmux(home, "send-keys", "-l", "on my way to the north gat")
+    terminal.tmux("send-keys", "-l", "on my way to the north gat")
     # Levels move; wait for a moment when somebody talks.
-    seen(home, "(▸ Bob)")
-    picture(tmux(home, "capture-pane", "-p", "-e"))
-
-
-def tmux(home, *args, check=True):
-    command = ["tmux", "-S", f"{home}/tmux", *args]
-    return subprocess.run(command, check=check, capture_output=True, text=True, env={"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}).stdout
-
-
-def typed(home, line):
-    tmux(home, "send-keys", "-l", line)
-    tmux(home, "send-keys", "Enter")
-
-
-def seen(home, pattern):
-    for _ in range(600):
-        found = re.search(pattern, tmux(home, "capture-pane", "-p"))
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise SystemExit(f"{pattern} was never seen")
+    terminal.shows("(▸ Bob)")
+    picture(terminal.tmux("capture-pane", "-p", "-e"))
 
 
 def picture(screen):

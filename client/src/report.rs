@@ -56,6 +56,8 @@ impl Counts {
         let peers = peers.into_iter().map(|peer| {
             let came = self.heard.get(&peer.id).copied().unwrap_or_default();
             let heard = sounds.iter().find(|(friend, _)| *friend == peer.id.as_u64()).map(|(_, stats)| stats);
+            // A volume that was set before the first word is no sound, and nothing has a delay yet.
+            let heard = heard.filter(|stats| stats.played > 0);
             let sound = heard.map(|heard| PeerSound {
                 played: heard.played,
                 fec: heard.fec,

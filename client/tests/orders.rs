@@ -132,6 +132,11 @@ fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
         ada.say(order);
         assert_eq!(ada.wait_for("answer")["done"], true, "{order}");
     }
+    let told = ada.wait_for("stats");
+    assert_eq!(
+        (&told["peers"][0]["played"], &told["peers"][0]["delay_ms"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
     let kept = party.command(&["config", "show"]).output().unwrap();
     let kept = String::from_utf8(kept.stdout).unwrap();
     for line in [

@@ -197,6 +197,20 @@ fn a_new_name_is_everybody_s_and_newcomers_learn_it() {
 }
 
 #[test]
+fn who_sends_echo_is_named_to_all_others_each_time_that_it_begins() {
+    let mut world = trio(9);
+    let bob = id(&world, BOB);
+    let echoes = |w: &World, client: usize| {
+        w.clients[client].log.iter().filter(|(_, event)| *event == Event::Echoes { id: bob }).count()
+    };
+    for (flag, times) in [(true, 1), (true, 1), (false, 1), (true, 2)] {
+        told(&mut world, BOB, Command::Echoes(flag));
+        world.run(secs(1));
+        assert_eq!([ADA, BOB, EVE].map(|client| echoes(&world, client)), [times, 0, times]);
+    }
+}
+
+#[test]
 fn all_who_talk_to_the_same_members_see_the_same_five_words() {
     let mut world = trio(9);
     let words = |world: &World, n: usize| world.clients[n].room.verify().unwrap();
