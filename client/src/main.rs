@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let diagnosed = cli.verbose && cli.log.is_none();
     match cli.command {
         None => {
-            printer::say(cli::WELCOME);
+            printer::tell(cli::WELCOME);
             Ok(())
         }
         Some(Command::Create { listen, call }) => {

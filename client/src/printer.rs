@@ -1,6 +1,6 @@
 //! Lines to stdout and stderr, through a thread of its own.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
+use crate::screen::{prose, size};
 
 pub(crate) struct Printer {
     prints: SyncSender<Print>,
@@ -21,6 +22,20 @@ pub(crate) struct Printer {
 pub(crate) enum Print {
     Out(String),
     Err(String),
+}
+
+impl Print {
+    /// For people: broken between words where a terminal shows it.
+    pub(crate) fn set(self) -> Self {
+        match self {
+            Self::Out(text) => Self::Out(set(text, &io::stdout())),
+            Self::Err(text) => Self::Err(set(text, &io::stderr())),
+        }
+    }
+}
+
+fn set(text: String, on: &impl IsTerminal) -> String {
+    if on.is_terminal() { prose(&text, size().0) } else { text }
 }
 
 impl Printer {
@@ -92,7 +107,12 @@ fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) {
     }
 }
 
-/// To stdout, at once; for what is printed outside a call. A reader that has gone is no error of ours.
+/// Prose, as [`say`] otherwise.
+pub(crate) fn tell(text: &str) {
+    say(&set(text.to_owned(), &io::stdout()));
+}
+
+/// To stdout, at once and exactly so; for what is printed outside a call. A reader that has gone is no error of ours.
 pub(crate) fn say(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -100,7 +120,7 @@ pub(crate) fn say(text: &str) {
 
 /// To stderr: what happened, what to do.
 pub(crate) fn fail(failure: &Failure) {
-    let _ = writeln!(io::stderr().lock(), "{failure}");
+    let _ = io::stderr().lock().write_all(set(format!("{failure}\n"), &io::stderr()).as_bytes());
 }
 
 /// A minute of a lively room while the reader stands still.

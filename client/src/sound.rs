@@ -474,7 +474,7 @@ pub(crate) fn devices() -> Result<Note, Error> {
 pub(crate) fn list(json: bool) -> Result<(), Failure> {
     let note = devices().map_err(failure)?;
     match Words::of(&note) {
-        Some(words) if !json => printer::say(&words.text()),
+        Some(words) if !json => printer::tell(&words.text()),
         _ => printer::say(&ui::json(&note)),
     }
     Ok(())

@@ -73,7 +73,7 @@ impl Ui {
             Mode::Plain => {
                 let missed = |lines| {
                     let words = Words::of(&Note::Missed { lines });
-                    words.and_then(plain).unwrap_or(Print::Err(String::new()))
+                    words.and_then(plain).unwrap_or(Print::Err(String::new())).set()
                 };
                 (Face::Plain(Printer::start(breaks, missed)?), None)
             }
@@ -287,7 +287,7 @@ impl Ui {
         match &self.face {
             Face::Json(printer) | Face::Plain(printer) => {
                 if let Some(print) = plain(words) {
-                    printer.print(print);
+                    printer.print(print.set());
                 }
             }
             Face::Screen(screen) => screen.words(words),

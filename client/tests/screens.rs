@@ -280,7 +280,7 @@ fn the_devices_of_a_machine_and_of_one_without() {
 #[test]
 fn the_settings_and_where_they_come_from() {
     let party = Party::new();
-    let Some(terminal) = shell(&party, (130, 100), &[("VOICECHAT_NAME", "Ada")]) else { return };
+    let Some(terminal) = shell(&party, (80, 120), &[("VOICECHAT_NAME", "Ada")]) else { return };
     terminal.line("sh call config show");
     let seen = terminal.until(|seen| seen.contains("# hook = ") && seen.ends_with("$\n"));
     kept("config", &seen);
@@ -342,4 +342,27 @@ fn a_room_without_a_server_says_once_who_can_come() {
     assert_eq!(seen.matches("reach").count(), 1, "{seen}");
     terminal.line("/quit");
     terminal.until(|seen| seen.ends_with("$\n"));
+}
+
+#[test]
+fn prose_is_broken_between_words_and_what_is_to_be_copied_nowhere() {
+    let party = Party::new();
+    let Some(terminal) = shell(&party, (50, 80), &[]) else { return };
+    for order in [
+        "sh call serve --listen 127.0.0.1:0 --seconds 1",
+        &format!("sh call join 48213-tiger-orbit-ocean --server 127.0.0.1:1 {QUIET}"),
+        "sh call host --relay-only",
+        "sh call config set low_latency perhaps",
+        "sh call config set low_latency perhaps 2>&1 | cat",
+        "sh call ctl mute",
+        "sh call completions --help",
+    ] {
+        terminal.line(&format!("{order}; echo \"= $?\""));
+        let orders = terminal.all().matches("= $?").count();
+        terminal.until(|_| terminal.all().lines().filter(|line| line.starts_with("= ")).count() == orders);
+    }
+    let all = terminal.all();
+    let place = all.lines().find(|line| line.starts_with("127.0.0.1:")).unwrap();
+    let port = place.split(['#', ':']).nth(1).unwrap();
+    kept("prose", &all.replace(place, "PLACE").replace(port, "PORT"));
 }

@@ -22,14 +22,14 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
                 .map_err(|why| Failure::usage(format!("That is no value for `{key}`: {why}."), SEE))?;
             let value = edited(value)?;
             file::change(&path, &[(vec![key], Some(value.clone()))])?;
-            printer::say(&format!("{key} = {value} stands in {} now.{}\n", path.display(), overruled(key)));
+            printer::tell(&format!("{key} = {value} stands in {} now.{}\n", path.display(), overruled(key)));
         }
         ConfigCommand::Unset { key } => {
             let key = known(&key)?;
             let was = file::read(&path).is_ok_and(|table| table.contains_key(key));
             file::change(&path, &[(vec![key], None)])?;
             let now = if was { "no longer set" } else { "not set" };
-            printer::say(&format!("{key} is {now} in {}.{}\n", path.display(), overruled(key)));
+            printer::tell(&format!("{key} is {now} in {}.{}\n", path.display(), overruled(key)));
         }
         ConfigCommand::Edit => {
             if !path.exists() {

@@ -38,7 +38,7 @@ pub(crate) fn run(ctl: Ctl) -> Result<(), Failure> {
         serde_json::from_str(&line).map_err(|_| lost(io::ErrorKind::UnexpectedEof.into()))?;
     match (ctl.json, answered.status) {
         (true, _) => printer::say(&format!("{}\n", answered.event)),
-        (false, 0) => printer::say(&format!("{}\n", answered.text.trim_end())),
+        (false, 0) => printer::tell(&format!("{}\n", answered.text.trim_end())),
         (false, _) => {}
     }
     let kind = Kind::Refused;

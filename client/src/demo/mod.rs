@@ -39,10 +39,10 @@ async fn perform(demo: &Demo, work: &std::path::Path) -> Result<(), Failure> {
     speech::write(&ADA, work)?;
     speech::write(&BOB, work)?;
     let mut stage = Stage::new(demo.path, work.to_owned());
-    printer::say("A server and two friends, Ada and Bob, start on this machine; nothing leaves it.\n");
+    printer::tell("A server and two friends, Ada and Bob, start on this machine; nothing leaves it.\n");
     let (server, place) = stage.server(demo.seconds).await?;
     let (mut ada, code) = stage.ada(&place, demo.seconds).await?;
-    printer::say(&format!("Ada opened a room. Her code: {code}\n"));
+    printer::tell(&format!("Ada opened a room. Her code: {code}\n"));
     let mut bob = stage.bob(&place, &code, demo.seconds).await?;
     let mut tally = stage.meet(&mut ada).await?;
     stage.talk(&mut ada, &mut bob, &mut tally, demo.seconds).await?;
@@ -207,7 +207,7 @@ fn limit(seconds: u32) -> String {
 
 fn narrate(heard: &Heard) {
     if let Some(words) = Tally::words(heard) {
-        printer::say(&words);
+        printer::tell(&words);
     }
 }
 

@@ -152,9 +152,9 @@ impl Tally {
         if kept.fallback {
             text += "                 (the current directory cannot be written)\n";
         }
-        printer::say(&text);
+        printer::tell(&text);
         if wrong.is_empty() {
-            printer::say("All of it worked. Now with a friend: voicechat create\n");
+            printer::tell("All of it worked. Now with a friend: voicechat create\n");
             return Ok(());
         }
         Err(failed(&format!("Not all of it worked: {}.", wrong.join("; "))))

@@ -21,7 +21,9 @@ use vc_core::room::code;
 
 use self::editor::Editor;
 use self::hold::Hold;
+pub(crate) use self::row::prose;
 use self::row::{Ink, Row};
+pub(crate) use self::tty::size;
 pub(crate) use self::view::Question;
 use self::view::View;
 use self::zone::Zone;

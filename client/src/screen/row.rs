@@ -78,13 +78,17 @@ impl Row {
     /// As rows of a window so wide, broken between words, and within a word that fits into no row. Only a link is left
     /// to the terminal, which can copy whole what it wraps itself.
     pub(super) fn wrapped(self, window: usize) -> Vec<Self> {
+        self.broken(window, is_link)
+    }
+
+    fn broken(self, window: usize, is_kept_whole: impl Fn(&str) -> bool) -> Vec<Self> {
         // Terminals differ in the last column.
         let width = window.saturating_sub(1);
         let mut rows = Vec::new();
         let mut row = Self::default();
         let mut blanks = 0;
         for (ink, text) in &self.pieces {
-            for word in text.split_inclusive(char::is_whitespace) {
+            for word in words(text, width.saturating_sub(HANGING.len())) {
                 let bare = word.trim_end_matches(char::is_whitespace);
                 if !bare.is_empty() {
                     let wide = columns(bare);
@@ -98,7 +102,7 @@ impl Row {
                         blanks = 0;
                     }
                     row.push(Ink::Plain, &" ".repeat(blanks));
-                    if fits || whole || is_link(bare) {
+                    if fits || whole || is_kept_whole(bare) {
                         row.push(*ink, bare);
                     } else {
                         row.pour(&mut rows, *ink, bare, width);
@@ -148,6 +152,46 @@ impl Row {
     }
 }
 
+/// Prose outside a call, for a window so wide. What people copy stays whole, so that the terminal wraps it itself: every
+/// word, and every line that stands in.
+pub(crate) fn prose(text: &str, window: usize) -> String {
+    let set = |line: &str| {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        if line.starts_with(STANDS_IN) {
+            return format!("{line}{end}");
+        }
+        let rows = Row::new(Ink::Plain, line).broken(window, |_| true);
+        let rows: Vec<String> =
+            rows.into_iter().map(|row| row.pieces.into_iter().map(|piece| piece.1).collect()).collect();
+        rows.join("\n") + end
+    };
+    text.split_inclusive('\n').map(set).collect()
+}
+
+/// With the blanks behind them. A command in backticks is one word if that fits into a row.
+fn words(text: &str, width: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let blank = |text: &str| text.find(char::is_whitespace).unwrap_or(text.len());
+        let mut end = blank(rest);
+        let quoted = rest.get(..end)?.find('`').map(|open| open + 1);
+        if let Some(open) = quoted
+            && let Some(close) = rest.get(open..)?.find('`').map(|close| open + close)
+            && let whole = close + blank(rest.get(close..)?)
+            && columns(rest.get(..whole)?) <= width
+        {
+            end = whole.max(end);
+        }
+        let after = rest.get(end..)?;
+        end += after.len() - after.trim_start_matches(char::is_whitespace).len();
+        let (word, left) = rest.split_at_checked(end)?;
+        rest = left;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// Before codes, links and commands.
+const STANDS_IN: &str = "    ";
 /// Before what goes on from the row above.
 const HANGING: &str = "  ";
 
@@ -222,9 +266,26 @@ mod tests {
         assert_eq!(rows(&format!("{link} yes"), 16), [format!("Bob: {link}"), "  yes".into()]);
         let table = Row::new(Ink::Plain, "  /peers    who is here").wrapped(40);
         assert_eq!(table[0].text(), "  /peers    who is here");
+        let quoted = "as `voicechat host` does.";
+        assert_eq!(rows(quoted, 22), ["Bob: as", "  `voicechat host`", "  does."]);
+        assert_eq!(rows("x `a b c` `d`", 80), ["Bob: x `a b c` `d`"]);
+        assert_eq!(rows("`voicechat host does", 17), ["Bob: `voicechat", "  host does"]);
+        assert_eq!(rows("`voicechat host does it`", 17), ["Bob: `voicechat", "  host does it`"]);
         for window in 0..6 {
             assert!(!rows("a few words", window).is_empty());
         }
+    }
+
+    #[test]
+    fn prose_outside_a_call_keeps_whole_what_is_to_be_copied() {
+        let text = "Type this, and then wait:\n\n    voicechat create --server HOST:47700#KEY\n\nSee /a/very/long/path/it.toml now\n";
+        let set = "Type this, and then\n  wait:\n\n    voicechat create --server HOST:47700#KEY\n\n\
+                   See /a/very/long/path/it.toml\n  now\n";
+        assert_eq!(prose(text, 20), set);
+        assert_eq!(prose(text, 80), text);
+        assert_eq!(prose("no end", 6), "no\n  end");
+        assert_eq!(prose("", 80), "");
+        assert_eq!(prose("\u{1b}[2Jx", 80), "[2Jx");
     }
 
     #[test]

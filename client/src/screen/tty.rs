@@ -61,7 +61,7 @@ fn put(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Columns and rows.
-pub(super) fn size() -> (usize, usize) {
+pub(crate) fn size() -> (usize, usize) {
     match crossterm::terminal::size() {
         Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.into(), rows.into()),
         // A line to a terminal that does not tell; the size that all of them once had.
