@@ -53,7 +53,7 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
     said(&mut config(&home, &["set", "name", "Ada"]));
     for (args, says) in [
         (["set", "nmae", "x"], "Did you mean `name`?"),
-        (["set", "low_latency", "perhaps"], "That is no value for `low_latency`"),
+        (["set", "low_latency", "perhaps"], "`low_latency` takes true or false, not \"perhaps\""),
         (["set", "server", "a b"], "HOST:PORT"),
     ] {
         let failed = config(&home, &args).assert().code(2);

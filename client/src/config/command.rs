@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use toml::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed, variable};
 use crate::cli::ConfigCommand;
@@ -18,8 +19,8 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
         ConfigCommand::Path => printer::say(&format!("{}\n", path.display())),
         ConfigCommand::Set { key, value } => {
             let key = known(&key)?;
-            let value = typed(key, &value)
-                .map_err(|why| Failure::usage(format!("That is no value for `{key}`: {why}."), SEE))?;
+            let value =
+                typed(key, &value).map_err(|why| Failure::usage(format!("That is no value: {why}."), SEE))?;
             let value = edited(value)?;
             file::change(&path, &[(vec![key], Some(value.clone()))])?;
             printer::tell(&format!("{key} = {value} stands in {} now.{}\n", path.display(), overruled(key)));
@@ -76,19 +77,25 @@ fn shown(layers: &Layers) -> String {
             let env = layers.env.get(key).map(|value| (value, variable(key)));
             let (value, from) =
                 env.or_else(|| Some((layers.file.get(key)?, "the configuration file".to_owned())))?;
-            Some(format!("{key} = {value}  # from {from}"))
+            Some((format!("{key} = {value}"), format!("from {from}")))
         });
         match (set, key) {
-            (Some(set), _) => text += &set,
+            (Some((set, from)), _) => text += &noted(&set, &from),
             (None, Some(key)) if WITHOUT_DEFAULT.contains(&key) => {
-                text += &format!("{line}  # not set; an example")
+                text += &noted(line, "not set; an example");
             }
-            (None, Some(_)) => text += &format!("{line}  # the default"),
+            (None, Some(_)) => text += &noted(line, "the default"),
             (None, None) => text += line,
         }
         text.push('\n');
     }
     text
+}
+
+/// With the note behind it, above it where both are too wide for a terminal.
+fn noted(line: &str, note: &str) -> String {
+    let whole = format!("{line}  # {note}");
+    if whole.width() <= WIDTH { whole } else { format!("# ({note})\n{line}") }
 }
 
 fn known(key: &str) -> Result<&'static str, Failure> {
@@ -124,6 +131,8 @@ fn edit(path: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
+/// In columns: the narrowest terminal that is common.
+const WIDTH: usize = 80;
 /// Of these the example shows what they may be, of the others what they are unless set.
 const WITHOUT_DEFAULT: [&str; 8] =
     ["name", "server", "volumes", "address", "also", "relays", "key_file", "hook"];
@@ -148,7 +157,8 @@ mod tests {
         assert!(text.contains("# from VOICECHAT_NAME") && text.contains("# from the configuration file"));
         let unset = WITHOUT_DEFAULT.len() - 1;
         assert!(WITHOUT_DEFAULT.iter().all(|key| keys().any(|known| known == *key)));
-        assert_eq!(text.matches("  # not set").count(), unset);
+        assert_eq!(text.matches("# not set").count() + text.matches("# (not set").count(), unset);
+        assert!(text.lines().all(|line| line.width() <= WIDTH), "{text}");
         assert_eq!(text.matches("  # the default").count(), keys().count() - 2 - unset);
     }
 }

@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use serde::Deserialize;
 use toml::Table;
 use toml_edit::DocumentMut;
 
-use super::{EXAMPLE, Settings, base, keys, nearest, reason, sentence, state_dir};
+use super::{EXAMPLE, Settings, base, keys, mend, misfit, nearest, reason, state_dir};
 use crate::failure::Failure;
 
 /// Where the file is or would be. `None` on a machine without a home.
@@ -39,8 +40,13 @@ fn checked(path: &Path, text: &str) -> Result<Table, Failure> {
 /// What is wrong with the text, and what to do.
 pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = line(text, error.span().map_or(0, |span| span.start));
-        (format!("is not valid TOML on line {line}: {}", sentence(error.message())), MEND.to_owned())
+        let at = error.span().map_or(0, |span| span.start);
+        let why = match keyed(text, at) {
+            Some(key) if error.message().contains("duplicate") => format!("`{key}` stands there twice"),
+            Some(key) => misfit(key, None, ""),
+            None => UNREADABLE.to_owned(),
+        };
+        (format!("cannot be understood on line {}: {why}", line(text, at)), MEND.to_owned())
     })?;
     if let Some(key) = table.keys().find(|key| !keys().any(|known| known == key.as_str())) {
         let hint = match nearest(key, keys()) {
@@ -53,10 +59,32 @@ pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
         return Err((format!("has an unknown key on line {}, `{key}`", line(text, at.unwrap_or(0))), hint));
     }
     toml::from_str::<Settings>(text).map_err(|error| {
-        let line = line(text, error.span().map_or(0, |span| span.start));
-        (format!("is wrong on line {line}: {}", sentence(error.message())), MEND.to_owned())
+        let at = error.span().map_or(0, |span| span.start);
+        let line = line(text, at);
+        match wrong(&table) {
+            Some(key) => (
+                format!("is wrong on line {line}: {}", misfit(key, table.get(key), error.message())),
+                mend(key),
+            ),
+            None => (format!("is wrong on line {line}"), MEND.to_owned()),
+        }
     })?;
     Ok(table)
+}
+
+/// The first key whose value does not fit.
+fn wrong(table: &Table) -> Option<&'static str> {
+    keys().find(|key| {
+        let alone = table.get(*key).map(|value| Table::from_iter([((*key).to_owned(), value.clone())]));
+        alone.is_some_and(|alone| Settings::deserialize(alone).is_err())
+    })
+}
+
+/// The key that the line there sets.
+fn keyed(text: &str, at: usize) -> Option<&'static str> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text.get(start..)?.lines().next()?.split_once('=')?;
+    keys().find(|known| *known == key.trim())
 }
 
 /// The file, or a fresh one that explains every key and sets none.
@@ -78,12 +106,16 @@ pub(super) fn change(path: &Path, settings: &[Setting<'_>]) -> Result<(), Failur
         let error = io::Error::other("it is no file");
         return Err(unreadable(path, &error));
     }
-    let text = text_or_example(path)?;
-    checked(path, &text)?;
+    let before = text_or_example(path)?;
     let change = |text: String, (key, value): &Setting<'_>| changed(&text, key, value.as_ref());
-    let text = settings.iter().try_fold(text, change).map_err(Failure::defect)?;
-    // A file that the program would refuse to start with is never written.
-    let table = parse(&text).map_err(|(what, _)| Failure::defect(what))?;
+    // What cannot be read cannot be changed, and is told of as when it is read.
+    let text = match settings.iter().try_fold(before.clone(), change) {
+        Ok(text) => text,
+        Err(error) => return Err(checked(path, &before).err().unwrap_or_else(|| Failure::defect(error))),
+    };
+    // A file that the program would refuse to start with is never written: the change may mend what was wrong, but
+    // something else may be wrong as well.
+    let table = checked(path, &text)?;
     if settings.iter().any(|(key, value)| !holds(&table, key, value.as_ref())) {
         return Err(Failure::defect("a setting did not arrive in the file"));
     }
@@ -250,6 +282,7 @@ const MAX_LINKS: usize = 40;
 
 const MEND: &str =
     "Mend it with `voicechat config edit`, or move it away: without it everything has its default.";
+const UNREADABLE: &str = "a setting is written KEY = VALUE, text in quotes";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -273,7 +306,17 @@ mod tests {
         assert!(
             wrong("name = \"a\"\nserver = \"a b\"\n").starts_with("is wrong on line 2: a server is written")
         );
-        assert!(wrong("\n\nname = ").starts_with("is not valid TOML on line 3"));
+        assert!(
+            wrong("\n\nname = ").starts_with("cannot be understood on line 3: `name` takes text in quotes")
+        );
+        assert!(wrong("muted = yes").ends_with("line 1: `muted` takes true or false"));
+        assert!(wrong("muted = true\nmuted = false").ends_with("line 2: `muted` stands there twice"));
+        assert!(wrong("hello").ends_with("line 1: a setting is written KEY = VALUE, text in quotes"));
+        assert_eq!(
+            wrong("\nmuted = \"yes\""),
+            "is wrong on line 2: `muted` takes true or false, not \"yes\""
+        );
+        assert!(wrong("volumes = { \"Bob\" = \"x\" }").contains("such as { Bob = 120 }"));
         assert!(wrong("path = \"sideways\"").contains("line 1"));
         assert!(!wrong("name = 1").contains('\n'));
     }

@@ -70,24 +70,32 @@ pub(crate) struct Settings {
     pub(crate) plain: Option<bool>,
     #[arg(skip)]
     pub(crate) muted: Option<bool>,
-    #[arg(skip)]
+    /// Noise suppression
+    #[arg(long, value_enum)]
     pub(crate) noise: Option<Stage>,
-    #[arg(skip)]
+    /// Echo cancellation
+    #[arg(long, value_enum)]
     pub(crate) echo: Option<Stage>,
-    #[arg(skip)]
+    /// Never even out how loud you are
+    #[arg(long = "no-level", num_args = 0, default_missing_value = "false")]
     pub(crate) level: Option<bool>,
-    #[arg(skip)]
+    /// Be heard only while the talk key is down
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) push_to_talk: Option<bool>,
     /// By name, in percent.
     #[arg(skip)]
     pub(crate) volumes: Option<BTreeMap<String, u16>>,
-    #[arg(skip)]
+    /// No sounds when friends come and go
+    #[arg(long = "no-sounds", num_args = 0, default_missing_value = "false")]
     pub(crate) sounds: Option<bool>,
-    #[arg(skip)]
+    /// The terminal's bell when friends come or write
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) bell: Option<bool>,
-    #[arg(skip)]
+    /// A notification of the desktop when friends come or write
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) notify: Option<bool>,
-    #[arg(skip)]
+    /// A command to run when something happens, with the event as a line of JSON on stdin
+    #[arg(long, value_name = "COMMAND")]
     pub(crate) hook: Option<String>,
 }
 
@@ -112,10 +120,10 @@ pub(crate) enum Path {
 }
 
 /// When a stage of the capture chain works.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
-    /// When it is needed.
+    /// When it is needed
     #[default]
     Auto,
     On,
@@ -234,7 +242,8 @@ fn environment() -> Result<Table, Failure> {
             Err(env::VarError::NotUnicode(_)) => return Err(wrong("it is not text")),
             Ok(text) if text.is_empty() => {}
             Ok(text) => {
-                table.insert(key.to_owned(), typed(key, &text).map_err(|why| wrong(&why))?);
+                let misfit = |why: String| Failure { hint: mend_variable(&name), ..wrong(&why) };
+                table.insert(key.to_owned(), typed(key, &text).map_err(misfit)?);
             }
         }
     }
@@ -250,7 +259,10 @@ pub(crate) fn variable(key: &str) -> String {
 fn typed(key: &str, text: &str) -> Result<Value, String> {
     let check = |value: Value| {
         let table = Table::from_iter([(key.to_owned(), value.clone())]);
-        Settings::deserialize(table).map(|_| value).map_err(|error| sentence(error.message()))
+        match Settings::deserialize(table) {
+            Ok(_) => Ok(value),
+            Err(error) => Err(misfit(key, Some(&value), error.message())),
+        }
     };
     let literal = format!("{key} = {text}").parse::<Table>().ok().and_then(|mut table| table.remove(key));
     match (check(Value::String(text.to_owned())), literal) {
@@ -325,6 +337,51 @@ pub(crate) fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
+/// Why this is no value for the key, in words.
+fn misfit(key: &str, value: Option<&Value>, why: &str) -> String {
+    // These say themselves how they are written.
+    if matches!(key, "server" | "address") && value.is_some_and(Value::is_str) {
+        return sentence(why);
+    }
+    let takes = match (key, example(key)) {
+        ("noise" | "echo", _) => "\"auto\", \"on\" or \"off\"".to_owned(),
+        ("path", _) => "\"direct\", \"relay\" or \"auto\"".to_owned(),
+        (_, Some(Value::Boolean(_))) => "true or false".to_owned(),
+        (_, Some(like @ Value::String(_))) => format!("text in quotes, such as {like}"),
+        (_, Some(Value::Array(like))) => format!("a list, such as {}", Value::Array(like)),
+        (_, like) => format!("a value such as {}", like.map(|like| like.to_string()).unwrap_or_default()),
+    };
+    match value.filter(|value| !value.is_table() && !value.is_array()) {
+        Some(value) => format!("`{key}` takes {takes}, not {value}"),
+        None => format!("`{key}` takes {takes}"),
+    }
+}
+
+/// What sets the key right in the file.
+fn mend(key: &str) -> String {
+    let plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let example = match example(key) {
+        Some(Value::Boolean(example)) => Some(example.to_string()),
+        Some(Value::String(example)) => Some(example).filter(plain),
+        _ => None,
+    };
+    let unset = format!("`voicechat config unset {key}` takes it out");
+    match example {
+        Some(example) => format!("`voicechat config set {key} {example}` mends it, {unset}."),
+        None => format!("{}.", unset),
+    }
+}
+
+fn mend_variable(name: &str) -> String {
+    format!("Set {name} so, or leave it unset; {SEE}")
+}
+
+/// What stands for the key in the example.
+fn example(key: &str) -> Option<Value> {
+    let line = EXAMPLE.lines().find_map(|line| line.strip_prefix(&format!("# {key} = ")))?;
+    format!("it = {line}").parse::<Table>().ok()?.remove("it")
+}
+
 fn sentence(message: &str) -> String {
     message.trim_end_matches('.').replace('\n', ", ")
 }
@@ -375,9 +432,47 @@ mod tests {
     fn text_is_taken_as_the_key_wants_it() {
         assert_eq!(typed("name", "true"), Ok(Value::String("true".into())));
         assert_eq!(typed("low_latency", "true"), Ok(Value::Boolean(true)));
-        assert!(typed("low_latency", "perhaps").unwrap_err().contains("expected a boolean"));
-        assert!(typed("path", "sideways").unwrap_err().contains("`relay`"));
+        assert_eq!(
+            typed("low_latency", "perhaps").unwrap_err(),
+            "`low_latency` takes true or false, not \"perhaps\""
+        );
+        assert!(typed("path", "sideways").unwrap_err().contains("\"relay\""));
+        assert_eq!(typed("also", "443").unwrap_err(), "`also` takes a list, such as [443], not 443");
         assert!(typed("server", "a b").unwrap_err().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn what_a_key_takes_is_said_without_the_words_of_programmers() {
+        for key in keys() {
+            // A number alone fits nowhere.
+            let seven = format!("{key} = 7").parse::<Table>().unwrap();
+            let error = Settings::deserialize(seven.clone()).unwrap_err();
+            let said = misfit(key, seven.get(key), error.message());
+            assert!(said.starts_with(&format!("`{key}` takes ")) && said.ends_with(", not 7"), "{said}");
+            for word in ["boolean", "string", "expected", "invalid", "variant", "sequence", " map", "struct"]
+            {
+                assert!(!said.contains(word), "{said}");
+            }
+            assert!(mend(key).contains(&format!("config unset {key}`")));
+        }
+        assert!(mend("muted").starts_with("`voicechat config set muted false` mends it"));
+    }
+
+    #[test]
+    fn every_key_but_the_volumes_of_friends_has_a_flag() {
+        use clap::CommandFactory;
+        let command = crate::cli::Cli::command();
+        let commands = ["create", "host", "serve"].map(|name| command.find_subcommand(name).unwrap());
+        let flags: Vec<&str> = commands
+            .iter()
+            .flat_map(|command| command.get_arguments())
+            .filter_map(|arg| arg.get_long())
+            .collect();
+        for key in keys().filter(|key| *key != "volumes") {
+            let flag = key.replace('_', "-");
+            let forms = [flag.clone(), format!("no-{flag}"), flag.trim_end_matches('s').to_owned()];
+            assert!(forms.iter().any(|form| flags.contains(&form.as_str())), "{key}");
+        }
     }
 
     #[test]
