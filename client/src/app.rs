@@ -27,7 +27,7 @@ use crate::lines::Typed;
 use crate::names::Names;
 use crate::network::Network;
 use crate::note::{self, Note};
-use crate::order::{Answer, Refusal, TalkKey};
+use crate::order::{Answer, Given, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::portmap::{PortMap, Use};
 use crate::report::{self, Counts};
@@ -193,7 +193,7 @@ impl<'a> App<'a> {
                     reply(self.ui, answer);
                 }
             }
-            asked = ordered(&mut self.outside) => self.obey(asked.order, asked.reply),
+            asked = ordered(&mut self.outside) => self.obey(asked.order, Given::Outside, asked.reply),
             outside = mapped(&mut self.port_map) => self.tell(Input::Mapped(outside.as_slice())),
             outside = mapped(&mut self.door_map) => self.opened(outside),
             _ = second.tick() => self.second().await,
@@ -347,7 +347,7 @@ impl<'a> App<'a> {
         match typed {
             Typed::Line(line) => self.line(&line),
             Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
-            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down))),
+            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down), Given::InTheCall)),
             Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
             Typed::End if self.ui.is_person() => self.leave(),

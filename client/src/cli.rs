@@ -38,6 +38,8 @@ pub(crate) enum Command {
         call: Call,
     },
     /// Open a room without any server: this program runs one for as long as you stay; the code says where
+    // Refused with what to do instead.
+    #[command(mut_args(|arg| without(arg, &["server", "relay_only"])))]
     Host {
         /// Where to listen, TCP and UDP [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT")]
@@ -67,7 +69,9 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Find out what works here, what does not, and how to mend it
+    #[command(mut_args(|arg| without(arg, &OF_A_CALL)))]
     Doctor(Doctor),
+    #[command(mut_args(|arg| without(arg, &OF_A_CALL)))]
     /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
     Echo(Echo),
     /// Give orders to the call that runs here: for keys of the desktop and for programs
@@ -216,6 +220,14 @@ pub(crate) struct Demo {
     pub(crate) keep: Option<PathBuf>,
 }
 
+/// Of the settings, those that make no sense there are not shown.
+fn without(arg: clap::Arg, senseless: &[&str]) -> clap::Arg {
+    if senseless.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }
+}
+
+/// What `echo` and `doctor`, who have nobody to talk to, do without.
+const OF_A_CALL: [&str; 5] = ["push_to_talk", "sounds", "bell", "notify", "hook"];
+
 const ORDERS: &str = "\
 Orders:
   mute, unmute, toggle        your microphone
@@ -227,11 +239,16 @@ Orders:
 and every command that /help lists in the call.";
 
 const COMPLETIONS: &str = "\
-For example:
-  bash        voicechat completions bash > ~/.local/share/bash-completion/completions/voicechat
-  zsh         voicechat completions zsh > ~/.zfunc/_voicechat     (with ~/.zfunc in fpath)
-  fish        voicechat completions fish > ~/.config/fish/completions/voicechat.fish
-  PowerShell  voicechat completions powershell >> $PROFILE";
+bash:
+  voicechat completions bash \\
+    > ~/.local/share/bash-completion/completions/voicechat
+zsh, with ~/.zfunc in fpath:
+  voicechat completions zsh > ~/.zfunc/_voicechat
+fish:
+  voicechat completions fish \\
+    > ~/.config/fish/completions/voicechat.fish
+PowerShell:
+  voicechat completions powershell >> $PROFILE";
 
 /// What `voicechat` alone says.
 pub(crate) const WELCOME: &str = "\

@@ -67,6 +67,23 @@ impl Switch {
     }
 }
 
+/// Where an order was given, and so how others are named there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    InTheCall,
+    Outside,
+}
+
+impl Given {
+    /// As it is typed there.
+    pub(crate) fn typed(self, order: &str) -> String {
+        match self {
+            Self::InTheCall => format!("/{order}"),
+            Self::Outside => format!("`voicechat ctl {order}`"),
+        }
+    }
+}
+
 /// What an order brought: something to tell, or why it was not done.
 pub(crate) type Answer = Result<Note, Refusal>;
 
@@ -121,7 +138,7 @@ impl Order {
         Some(match line.strip_prefix('/') {
             None => Self::said(line),
             Some(rest) if rest.starts_with('/') => Self::said(rest),
-            Some(order) => Self::words(order),
+            Some(order) => Self::words(order, Given::InTheCall),
         })
     }
 
@@ -134,17 +151,17 @@ impl Order {
     }
 
     /// An order without its slash.
-    pub(crate) fn words(text: &str) -> Result<Self, Refusal> {
+    pub(crate) fn words(text: &str, given: Given) -> Result<Self, Refusal> {
         let text = text.trim();
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let Some(word) = WORDS.iter().find(|word| word.name == first) else { return Err(unknown(first)) };
-        word.order(rest.trim()).map_err(|why| Refusal { order: Some(word.name), why })
+        let word = WORDS.iter().find(|word| word.name == first).ok_or_else(|| unknown(first, given))?;
+        word.order(rest.trim(), given).map_err(|why| Refusal { order: Some(word.name), why })
     }
 }
 
 impl Word {
-    fn order(&self, rest: &str) -> Result<Order, String> {
-        self.check(rest)?;
+    fn order(&self, rest: &str, given: Given) -> Result<Order, String> {
+        self.check(rest, given)?;
         let text = || rest.to_owned();
         Ok(match self.name {
             "peers" => Order::Peers,
@@ -161,7 +178,7 @@ impl Word {
                 let (friend, percent) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
                 let percent =
                     percent.trim_end_matches('%').parse().ok().filter(|percent| *percent <= LOUDEST);
-                let percent = percent.ok_or_else(|| self.wants())?;
+                let percent = percent.ok_or_else(|| self.wants(given))?;
                 Order::Volume { friend: friend.trim().to_owned(), percent }
             }
             "noise" => Order::Noise(stage(rest)),
@@ -183,44 +200,46 @@ impl Word {
             "stats" => Order::Stats,
             "quit" => Order::Quit,
             "help" => Order::Help,
-            other => return Err(unknown(other).why),
+            other => return Err(unknown(other, given).why),
         })
     }
 
     /// Whether something of the right form follows.
-    fn check(&self, rest: &str) -> Result<(), String> {
+    fn check(&self, rest: &str, given: Given) -> Result<(), String> {
         let fits = match self.takes {
             Takes::Nothing if !rest.is_empty() => {
-                return Err(format!("/{0} takes nothing after it: type /{0} alone.", self.name));
+                let typed = given.typed(self.name);
+                return Err(format!("{typed} takes nothing after it: type {typed} alone."));
             }
             Takes::Nothing => true,
             Takes::Friend | Takes::FriendAndPercent | Takes::NewName | Takes::Device => !rest.is_empty(),
             Takes::OneOf(choices) => choices.contains(&rest),
             Takes::Perhaps(choices) => rest.is_empty() || choices.contains(&rest),
         };
-        if fits { Ok(()) } else { Err(self.wants()) }
+        if fits { Ok(()) } else { Err(self.wants(given)) }
     }
 
-    fn wants(&self) -> String {
+    fn wants(&self, given: Given) -> String {
+        let typed = given.typed(&self.usage());
         match self.takes {
             Takes::FriendAndPercent => {
-                format!("It is {}: 100 as sent, 0 not at all, at most {LOUDEST}.", self.usage())
+                format!("It is {typed}: 100 as sent, 0 not at all, at most {LOUDEST}.")
             }
-            _ => format!("It is {}.", self.usage()),
+            _ => format!("It is {typed}."),
         }
     }
 
-    /// As it is typed.
+    /// As it is typed, without what says that it is an order.
     pub(crate) fn usage(&self) -> String {
         let name = self.name;
         match self.takes {
-            Takes::Nothing => format!("/{name}"),
-            Takes::Friend => format!("/{name} FRIEND"),
-            Takes::FriendAndPercent => format!("/{name} FRIEND PERCENT"),
-            Takes::OneOf(choices) => format!("/{name} {}", choices.join("|")),
-            Takes::Perhaps(choices) => format!("/{name} [{}]", choices.join("|")),
-            Takes::NewName => format!("/{name} NAME"),
-            Takes::Device => format!("/{name} DEVICE"),
+            Takes::Nothing => name.to_owned(),
+            Takes::Friend => format!("{name} FRIEND"),
+            Takes::FriendAndPercent => format!("{name} FRIEND PERCENT"),
+            Takes::OneOf(choices) => format!("{name} {}", choices.join("|")),
+            Takes::Perhaps(choices) => format!("{name} [{}]", choices.join("|")),
+            Takes::NewName => format!("{name} NAME"),
+            Takes::Device => format!("{name} DEVICE"),
         }
     }
 }
@@ -270,14 +289,19 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The answer to `/help`.
-pub(crate) fn help() -> String {
-    let width = WORDS.iter().map(|word| word.usage().len()).max().unwrap_or(0);
-    let mut text = "Just type to chat. Tab completes commands and names.".to_owned();
-    for word in &WORDS {
-        text += &format!("\n  {:width$}  {}", word.usage(), word.does);
-    }
-    text + &format!("\n  {:width$}  say /text", "//text")
+/// The answer to `help`.
+pub(crate) fn help(given: Given) -> String {
+    let (head, slash, rest) = match given {
+        Given::InTheCall => {
+            ("Just type to chat. Tab completes commands and names.", "/", &[("//text", "say /text")][..])
+        }
+        Given::Outside => ("After `voicechat ctl`:", "", &OUTSIDE[..]),
+    };
+    let width = slash.len() + WORDS.iter().map(|word| word.usage().len()).max().unwrap_or(0);
+    let line = |usage: String, does: &str| format!("\n  {usage:width$}  {does}");
+    let words = WORDS.iter().map(|word| line(format!("{slash}{}", word.usage()), word.does));
+    let rest = rest.iter().map(|(usage, does)| line((*usage).to_owned(), does));
+    head.to_owned() + &words.chain(rest).collect::<String>()
 }
 
 /// What the word at the end of `before` can become: where it starts, and each way to end it.
@@ -315,11 +339,11 @@ pub(crate) fn too_long() -> Refusal {
     Refusal { order: None, why }
 }
 
-fn unknown(typed: &str) -> Refusal {
-    let word = text::name(typed);
+fn unknown(typed: &str, given: Given) -> Refusal {
+    let word = given.typed(&text::name(typed));
     let why = match nearest(typed, WORDS.iter().map(|word| word.name)).or_else(|| meant(typed)) {
-        Some(near) => format!("There is no /{word}. Did you mean /{near}?"),
-        None => format!("There is no /{word}. /help lists the commands."),
+        Some(near) => format!("There is no {word}. Did you mean {}?", given.typed(near)),
+        None => format!("There is no {word}. {} lists the commands.", given.typed("help")),
     };
     Refusal { order: None, why }
 }
@@ -347,6 +371,13 @@ const NOTHING: &str = "There is nothing to say in that line. Add the text.";
 /// As loud as the sound engine goes: four times.
 const LOUDEST: u16 = 400;
 
+/// What the socket takes besides.
+const OUTSIDE: [(&str, &str); 3] = [
+    ("say TEXT", "a line of chat"),
+    ("events", "everything that happens, a line of JSON each"),
+    ("leave", "the same as quit"),
+];
+
 pub(crate) const WORDS: [Word; 26] = [
     word("peers", Takes::Nothing, "who is here, and by which path"),
     word("status", Takes::Nothing, "how the call is, in short"),
@@ -361,7 +392,7 @@ pub(crate) const WORDS: [Word; 26] = [
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
-    word("input", Takes::Device, "another microphone; /devices lists them"),
+    word("input", Takes::Device, "another microphone, as `devices` lists them"),
     word("output", Takes::Device, "another loudspeaker"),
     word("save", Takes::Nothing, "keep name, server, devices and sound of this call, flags included"),
     word("invite", Takes::Perhaps(&["new"]), "how friends get in; a new code"),
@@ -417,12 +448,24 @@ mod tests {
                 Takes::OneOf(choices) | Takes::Perhaps(choices) => choices,
             };
             for ending in endings.iter().map(|ending| ending.replace(" %", "%")) {
-                let order = Order::words(&format!("{} {ending}", word.name)).unwrap();
+                let order = Order::words(&format!("{} {ending}", word.name), Given::Outside).unwrap();
                 assert!(!orders.contains(&order), "{} {ending}", word.name);
                 orders.push(order);
             }
-            assert!(help().contains(&format!("\n  {} ", word.usage())), "{}", word.name);
+            assert!(help(Given::InTheCall).contains(&format!("\n  /{} ", word.usage())), "{}", word.name);
+            assert!(help(Given::Outside).contains(&format!("\n  {} ", word.usage())), "{}", word.name);
         }
+    }
+
+    #[test]
+    fn from_outside_orders_are_named_as_they_are_typed_there() {
+        let refused = |text: &str| Order::words(text, Given::Outside).unwrap_err().why;
+        assert_eq!(refused("mtue"), "There is no `voicechat ctl mtue`. Did you mean `voicechat ctl mute`?");
+        assert_eq!(refused("kick"), "It is `voicechat ctl kick FRIEND`.");
+        for wrong in ["xyzzy", "quit now", "noise loud", "volume Bob loud"] {
+            assert!(!refused(wrong).contains('/'), "{wrong}");
+        }
+        assert!(!help(Given::Outside).contains('/'));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Status, Via};
+use crate::order::Given;
 use crate::sound::Presence;
 
 /// What a note says, by how it is to be set.
@@ -67,9 +68,17 @@ impl Words {
             )),
             Note::Devices { inputs, outputs } => Self::Block(devices(inputs, outputs)),
             Note::Stats(stats) => Self::Block(numbers(stats)),
-            Note::Status(now) => Self::Block(status(now)),
+            Note::Status(now) => Self::Block(status(now, Given::InTheCall)),
             happened => Self::News(news(happened)?),
         })
+    }
+}
+
+/// What answers one who asked there. `None` for what only programs want.
+pub(crate) fn answer(note: &Note, given: Given) -> Option<String> {
+    match note {
+        Note::Status(now) => Some(status(now, given)),
+        _ => Words::of(note).map(Words::text),
     }
 }
 
@@ -229,11 +238,14 @@ fn numbers(stats: &Stats) -> String {
     text
 }
 
-fn status(now: &Status) -> String {
+fn status(now: &Status, given: Given) -> String {
     let stats = &now.stats;
+    let unmute = format!("off; {} switches it on", given.typed("unmute"));
+    let undeafen = format!("off; {} ends it", given.typed("undeafen"));
+    let unlock = format!("locked; {} opens it", given.typed("unlock"));
     let microphone = match stats {
         Stats { microphone: Presence::Awaited, .. } => "not there, so nobody hears you",
-        Stats { muted: true, .. } => "off; /unmute switches it on",
+        Stats { muted: true, .. } => &unmute,
         Stats { resting: true, .. } => "rests until a friend is here",
         Stats { push_to_talk: true, talking: false, .. } => "on while the talk key is held",
         Stats { talking: true, .. } => "on, and you are heard now",
@@ -241,12 +253,12 @@ fn status(now: &Status) -> String {
     };
     let hearing = match stats {
         Stats { loudspeaker: Presence::Awaited, .. } => "no loudspeaker is there",
-        Stats { deafened: true, .. } => "off; /undeafen ends it",
+        Stats { deafened: true, .. } => &undeafen,
         Stats { .. } => "on",
     };
     let talk = if stats.push_to_talk { "on" } else { "off" };
     let code = now.code.as_deref().unwrap_or("no code now");
-    let door = if now.open { "open" } else { "locked; /unlock opens it" };
+    let door = if now.open { "open" } else { &unlock };
     let server = if now.up { "there" } else { "lost: nobody can join" };
     let mut lines = vec![
         ("you".to_owned(), now.name.clone()),
@@ -372,7 +384,7 @@ mod tests {
             up: true,
             stats,
         };
-        let lines: Vec<String> = status(&now).lines().map(str::to_owned).collect();
+        let lines: Vec<String> = status(&now, Given::InTheCall).lines().map(str::to_owned).collect();
         assert_eq!(
             lines,
             [
@@ -385,16 +397,23 @@ mod tests {
                 "你好          connected directly, 23 ms there and back, 0.0 % lost",
             ]
         );
-        let alone =
-            status(&Status { stats: Stats { resting: true, ..Stats::default() }, ..Status::default() });
-        for text in ["rests until", "no code now, locked", "lost: nobody can join", "nobody else is here"] {
+        let alone = status(
+            &Status { stats: Stats { resting: true, ..Stats::default() }, ..Status::default() },
+            Given::Outside,
+        );
+        for text in [
+            "rests until",
+            "no code now, locked; `voicechat ctl unlock` opens it",
+            "lost: nobody can join",
+            "nobody else is here",
+        ] {
             assert!(alone.contains(text), "{alone}");
         }
         let (microphone, loudspeaker) = (Presence::Awaited, Presence::Awaited);
-        let mute = status(&Status {
-            stats: Stats { microphone, loudspeaker, ..Stats::default() },
-            ..Status::default()
-        });
+        let mute = status(
+            &Status { stats: Stats { microphone, loudspeaker, ..Stats::default() }, ..Status::default() },
+            Given::InTheCall,
+        );
         for text in ["microphone    not there", "hearing       no loudspeaker"] {
             assert!(mute.contains(text), "{mute}");
         }

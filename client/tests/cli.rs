@@ -35,6 +35,23 @@ fn help_has_examples_and_every_exit_status() {
 }
 
 #[test]
+fn help_shows_no_flag_that_makes_no_sense_there() {
+    for (command, senseless) in [
+        ("host", &["--server", "--relay-only"][..]),
+        ("echo", &["--bell", "--hook"]),
+        ("doctor", &["--no-sounds"]),
+    ] {
+        let run = run(&[command, "--help"]);
+        assert!(run.stdout.contains("--noise") && run.stdout.contains("--input"), "{}", run.stdout);
+        assert!(senseless.iter().all(|flag| !run.stdout.contains(flag)), "{}", run.stdout);
+    }
+    let run = run(&["create", "--help"]);
+    for flag in ["--server", "--relay-only", "--push-to-talk", "--no-sounds", "--hook", "--echo"] {
+        assert!(run.stdout.contains(flag), "{flag}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_status_2() {
     for args in [
         &["frobnicate"][..],
@@ -42,6 +59,7 @@ fn wrong_usage_is_status_2() {
         &["create", "--server", "a b"],
         &["create", "--server", "host:1#notakey"],
         &["create", "--path", "sideways"],
+        &["create", "--noise", "loud"],
         &["create", "--seconds", "0"],
         &["create", "--listen", "here"],
         &["serve", "--listen", "47700"],
@@ -93,7 +111,7 @@ fn a_wrong_configuration_is_named_with_its_file_and_line() {
     for (text, says) in [
         ("sever = \"x\"", "Did you mean `server`?"),
         ("name = 1", "is wrong on line 1"),
-        ("\nname = \"Ada", "is not valid TOML on line 2"),
+        ("\nname = \"Ada", "cannot be understood on line 2"),
         ("server = \"a b\"", "a server is written HOST:PORT"),
     ] {
         fs::write(&config, text).unwrap();

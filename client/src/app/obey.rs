@@ -8,7 +8,7 @@ use super::App;
 use crate::clipboard;
 use crate::config::{self, Settings, Stage};
 use crate::note::{self, Note};
-use crate::order::{self, Answer, Order, Refusal, Switch, TalkKey, refused};
+use crate::order::{self, Answer, Given, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
 use crate::ui::Ui;
 
@@ -20,22 +20,22 @@ impl App<'_> {
     pub(super) fn line(&mut self, line: &str) {
         let here: Reply = Box::new(Ui::answer);
         match Order::line(line) {
-            Some(Ok(order)) => self.obey(order, here),
+            Some(Ok(order)) => self.obey(order, Given::InTheCall, here),
             Some(Err(refusal)) => here(self.ui, Err(refusal)),
             None => {}
         }
     }
 
-    pub(crate) fn obey(&mut self, order: Order, reply: Reply) {
+    pub(crate) fn obey(&mut self, order: Order, given: Given, reply: Reply) {
         let answer = match order {
             Order::Say(text) => self.say(text),
-            Order::Help => done("help", order::help()),
+            Order::Help => done("help", order::help(given)),
             Order::Peers => Ok(Note::Peers { peers: self.stats().peers }),
             Order::Status => Ok(Note::Status(Box::new(self.status()))),
             Order::Stats => Ok(Note::Stats(self.stats())),
-            Order::Mute(switch) => self.order_mute(switch),
-            Order::Deafen(switch) => self.order_deafen(switch),
-            Order::Talk(key) => Ok(self.order_talk(key)),
+            Order::Mute(switch) => self.order_mute(switch, given),
+            Order::Deafen(switch) => self.order_deafen(switch, given),
+            Order::Talk(key) => Ok(self.order_talk(key, given)),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
@@ -61,15 +61,15 @@ impl App<'_> {
                 Some(words) => Ok(Note::Verify { words }),
                 None => Err(refused("verify", NOT_IN)),
             },
-            Order::Lock(locked) => self.order_lock(locked),
+            Order::Lock(locked) => self.order_lock(locked, given),
             Order::Kick(friend) => self.order_kick(&friend),
             Order::Name(name) => self.order_name(&name),
-            Order::Invite => self.invitation().ok_or_else(|| refused("invite", NO_INVITE)),
+            Order::Invite => self.invitation().ok_or_else(|| refused("invite", no_invite(given))),
             Order::Copy => match self.invitation() {
                 Some(invite) => {
                     return self.later("copy", reply, clipboard::put(&invite, self.ui.clipboard()));
                 }
-                None => Err(refused("copy", NO_INVITE)),
+                None => Err(refused("copy", no_invite(given))),
             },
             Order::Devices => return self.later("devices", reply, devices()),
             Order::Input(spec) => {
@@ -123,7 +123,7 @@ impl App<'_> {
         Ok(Note::Said { text })
     }
 
-    fn order_mute(&mut self, switch: Switch) -> Answer {
+    fn order_mute(&mut self, switch: Switch, given: Given) -> Answer {
         let muted = switch.from(self.muted);
         let was = std::mem::replace(&mut self.muted, muted);
         self.mute(muted);
@@ -131,15 +131,17 @@ impl App<'_> {
         done(
             if muted { "mute" } else { "unmute" },
             match (muted, was) {
-                (true, false) => "Your microphone is off; /unmute switches it on.",
-                (true, true) => "Your microphone is off already; /unmute switches it on.",
-                (false, true) => "Your microphone is on.",
-                (false, false) => "Your microphone is on already.",
+                (true, false) => format!("Your microphone is off; {} switches it on.", given.typed("unmute")),
+                (true, true) => {
+                    format!("Your microphone is off already; {} switches it on.", given.typed("unmute"))
+                }
+                (false, true) => "Your microphone is on.".to_owned(),
+                (false, false) => "Your microphone is on already.".to_owned(),
             },
         )
     }
 
-    fn order_deafen(&mut self, switch: Switch) -> Answer {
+    fn order_deafen(&mut self, switch: Switch, given: Given) -> Answer {
         let deafened = switch.from(self.deafened);
         let was = std::mem::replace(&mut self.deafened, deafened);
         self.tell_own(deafened != was);
@@ -148,10 +150,10 @@ impl App<'_> {
         done(
             if deafened { "deafen" } else { "undeafen" },
             match (deafened, was) {
-                (true, false) => "You hear nobody now; /undeafen ends it.",
-                (true, true) => "You hear nobody already; /undeafen ends it.",
-                (false, true) => "You hear again.",
-                (false, false) => "You hear everybody already.",
+                (true, false) => format!("You hear nobody now; {} ends it.", given.typed("undeafen")),
+                (true, true) => format!("You hear nobody already; {} ends it.", given.typed("undeafen")),
+                (false, true) => "You hear again.".to_owned(),
+                (false, false) => "You hear everybody already.".to_owned(),
             },
         )
     }
@@ -159,7 +161,7 @@ impl App<'_> {
 
 /// What was ordered of the others and of the sound.
 impl App<'_> {
-    pub(super) fn order_talk(&mut self, key: TalkKey) -> Note {
+    pub(super) fn order_talk(&mut self, key: TalkKey, given: Given) -> Note {
         let was = (self.plan.habits.push_to_talk, self.talk_key);
         let message = match key {
             TalkKey::Wanted(wanted) => {
@@ -167,9 +169,9 @@ impl App<'_> {
                 self.plan.habits.push_to_talk = wanted;
                 self.keep(&["push_to_talk"], wanted);
                 match wanted {
-                    true => PUSH_TO_TALK,
-                    false if self.muted => STILL_MUTED,
-                    false => "You are heard whenever you speak.",
+                    true => PUSH_TO_TALK.to_owned(),
+                    false if self.muted => still_muted(given),
+                    false => "You are heard whenever you speak.".to_owned(),
                 }
             }
             TalkKey::Down(down) => {
@@ -179,15 +181,18 @@ impl App<'_> {
                     self.counts.level = None;
                 }
                 match (self.plan.habits.push_to_talk, down) {
-                    (true, true) if self.muted => STILL_MUTED,
-                    (true, true) => "You are heard.",
-                    (true, false) => "You are not heard.",
-                    (false, _) => "Push-to-talk is off, so you are heard anyway; /ptt on changes that.",
+                    (true, true) if self.muted => still_muted(given),
+                    (true, true) => "You are heard.".to_owned(),
+                    (true, false) => "You are not heard.".to_owned(),
+                    (false, _) => {
+                        let on = given.typed("ptt on");
+                        format!("Push-to-talk is off, so you are heard anyway; {on} changes that.")
+                    }
                 }
             }
         };
         self.tell_own(was != (self.plan.habits.push_to_talk, self.talk_key));
-        Note::Answer { order: Some("ptt"), done: true, message: message.into() }
+        Note::Answer { order: Some("ptt"), done: true, message }
     }
 
     /// Programs show it at once; people have their answer.
@@ -229,7 +234,7 @@ impl App<'_> {
         }
     }
 
-    fn order_lock(&mut self, locked: bool) -> Answer {
+    fn order_lock(&mut self, locked: bool, given: Given) -> Answer {
         let word = if locked { "lock" } else { "unlock" };
         if self.room.me().is_none() {
             return Err(refused(word, NOT_IN));
@@ -238,8 +243,8 @@ impl App<'_> {
         done(
             word,
             match locked {
-                true => "The room is locked: nobody can join. /unlock opens it.",
-                false => "The room is open: the code lets friends in.",
+                true => format!("The room is locked: nobody can join. {} opens it.", given.typed("unlock")),
+                false => "The room is open: the code lets friends in.".to_owned(),
             },
         )
     }
@@ -367,11 +372,19 @@ async fn devices() -> Answer {
     }
 }
 
-const STILL_MUTED: &str = "Your microphone is muted: /unmute first.";
+fn still_muted(given: Given) -> String {
+    format!("Your microphone is muted: {} first.", given.typed("unmute"))
+}
+
+fn no_invite(given: Given) -> String {
+    let new = given.typed("invite new");
+    format!(
+        "No code lets anybody in now: the server has not given one yet, or the old one is dead. {new} asks for one."
+    )
+}
+
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
-const NO_INVITE: &str = "No code lets anybody in now: the server has not given one yet, or the old one is dead. \
-                         `/invite new` asks for one.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

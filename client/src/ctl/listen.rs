@@ -14,9 +14,9 @@ use super::{Answered, MAX_REQUEST, PATIENCE, Spot, dir};
 use crate::app::obey::Reply;
 use crate::failure::Kind;
 use crate::note::Note;
-use crate::order::{Order, Refusal, too_long};
+use crate::order::{Given, Order, Refusal, too_long};
 use crate::ui;
-use crate::words::Words;
+use crate::words;
 
 pub(crate) struct Listener {
     socket: LocalSocketListener,
@@ -151,12 +151,12 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
         ("events", "") => Request::Events,
         ("say", text) => Request::Order(Order::said(text.trim_start())),
         ("leave", "") => Request::Order(Ok(Order::Quit)),
-        _ => Request::Order(Order::words(line)),
+        _ => Request::Order(Order::words(line, Given::Outside)),
     }))
 }
 
 async fn say(answers: &mut (impl AsyncWrite + Unpin), status: u8, note: Note) -> io::Result<()> {
-    let text = Words::of(&note).map(Words::text).unwrap_or_default();
+    let text = words::answer(&note, Given::Outside).unwrap_or_default();
     let answered = Answered { status, text, event: serde_json::to_value(&note)? };
     let mut line = serde_json::to_vec(&answered)?;
     line.push(b'\n');
