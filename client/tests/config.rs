@@ -64,6 +64,26 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
 }
 
 #[test]
+fn what_is_told_to_mend_a_wrong_value_mends_it() {
+    let home = TempDir::new().unwrap();
+    let path = said(&mut config(&home, &["path"]));
+    said(config(&home, &["edit"]).env("EDITOR", "true"));
+    let refused = |args: &[&str]| {
+        let failed = config(&home, args).assert().code(2);
+        String::from_utf8_lossy(&failed.get_output().stderr).into_owned()
+    };
+    std::fs::write(path.trim_end(), "name = \"Ada\"\nmuted = \"yes\" # quiet\n").unwrap();
+    let told = refused(&["show"]);
+    assert!(told.contains("is wrong on line 2: `muted` takes true or false, not \"yes\"."), "{told}");
+    assert!(told.contains("`voicechat config set muted false` mends it"), "{told}");
+    said(&mut config(&home, &["set", "muted", "false"]));
+    assert_eq!(std::fs::read_to_string(path.trim_end()).unwrap(), "name = \"Ada\"\nmuted = false # quiet\n");
+    // One of two mistakes alone is not mended: the file would stay one that nothing starts with.
+    std::fs::write(path.trim_end(), "bell = 1\nmuted = 1\n").unwrap();
+    assert!(refused(&["set", "muted", "false"]).contains("on line 1: `bell` takes true or false, not 1"));
+}
+
+#[test]
 fn a_file_without_end_is_read_within_bounds() {
     let home = TempDir::new().unwrap();
     let failed = config(&home, &["show"]).env("VOICECHAT_CONFIG", "/dev/zero").assert().code(2);

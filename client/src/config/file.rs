@@ -61,7 +61,7 @@ pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
     toml::from_str::<Settings>(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = line(text, at);
-        match wrong(&table) {
+        match keyed(text, at).or_else(|| wrong(&table)) {
             Some(key) => (
                 format!("is wrong on line {line}: {}", misfit(key, table.get(key), error.message())),
                 mend(key),
