@@ -74,7 +74,7 @@ pub(crate) fn kept(name: &str, screen: &str) {
     assert_eq!(screen, kept, "{name}: UPDATE_SCREENS=1 keeps the new one; it is:\n{screen}");
 }
 
-fn code(screen: &str) -> Option<String> {
+pub(crate) fn code(screen: &str) -> Option<String> {
     let is_code = |line: &&str| {
         let parts: Vec<&str> = line.trim().split('-').collect();
         let letters = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase()) && word.len() > 2;

@@ -26,8 +26,11 @@ impl Terminal {
         fs::write(party.path("rc"), "PS1='$ '\n").unwrap();
         let rc = party.path("rc").to_str().unwrap().to_owned();
         let size = [columns.to_string(), rows.to_string()];
+        // The first window has its PATH from who opens it, whatever `-e` says.
+        let path = env.iter().find(|(name, _)| *name == "PATH").map(|(_, value)| value.into());
+        let path = path.or_else(|| std::env::var_os("PATH")).unwrap();
         let mut command = Command::new("tmux");
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("LC_ALL", "C.UTF-8");
+        command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8");
         command.current_dir(party.path("")).args(["-u", "-f", "/dev/null", "-S"]).arg(&terminal.socket);
         command.args(["new-session", "-d", "-x", &size[0], "-y", &size[1]]);
         let home = party.path("").to_str().unwrap().to_owned();
@@ -107,6 +110,20 @@ impl Terminal {
         self.line("stty -a | grep -oE '[-]?(icanon|echo|opost)\\b' | tr '\\n' ' '");
         self.shows("opost icanon echo");
         assert_eq!(self.tmux(&["display-message", "-p", "#{cursor_flag} #{wrap_flag}"]).trim(), "1 1");
+    }
+
+    /// Whether a bell rang; nobody is attached, so it is kept.
+    pub(crate) fn rang(&self) -> bool {
+        self.tmux(&["display-message", "-p", "#{window_bell_flag}"]).trim() == "1"
+    }
+
+    /// Programs may fill the clipboard (OSC 52).
+    pub(crate) fn keeps_what_it_is_given(&self) {
+        self.tmux(&["set-option", "-s", "set-clipboard", "on"]);
+    }
+
+    pub(crate) fn clipboard(&self) -> String {
+        self.tmux(&["show-buffer"])
     }
 
     /// The process in the foreground, which is not the shell.
