@@ -152,9 +152,9 @@ fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
     }
 }
 
-/// A person who types lines, without a terminal.
+/// A person who types lines, without a terminal: nothing has to say so.
 fn person(party: &Party, args: &[&str], lines: &[&str]) -> Child {
-    let mut command = party.command(&[&["join", "--plain"], args].concat());
+    let mut command = party.command(&[&["join"], args].concat());
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     types(&mut child, lines);

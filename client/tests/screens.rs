@@ -54,6 +54,34 @@ fn three_friends_stand_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn who_talks_is_seen_to_talk_and_told_to_the_ear() {
+    let Some(scene) = Scene::new((100, 24), &[], QUIET) else { return };
+    let _bob =
+        scene.friend("Bob", &format!("--input wav:{},loop --output null", asset("alice.wav").display()));
+    let heard = |row: &str| row.starts_with("▸ Bob ▮") && row.contains(" to ear");
+    let seen = scene.terminal.until(|seen| seen.lines().any(heard));
+    // How loud is chance; that it was loud has been seen.
+    scene.kept("talking", &seen[seen.find("* Bob").unwrap()..].replace('▮', "▯"));
+}
+
+#[test]
+fn a_terminal_that_can_do_nothing_gets_plain_lines() {
+    let party = Party::new();
+    let Some(terminal) = shell(&party, (100, 24), &[]) else { return };
+    let (_server, place) = party.serve();
+    terminal.line(&format!("clear; TERM=dumb sh call create --server {place} --name Ada {QUIET}"));
+    terminal.until(|_| scene::code(&terminal.all()).is_some());
+    let code = scene::code(&terminal.all()).unwrap();
+    let mut bob = party.join(&place, "Bob", &code, &["--input", "silence", "--output", "null"]);
+    bob.wait_for("path");
+    bob.say("hello");
+    terminal.until(|seen| seen.ends_with("Bob: hello\n") && !seen.contains('▯'));
+    terminal.line("/quit");
+    terminal.shows("$");
+    bob.wait_for("left");
+}
+
+#[test]
 fn fifteen_friends_leave_half_of_the_window_to_the_conversation() {
     let Some(scene) = Scene::new((90, 24), &[], QUIET) else { return };
     let names: Vec<String> = (1..=15).map(|n| format!("friend{n:02}")).collect();

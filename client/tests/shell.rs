@@ -1,6 +1,6 @@
 //! Completions and manual pages, as packages and people get them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -20,6 +20,18 @@ fn every_shell_gets_a_script_that_knows_the_commands() {
         for word in ["create", "join", "low-latency", "relay"] {
             assert!(script.contains(word), "{shell} does not complete {word}");
         }
+    }
+}
+
+#[test]
+fn each_shell_that_is_here_takes_its_script() {
+    for (shell, only_reads) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let Ok(mut child) = Command::new(shell).arg(only_reads).stdin(Stdio::piped()).spawn() else {
+            eprintln!("SKIPPED: {shell} is not installed, so it did not read its completions");
+            continue;
+        };
+        child.stdin.take().unwrap().write_all(completions(shell).as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{shell}");
     }
 }
 

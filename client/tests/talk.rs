@@ -71,10 +71,13 @@ fn typed_lines_are_chat_commands_or_a_clear_answer() {
 fn the_log_holds_neither_words_nor_names_nor_chat_nor_addresses() {
     let home = TempDir::new().unwrap();
     let (_server, place) = server(home.path());
-    let log = home.path().join("log");
-    let more = [&NO_SOUND[..], &["--log", log.to_str().unwrap()]].concat();
-    let (mut ada, code) = room(home.path(), &place, &more);
-    let args = [&["join", "--server", &place, "--name", "Bartholomew"][..], &NO_SOUND].concat();
+    let logs = ["hers", "his"].map(|name| home.path().join(name));
+    let keeps = |log: usize| [&NO_SOUND[..], &["-v", "--log", logs[log].to_str().unwrap()]].concat();
+    let args = [&["create", "--server", &place, "--name", "Adalbertine"][..], &keeps(0)].concat();
+    let mut ada = Running::start(home.path(), &args);
+    let invite = ada.event("invite");
+    let [code, link] = ["code", "link"].map(|kind| invite[kind].as_str().unwrap().to_owned());
+    let args = [&["join", "--server", &place, "--name", "Bartholomew"][..], &keeps(1)].concat();
     let mut bob = Running::start(home.path(), &args);
     bob.types(&code);
     ada.event("path");
@@ -83,11 +86,20 @@ fn the_log_holds_neither_words_nor_names_nor_chat_nor_addresses() {
     assert_eq!(ada.event("chat")["text"], "a secret line");
     ada.types("/quit");
     assert_eq!(ada.ends(), 0);
-    let text = fs::read_to_string(&log).unwrap();
-    assert!(text.contains("Said("), "{text}");
+    bob.types("/quit");
+    assert_eq!(bob.ends(), 0);
     let words = code.split_once('-').unwrap().1;
-    for private in ["Bartholomew", "secret", words, "127.0.0.1", &code] {
-        assert!(!text.contains(private), "{private}");
+    let key = place.split_once('#').unwrap().1;
+    let told = link.split_once('#').unwrap().1;
+    for log in logs {
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.contains("Joined(") && text.contains("Ended("), "{text}");
+        let parts = told.split('.').filter(|part| part.len() > 8);
+        for private in
+            ["Adalbertine", "Bartholomew", "secret", words, "127.0.0.1", key].into_iter().chain(parts)
+        {
+            assert!(!text.contains(private), "{private}");
+        }
     }
 }
 
