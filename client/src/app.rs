@@ -1,5 +1,7 @@
 //! The only loop of a call: sockets, signaling, microphone, keyboard and timer tell the room; what it wants is done.
 
+mod happened;
+mod held;
 pub(crate) mod obey;
 mod second;
 
@@ -11,17 +13,16 @@ use relay::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
-use vc_core::io::{
-    Command, Denial, Ended, Event, Hop, Input, Output, PathPolicy, SignalIn, SignalOut, Socket, Time,
-};
-use vc_core::protocol::member::{Codes, MemberId};
+use vc_core::io::{Command, Denial, Hop, Input, Output, PathPolicy, SignalIn, SignalOut, Socket, Time};
+use vc_core::protocol::member::Codes;
 use vc_core::room::Room;
 
+use self::held::Held;
 use crate::calm::Calm;
 use crate::clock::Clock;
 use crate::ctl::{Asked, Listener};
 use crate::dial::Ports;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::host::seed;
 use crate::lines::Typed;
 use crate::names::Names;
@@ -33,7 +34,7 @@ use crate::portmap::{PortMap, Use};
 use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
-use crate::sound::FromSound;
+use crate::sound::{self, FromSound};
 use crate::stop::{Stop, at};
 use crate::streams::Streams;
 use crate::ui::Ui;
@@ -72,7 +73,7 @@ struct App<'a> {
     server_is_here: bool,
     muted: bool,
     deafened: bool,
-    talk_key: bool,
+    talk_key: Held,
     /// Whether the code lets friends in, as they said.
     open: bool,
     calm: Calm,
@@ -132,7 +133,7 @@ impl<'a> App<'a> {
             server_is_here,
             muted,
             deafened: false,
-            talk_key: false,
+            talk_key: Held::default(),
             open: true,
             calm: Calm::default(),
             denied: None,
@@ -276,7 +277,7 @@ impl<'a> App<'a> {
                     self.ui.beat(&Note::Level { dbfs, talking });
                 }
             }
-            FromSound::Trouble(trouble) => self.ui.trouble(trouble.to_string()),
+            FromSound::Trouble(trouble) => self.ui.trouble(sound::told(&trouble)),
             FromSound::InputEnded => self.ui.notice("The sound file has been played to its end."),
             FromSound::Broken => {
                 let (sentence, anew) = self.plan.sound.mend();
@@ -294,9 +295,6 @@ impl<'a> App<'a> {
         self.plan.habits.apply(sound);
         sound.set_muted(self.muted);
         sound.set_deafened(self.deafened);
-        for peer in self.room.peers() {
-            self.plan.habits.met(peer.id, &peer.name, sound);
-        }
     }
 
     fn news(&mut self, news: News) {
@@ -381,108 +379,6 @@ impl<'a> App<'a> {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        tracing::debug!(?event);
-        // Before anything is forgotten: who was renamed, who left.
-        let note = report::note(&event, &self.plan, &self.names);
-        match &event {
-            Event::Joined { id, name } => {
-                self.names.set(*id, name.clone());
-                self.plan.sound.set_alone(false);
-                self.plan.habits.met(*id, name, &self.plan.sound);
-            }
-            Event::Renamed { id, name } => {
-                self.names.set(*id, name.clone());
-                self.plan.habits.met(*id, name, &self.plan.sound);
-            }
-            // What is said of us to programs, who did it, carries our name like any other.
-            Event::Entered { me } => {
-                self.names.set(*me, self.plan.room.name.clone());
-                // What was chosen before there was anybody to tell.
-                self.tell(Input::Command(Command::Mute(self.muted)));
-                self.tell(Input::Command(Command::Deafen(self.deafened)));
-            }
-            Event::Back { .. } => self.plan.sound.set_alone(false),
-            Event::Left { id, .. } => {
-                self.plan.sound.forget(*id);
-                // If somebody is left who listens, the next is a moment away.
-                self.counts.level = None;
-            }
-            Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
-            Event::Denied(denial) => {
-                self.denied = Some(*denial);
-                if *denial == Denial::NoServer {
-                    self.codes = None;
-                }
-            }
-            Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
-            Event::Invite(codes) => self.codes = Some(codes.clone()),
-            Event::Door { open, .. } => self.open = *open,
-            // Only words can be guessed: the link goes on.
-            Event::Locked => {
-                let linked = self.codes.take().filter(|codes| codes.link.is_some());
-                self.codes = linked.map(|codes| Codes { spoken: None, ..codes });
-            }
-            Event::NewCode { .. } => self.codes = None,
-            Event::Moved { .. }
-            | Event::Reconnecting { .. }
-            | Event::Said { .. }
-            | Event::Undelivered { .. }
-            | Event::Echoes { .. }
-            | Event::CheckChanged
-            | Event::Unreachable { .. }
-            | Event::WrongCode { .. }
-            | Event::Signaling { .. } => {}
-        }
-        if let Some(note) = note {
-            self.happened(event_by_me(&event, self.room.me()), note);
-        }
-        let left = matches!(event, Event::Left { .. } | Event::Signaling { up: false });
-        if left && self.fault.is_some() && !self.somebody() {
-            self.ui.notice(STRANDED);
-        }
-        match event {
-            Event::Left { id, .. } => {
-                self.names.forget(id);
-                self.counts.forget(id);
-            }
-            Event::Entered { .. } => self.keep_server(),
-            _ => {}
-        }
-        self.glance();
-    }
-
-    /// Programs are told at once, people when it is worth it, and of what they did themselves not again.
-    fn happened(&mut self, own: bool, note: Note) {
-        self.ui.record(&note);
-        if !own && let Some(note) = self.calm.hear(self.clock.now(), note) {
-            self.announce(&note);
-        }
-    }
-
-    fn announce(&mut self, note: &Note) {
-        match (&self.plan.entry, note) {
-            (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(note),
-            _ => self.ui.speak(note),
-        }
-        self.plan.alerts.tell(note, self.ui, &self.plan.sound);
-    }
-
-    fn result(&self, ended: Ended) -> Result<(), Failure> {
-        match ended {
-            Ended::Left => Ok(()),
-            Ended::Failed(error) => {
-                let failure = Failure::from(error);
-                Err(match self.fault {
-                    Some(fault) if failure.kind == Kind::Unreachable => {
-                        report::unreachable(&self.plan.place, fault).or_forget(self.plan.standing)
-                    }
-                    _ => failure,
-                })
-            }
-        }
-    }
-
     fn map_port(&mut self) {
         let useful = self.plan.room.paths != PathPolicy::Relay && !self.server_is_here;
         if useful && self.plan.port_mapping && self.port_map.is_none() {
@@ -499,7 +395,7 @@ impl<'a> App<'a> {
             self.ui.notice(OPENED);
         }
         if let Some(codes) = &self.codes {
-            let note = self.plan.invitation(codes);
+            let note = self.plan.invitation(codes, self.is_up());
             self.happened(false, note);
         }
     }
@@ -509,31 +405,40 @@ impl<'a> App<'a> {
         self.tell(Input::LocalAddrs(&addresses));
     }
 
+    fn invitation(&self) -> Option<Note> {
+        self.codes.as_ref().map(|codes| self.plan.invitation(codes, self.is_up()))
+    }
+
+    /// Whether the server is there.
+    fn is_up(&self) -> bool {
+        self.fault.is_none()
+    }
+
     fn somebody(&self) -> bool {
         !self.room.peers().is_empty()
     }
 
     fn stats(&self) -> note::Stats {
-        let mut stats = self.counts.stats(&self.room, &self.names, &self.plan.sound);
+        let mut stats = self.counts.stats(&self.room, &self.names, &self.plan);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
         stats.push_to_talk = self.plan.habits.push_to_talk;
-        stats.talk_key = self.talk_key;
+        stats.talk_key = self.talk_key.is_down();
+        stats.open = self.open;
         stats.drops.unsent = self.sockets.unsent;
         stats
     }
 
     fn status(&self) -> note::Status {
-        let (code, server) = match self.codes.as_ref().map(|codes| self.plan.invitation(codes)) {
+        let (code, server) = match self.invitation() {
             Some(Note::Invite { code, server, .. }) => (code, server),
             _ => (None, self.plan.place.address()),
         };
         note::Status {
             name: self.plan.room.name.clone(),
             code,
-            open: self.open,
             server,
-            up: self.fault.is_none(),
+            up: self.is_up(),
             stats: self.stats(),
         }
     }
@@ -552,15 +457,6 @@ async fn ordered(outside: &mut Option<Listener>) -> Asked {
     }
 }
 
-/// Whether it only tells what we ordered, which was answered, or what we order next.
-fn event_by_me(event: &Event, me: Option<MemberId>) -> bool {
-    match event {
-        Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == me,
-        Event::Denied(denial) => *denial != Denial::NoServer,
-        _ => false,
-    }
-}
-
 async fn mapped(port_map: &mut Option<PortMap>) -> Option<SocketAddr> {
     match port_map {
         Some(port_map) => port_map.changed().await,
@@ -575,9 +471,6 @@ async fn host_failed(host: &mut Option<crate::host::Host>) {
     }
 }
 
-/// After the host of a room without a server of its own has left, for example.
-const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
-                        the room is over: /quit, and open another with `voicechat create`.";
 const OPENED: &str = "Your router opened a port for the room, so friends from elsewhere get in as well, with what \
                       follows. Friends in your own network use what stands above.";
 /// Levels on the screen follow a voice so closely.

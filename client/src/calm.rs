@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vc_core::io::{Parting, Time};
 
-use crate::note::{self, Note};
+use crate::note::{self, Id, Note};
 
 #[derive(Default)]
 pub(crate) struct Calm(BTreeMap<(String, Matter), Told>);
@@ -31,11 +31,25 @@ struct Told {
 }
 
 impl Calm {
-    /// What of it is to be told at once.
-    pub(crate) fn hear(&mut self, now: Time, mut note: Note) -> Option<Note> {
-        if let Note::Left { id, .. } = &note {
+    /// What is to be told at once, in this order.
+    pub(crate) fn hear(&mut self, now: Time, note: Note) -> Vec<Note> {
+        let gone = match &note {
+            Note::Left { id, .. } => Some(id.clone()),
+            Note::Renamed { id, name, .. } => {
+                self.call_anew(id, name);
+                None
+            }
+            _ => None,
+        };
+        let told = self.weigh(now, note).map_or_else(Vec::new, |note| self.introduced(now, note));
+        if let Some(id) = gone {
             self.0.retain(|(friend, matter), _| *friend != id.0 || *matter == Matter::Room);
         }
+        told
+    }
+
+    /// Whether it is to be told at once.
+    fn weigh(&mut self, now: Time, mut note: Note) -> Option<Note> {
         let (whose, matter, state) = match &note {
             Note::Joined { name, .. } => (name, Matter::Room, THERE),
             Note::Left { name, .. } => (name, Matter::Room, GONE),
@@ -95,18 +109,63 @@ impl Calm {
             let over = told.next.is_none() && told.at.is_some_and(|at| at + PAUSE <= now);
             !(over && *matter == Matter::Room)
         });
-        let due = |told: &mut Told| {
-            let (_, state, note) = told.next.take_if(|(at, _, _)| *at <= now)?;
-            told.tell(now, state);
-            Some(note)
-        };
-        self.0.values_mut().filter_map(due).collect()
+        let due = self.0.values_mut().filter_map(|told| told.take(now, |at| at <= now));
+        let mut due: Vec<Note> = due.collect();
+        due.sort_by_key(|note| !matches!(note, Note::Renamed { .. }));
+        due.into_iter().flat_map(|note| self.introduced(now, note)).collect()
+    }
+
+    /// Nobody is told of under a name that has not been told: a rename that waits goes first.
+    fn introduced(&mut self, now: Time, note: Note) -> Vec<Note> {
+        let renamed = whose(&note).and_then(|id| self.0.get_mut(&(id.0.clone(), Matter::Name)));
+        let renamed = renamed.and_then(|told| told.take(now, |_| true));
+        renamed.into_iter().chain([note]).collect()
+    }
+
+    /// What waits to be told is told under the name of then.
+    fn call_anew(&mut self, id: &Id, new: &str) {
+        for told in self.0.values_mut() {
+            match &mut told.next {
+                Some((
+                    ..,
+                    Note::Reconnecting { id: whose, name }
+                    | Note::Back { id: whose, name }
+                    | Note::Path { id: whose, name, .. }
+                    | Note::Muted { id: whose, name, .. },
+                )) if whose == id => new.clone_into(name),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whom it names.
+fn whose(note: &Note) -> Option<&Id> {
+    match note {
+        Note::Left { id, .. }
+        | Note::Path { id, .. }
+        | Note::Chat { from: id, .. }
+        | Note::Undelivered { to: id, .. }
+        | Note::Muted { id, .. }
+        | Note::Door { by: id, .. }
+        | Note::NewCode { by: id, .. }
+        | Note::Echoes { id, .. }
+        | Note::Reconnecting { id, .. }
+        | Note::Back { id, .. } => Some(id),
+        _ => None,
     }
 }
 
 impl Told {
     fn tell(&mut self, now: Time, state: String) {
         *self = Self { state: Some(state), at: Some(now), next: None };
+    }
+
+    /// What waits, if its time will do.
+    fn take(&mut self, now: Time, will_do: impl Fn(Time) -> bool) -> Option<Note> {
+        let (_, state, note) = self.next.take_if(|(at, _, _)| will_do(*at))?;
+        self.tell(now, state);
+        Some(note)
     }
 }
 
@@ -124,7 +183,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::note::{Id, Via};
+    use crate::note::Via;
 
     const NAME: fn() -> String = || "Bob".to_owned();
 
@@ -148,27 +207,27 @@ mod tests {
     fn a_short_silence_is_no_news_and_a_long_one_is_told_once() {
         let mut calm = Calm::default();
         for second in [0, 10, 20] {
-            assert_eq!(calm.hear(at(second), lost()), None);
-            assert_eq!(calm.hear(at(second + 2), back()), None);
+            assert_eq!(calm.hear(at(second), lost()), []);
+            assert_eq!(calm.hear(at(second + 2), back()), []);
             assert_eq!(calm.due(at(second + 9)), []);
         }
-        assert_eq!(calm.hear(at(30), lost()), None);
+        assert_eq!(calm.hear(at(30), lost()), []);
         assert_eq!(calm.due(at(34)), [lost()]);
         assert_eq!(calm.due(at(35)), []);
-        assert_eq!(calm.hear(at(36), back()), Some(back()));
+        assert_eq!(calm.hear(at(36), back()), [back()]);
     }
 
     #[test]
     fn the_first_path_is_told_once_it_is_settled_and_a_flapping_one_now_and_then() {
         let mut calm = Calm::default();
-        assert_eq!(calm.hear(at(0), path("relay")), None);
-        assert_eq!(calm.hear(at(1), path("direct")), None);
+        assert_eq!(calm.hear(at(0), path("relay")), []);
+        assert_eq!(calm.hear(at(1), path("direct")), []);
         assert!(calm.due(at(2)).is_empty());
         assert_eq!(calm.due(at(3)), [path("direct")]);
         let mut told = 0;
         for second in 4..60 {
             let rung = if second % 2 == 0 { "relay" } else { "direct" };
-            told += calm.hear(at(second), path(rung)).into_iter().count() + calm.due(at(second)).len();
+            told += calm.hear(at(second), path(rung)).len() + calm.due(at(second)).len();
         }
         assert!((1..=5).contains(&told), "{told}");
     }
@@ -181,10 +240,10 @@ mod tests {
     #[test]
     fn another_friend_on_the_way_is_news() {
         let mut calm = Calm::default();
-        assert_eq!(calm.hear(at(0), through("Ada")), None);
+        assert_eq!(calm.hear(at(0), through("Ada")), []);
         assert_eq!(calm.due(at(3)), [through("Ada")]);
-        assert_eq!(calm.hear(at(20), through("Ada")), None);
-        assert_eq!(calm.hear(at(20), through("Cem")), Some(through("Cem")));
+        assert_eq!(calm.hear(at(20), through("Ada")), []);
+        assert_eq!(calm.hear(at(20), through("Cem")), [through("Cem")]);
     }
 
     #[test]
@@ -213,18 +272,44 @@ mod tests {
         let mut calm = Calm::default();
         let renamed =
             |was: &str, name: &str| Note::Renamed { id: Id("b".into()), name: name.into(), was: was.into() };
-        assert_eq!(calm.hear(at(0), renamed("Bob", "B1")), Some(renamed("Bob", "B1")));
-        assert_eq!(calm.hear(at(1), renamed("B1", "B2")), None);
-        assert_eq!(calm.hear(at(2), renamed("B2", "Ada")), None);
+        assert_eq!(calm.hear(at(0), renamed("Bob", "B1")), [renamed("Bob", "B1")]);
+        assert_eq!(calm.hear(at(1), renamed("B1", "B2")), []);
+        assert_eq!(calm.hear(at(2), renamed("B2", "Ada")), []);
         assert_eq!(calm.due(at(10)), [renamed("B1", "Ada")]);
+    }
+
+    #[test]
+    fn nobody_is_told_of_under_a_name_that_has_not_been_told() {
+        let mut calm = Calm::default();
+        let id = || Id("b".into());
+        let renamed = |was: &str, name: &str| Note::Renamed { id: id(), name: name.into(), was: was.into() };
+        let says = |name: &str| Note::Chat { from: id(), name: name.into(), text: "hi".into() };
+        assert_eq!(calm.hear(at(0), path("direct")), []);
+        assert_eq!(calm.hear(at(0), renamed("Bob", "B1")), [renamed("Bob", "B1")]);
+        assert_eq!(calm.hear(at(1), says("B1")), [says("B1")]);
+        assert_eq!(calm.hear(at(1), renamed("B1", "B2")), []);
+        assert_eq!(calm.hear(at(2), renamed("B2", "B3")), []);
+        assert_eq!(calm.hear(at(2), says("B3")), [renamed("B1", "B3"), says("B3")]);
+        assert_eq!(calm.hear(at(2), says("B3")), [says("B3")]);
+        let Note::Path { id: whose, rung, via, .. } = path("direct") else { return };
+        assert_eq!(calm.due(at(3)), [Note::Path { id: whose, name: "B3".into(), rung, via }]);
+        assert_eq!(calm.hear(at(4), renamed("B3", "B4")), []);
+        let left = Note::Left { id: id(), name: "B4".into(), why: "left" };
+        assert_eq!(calm.hear(at(4), left.clone()), [renamed("B3", "B4"), left]);
+        assert_eq!(calm.due(at(60)), []);
+        let muted = |name: &str| Note::Muted { id: id(), name: name.into(), muted: true };
+        for (second, name) in [(70, "B5"), (71, "B6")] {
+            calm.hear(at(second), renamed("B4", name));
+        }
+        assert_eq!(calm.hear(at(72), muted("B6")), [renamed("B5", "B6"), muted("B6")]);
     }
 
     #[test]
     fn a_friend_who_leaves_and_comes_again_is_told_anew() {
         let mut calm = Calm::default();
         let left = Note::Left { id: Id("b".into()), name: NAME(), why: "left" };
-        assert_eq!(calm.hear(at(0), lost()), None);
-        assert_eq!(calm.hear(at(1), left.clone()), Some(left));
+        assert_eq!(calm.hear(at(0), lost()), []);
+        assert_eq!(calm.hear(at(1), left.clone()), [left]);
         assert_eq!(calm.due(at(60)), []);
     }
 }

@@ -10,17 +10,23 @@ use tokio::time::timeout;
 
 use crate::note::Note;
 use crate::order::{Answer, refused};
+use crate::words::AWAY;
 
 /// Asks the terminal to take a text (OSC 52); there is no answer to that.
 pub(crate) type Terminal = Box<dyn FnOnce(&str) + Send>;
 
 pub(crate) fn put(invite: &Note, terminal: Option<Terminal>) -> impl Future<Output = Answer> + Send + use<> {
-    let text = match invite {
-        Note::Invite { code, link, .. } => link.clone().or_else(|| code.clone()).unwrap_or_default(),
-        _ => String::new(),
+    let (text, up) = match invite {
+        Note::Invite { code, link, up, .. } => {
+            (link.clone().or_else(|| code.clone()).unwrap_or_default(), *up)
+        }
+        _ => (String::new(), true),
     };
     async move {
-        let answer = |message: String| Ok(Note::Answer { order: Some("copy"), done: true, message });
+        let answer = |message: String| {
+            let message = if up { message } else { format!("{message}\n{AWAY}") };
+            Ok(Note::Answer { order: Some("copy"), done: true, message })
+        };
         // Over ssh, the clipboard that is meant is where the terminal is.
         if env::var_os("SSH_CONNECTION").is_none() {
             for program in programs() {

@@ -1,11 +1,8 @@
 //! What a person has set up in a call, and `/save` keeps for the next ones.
 
-use std::collections::BTreeMap;
-
-use vc_core::protocol::member::MemberId;
-
 use crate::config::{Settings, Stage};
 use crate::sound::Sound;
+use crate::volumes::Volumes;
 
 #[derive(Clone, Default)]
 pub(crate) struct Habits {
@@ -13,8 +10,7 @@ pub(crate) struct Habits {
     pub(crate) echo: Option<Stage>,
     pub(crate) level: Option<bool>,
     pub(crate) push_to_talk: bool,
-    /// By name: ids are of one room only.
-    pub(crate) volumes: BTreeMap<String, u16>,
+    pub(crate) volumes: Volumes,
 }
 
 impl Habits {
@@ -24,11 +20,11 @@ impl Habits {
             echo: settings.echo,
             level: settings.level,
             push_to_talk: settings.push_to_talk.unwrap_or(false),
-            volumes: settings.volumes.clone().unwrap_or_default(),
+            volumes: Volumes::new(settings.volumes.clone().unwrap_or_default()),
         }
     }
 
-    /// As the call begins.
+    /// As the call begins, or its sound anew.
     pub(crate) fn apply(&self, sound: &Sound) {
         if let Some(noise) = self.noise {
             sound.set_noise(noise.into());
@@ -40,12 +36,8 @@ impl Habits {
             sound.set_level(level);
         }
         sound.set_push_to_talk(self.push_to_talk);
-    }
-
-    /// A friend of this name is here.
-    pub(crate) fn met(&self, id: MemberId, name: &str, sound: &Sound) {
-        if let Some(percent) = self.volumes.get(name) {
-            sound.set_volume(id, *percent);
+        for (friend, percent) in self.volumes.used() {
+            sound.set_volume(friend, percent);
         }
     }
 
@@ -59,8 +51,8 @@ impl Habits {
         set("echo", self.echo.map(|echo| echo.word().into()));
         set("level", self.level.map(Into::into));
         set("push_to_talk", Some(self.push_to_talk.into()));
-        let volumes = self.volumes.iter();
-        settings.extend(volumes.map(|(name, percent)| (vec!["volumes", name], i64::from(*percent).into())));
+        let volumes = self.volumes.kept();
+        settings.extend(volumes.map(|(name, percent)| (vec!["volumes", name], i64::from(percent).into())));
         settings
     }
 }

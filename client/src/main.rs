@@ -39,6 +39,7 @@ mod stop;
 mod streams;
 mod trace;
 mod ui;
+mod volumes;
 mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -14,6 +14,13 @@ impl Names {
         }
     }
 
+    /// Where it is known.
+    pub(crate) fn renew(&mut self, id: MemberId, name: String) {
+        if let Some((_, old)) = self.0.iter_mut().find(|(known, _)| *known == id) {
+            *old = name;
+        }
+    }
+
     pub(crate) fn forget(&mut self, id: MemberId) {
         self.0.retain(|(known, _)| *known != id);
     }

@@ -7,6 +7,7 @@ use vc_core::protocol::text;
 
 use crate::failure::Failure;
 use crate::sound::Presence;
+use crate::volumes::AS_SENT;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -16,6 +17,8 @@ pub(crate) enum Note {
         link: Option<String>,
         server: String,
         reach: Reach,
+        /// The server is there to let friends in.
+        up: bool,
     },
     Entered {
         me: Id,
@@ -232,6 +235,8 @@ pub(crate) struct Stats {
     pub(crate) push_to_talk: bool,
     /// It is down.
     pub(crate) talk_key: bool,
+    /// The room is unlocked.
+    pub(crate) open: bool,
     pub(crate) microphone: Presence,
     pub(crate) loudspeaker: Presence,
     /// The microphone is off, because nobody is there to hear it.
@@ -250,7 +255,6 @@ pub(crate) struct Status {
     pub(crate) name: String,
     /// None while no words let anybody in: see `App::codes`.
     pub(crate) code: Option<String>,
-    pub(crate) open: bool,
     pub(crate) server: String,
     /// Whether the server is there.
     pub(crate) up: bool,
@@ -258,7 +262,7 @@ pub(crate) struct Status {
     pub(crate) stats: Stats,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct PeerStats {
     pub(crate) id: Id,
     pub(crate) name: String,
@@ -273,14 +277,39 @@ pub(crate) struct PeerStats {
     pub(crate) loss_out: f32,
     pub(crate) muted: bool,
     pub(crate) deafened: bool,
+    /// How loud we hear them, in percent of what they send.
+    pub(crate) volume: u16,
     pub(crate) heard: u64,
     #[serde(flatten)]
     pub(crate) sound: Option<PeerSound>,
 }
 
+impl Default for PeerStats {
+    fn default() -> Self {
+        Self {
+            id: Id::default(),
+            name: String::new(),
+            state: "connecting",
+            rung: None,
+            via: None,
+            rtt_ms: None,
+            rtt_var_ms: None,
+            jitter_ms: None,
+            loss_in: 0.0,
+            loss_out: 0.0,
+            muted: false,
+            deafened: false,
+            volume: AS_SENT,
+            heard: 0,
+            sound: None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct PeerSound {
     pub(crate) played: u64,
+    pub(crate) again: u64,
     pub(crate) fec: u64,
     pub(crate) dred: u64,
     pub(crate) concealed: u64,
@@ -402,7 +431,7 @@ pub(crate) mod tests {
         let via = Some(Via::default());
         let peers = vec![PeerStats { sound, via: via.clone(), ..PeerStats::default() }];
         vec![
-            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan },
+            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan, up: true },
             Note::Entered { me: id() },
             Note::Joined { id: id(), name: name() },
             Note::Left { id: id(), name: name(), why: parting(Parting::Left) },

@@ -20,6 +20,8 @@ pub(crate) enum Order {
     Mute(Switch),
     Deafen(Switch),
     Talk(TalkKey),
+    /// Of all friends.
+    Volumes,
     /// Of one friend, in percent of what was sent.
     Volume {
         friend: String,
@@ -118,6 +120,7 @@ pub(crate) struct Word {
 pub(crate) enum Takes {
     Nothing,
     Friend,
+    /// Both, or nothing.
     FriendAndPercent,
     OneOf(&'static [&'static str]),
     /// One of these, or nothing.
@@ -174,6 +177,7 @@ impl Word {
                 "down" | "up" => TalkKey::Down(rest == "down"),
                 _ => TalkKey::Wanted(rest == "on"),
             }),
+            "volume" if rest.is_empty() => Order::Volumes,
             "volume" => {
                 let (friend, percent) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
                 let percent =
@@ -211,8 +215,8 @@ impl Word {
                 let typed = given.typed(self.name);
                 return Err(format!("{typed} takes nothing after it: type {typed} alone."));
             }
-            Takes::Nothing => true,
-            Takes::Friend | Takes::FriendAndPercent | Takes::NewName | Takes::Device => !rest.is_empty(),
+            Takes::Nothing | Takes::FriendAndPercent => true,
+            Takes::Friend | Takes::NewName | Takes::Device => !rest.is_empty(),
             Takes::OneOf(choices) => choices.contains(&rest),
             Takes::Perhaps(choices) => rest.is_empty() || choices.contains(&rest),
         };
@@ -235,7 +239,7 @@ impl Word {
         match self.takes {
             Takes::Nothing => name.to_owned(),
             Takes::Friend => format!("{name} FRIEND"),
-            Takes::FriendAndPercent => format!("{name} FRIEND PERCENT"),
+            Takes::FriendAndPercent => format!("{name} [FRIEND PERCENT]"),
             Takes::OneOf(choices) => format!("{name} {}", choices.join("|")),
             Takes::Perhaps(choices) => format!("{name} [{}]", choices.join("|")),
             Takes::NewName => format!("{name} NAME"),
@@ -281,7 +285,7 @@ pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a S
     })
 }
 
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [one] => one.clone(),
@@ -387,7 +391,7 @@ pub(crate) const WORDS: [Word; 26] = [
     word("deafen", Takes::Nothing, "hear nobody"),
     word("undeafen", Takes::Nothing, "hear again"),
     word("ptt", Takes::OneOf(&["on", "off", "down", "up"]), "push-to-talk, and its key"),
-    word("volume", Takes::FriendAndPercent, "how loud you hear a friend"),
+    word("volume", Takes::FriendAndPercent, "how loud you hear a friend, or alone: all of them"),
     word("noise", Takes::OneOf(ON_OFF_AUTO), "noise suppression"),
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
@@ -472,10 +476,11 @@ mod tests {
     fn what_does_not_fit_a_word_is_answered_with_its_use() {
         assert_eq!(refused("/kick"), "It is /kick FRIEND.");
         assert_eq!(refused("/noise loud"), "It is /noise on|off|auto.");
-        let volume = "It is /volume FRIEND PERCENT: 100 as sent, 0 not at all, at most 400.";
-        for wrong in ["/volume", "/volume Bob", "/volume Bob loud", "/volume Bob 401", "/volume Bob -1"] {
+        let volume = "It is /volume [FRIEND PERCENT]: 100 as sent, 0 not at all, at most 400.";
+        for wrong in ["/volume Bob", "/volume Bob loud", "/volume Bob 401", "/volume Bob -1"] {
             assert_eq!(refused(wrong), volume, "{wrong}");
         }
+        assert_eq!(Order::line("/volume").unwrap(), Ok(Order::Volumes));
         let order = Order::Volume { friend: "Bob the 2nd".into(), percent: 80 };
         assert_eq!(Order::line("/volume Bob the 2nd 80").unwrap(), Ok(order));
     }

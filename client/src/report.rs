@@ -15,7 +15,6 @@ use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
-use crate::sound::Sound;
 
 /// What the loop counts itself.
 #[derive(Default)]
@@ -47,7 +46,8 @@ impl Counts {
         self.heard.remove(&id);
     }
 
-    pub(crate) fn stats(&self, room: &Room, names: &Names, sound: &Sound) -> Stats {
+    pub(crate) fn stats(&self, room: &Room, names: &Names, plan: &Plan) -> Stats {
+        let sound = &plan.sound;
         let sounds = sound.stats();
         let latency = sound.latency();
         let (microphone, loudspeaker) = sound.presence();
@@ -60,6 +60,7 @@ impl Counts {
             let heard = heard.filter(|stats| stats.played > 0);
             let sound = heard.map(|heard| PeerSound {
                 played: heard.played,
+                again: heard.again,
                 fec: heard.fec,
                 dred: heard.dred,
                 concealed: heard.concealed,
@@ -72,7 +73,8 @@ impl Counts {
                 level_dbfs: heard.level_dbfs,
                 delay_ms: peer.rtt.map(|rtt| delay_ms(came, rtt, heard.buffer_ms, latency.playback)),
             });
-            peer_stats(peer, sound, came.frames, names)
+            let volume = plan.habits.volumes.of(peer.id);
+            PeerStats { volume, heard: came.frames, sound, ..peer_stats(peer, names) }
         });
         Stats {
             captured: sound.captured(),
@@ -94,10 +96,10 @@ impl Counts {
 }
 
 /// `None` for what is said elsewhere.
-pub(crate) fn note(event: &Event, plan: &Plan, names: &Names) -> Option<Note> {
+pub(crate) fn note(event: &Event, plan: &Plan, up: bool, names: &Names) -> Option<Note> {
     let name = |id: &MemberId| names.of(*id);
     Some(match event {
-        Event::Invite(codes) => plan.invitation(codes),
+        Event::Invite(codes) => plan.invitation(codes, up),
         Event::Entered { me } => Note::Entered { me: (*me).into() },
         Event::Joined { id, name } => Note::Joined { id: (*id).into(), name: name.clone() },
         Event::Moved { id, rung } => {
@@ -185,7 +187,7 @@ fn via(rung: Rung, names: &Names) -> Option<Via> {
     }
 }
 
-fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64, names: &Names) -> PeerStats {
+fn peer_stats(peer: PeerView, names: &Names) -> PeerStats {
     PeerStats {
         id: peer.id.into(),
         name: peer.name,
@@ -199,12 +201,11 @@ fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64, names: &Name
         rtt_ms: peer.rtt.map(millis),
         rtt_var_ms: peer.rtt_var.map(millis),
         jitter_ms: peer.rtt.map(|_| millis(peer.jitter_out)),
-        loss_in: peer.loss_in,
-        loss_out: peer.loss_out,
+        loss_in: share(peer.loss_in),
+        loss_out: share(peer.loss_out),
         muted: peer.muted,
         deafened: peer.deafened,
-        heard,
-        sound,
+        ..PeerStats::default()
     }
 }
 
@@ -213,6 +214,11 @@ fn peer_stats(peer: PeerView, sound: Option<PeerSound>, heard: u64, names: &Name
 fn delay_ms(came: Came, rtt: Duration, buffer_ms: u32, playback: Duration) -> f32 {
     let delay = came.age_ms + LOOK_AHEAD_MS + millis(rtt) / 2.0 + buffer_ms as f32 + millis(playback);
     (delay * 10.0).round() / 10.0
+}
+
+/// To a hundredth of a percent: what is less is what an average forgets last.
+fn share(part: f32) -> f32 {
+    (part * 10_000.0).round() / 10_000.0
 }
 
 fn millis(duration: Duration) -> f32 {

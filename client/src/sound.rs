@@ -409,17 +409,33 @@ fn note_presence(trouble: &Trouble, microphone: &Chosen<InputSpec>, loudspeaker:
 fn why(error: &Error) -> String {
     match error {
         Error::NoSuchDevice { direction, name, .. } => {
-            let order = match direction {
-                Direction::Input => "input",
-                Direction::Output => "output",
-            };
-            format!(
-                "Your {direction} ({}) is not there. Plug it in, or choose another one with /{order}.",
-                harmless(name)
-            )
+            format!("Your {direction} ({}) is not there. Plug it in. {}", harmless(name), choose(*direction))
+        }
+        Error::Device { direction, reason } => {
+            format!("Your {direction} cannot be used ({}). {}", harmless(reason), choose(*direction))
         }
         error => harmless(&error.to_string()),
     }
+}
+
+fn choose(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Input => "Choose one with /input; /devices lists them.",
+        Direction::Output => "Choose one with /output; /devices lists them.",
+    }
+}
+
+/// With the order that does what it advises.
+pub(crate) fn told(trouble: &Trouble) -> String {
+    let order = match trouble {
+        Trouble::MicrophoneSilent | Trouble::InputIsMonitor => {
+            "/devices lists them, /input DEVICE takes one."
+        }
+        Trouble::TalkingWhileMuted => "Type /unmute.",
+        Trouble::EchoFromHere => "Type /echo on for that.",
+        _ => return trouble.to_string(),
+    };
+    format!("{trouble} {order}")
 }
 
 /// Keeps what was switched to on order, and tells.

@@ -5,6 +5,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Status, Via};
 use crate::order::Given;
 use crate::sound::Presence;
+use crate::volumes::AS_SENT;
 
 /// What a note says, by how it is to be set.
 #[derive(Debug, PartialEq)]
@@ -44,8 +45,9 @@ impl Words {
     /// `None` for what only programs want.
     pub(crate) fn of(note: &Note) -> Option<Self> {
         Some(match note {
-            Note::Invite { code, link, server, reach } => {
-                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach))
+            Note::Invite { code, link, server, reach, up } => {
+                let away = if *up { String::new() } else { format!("{AWAY}\n") };
+                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach) + &away)
             }
             Note::Serving { place, .. } => Self::Block(format!("{place}\n")),
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
@@ -193,7 +195,15 @@ fn person(peer: &PeerStats) -> String {
     if peer.deafened {
         line += ", hears nobody";
     }
-    line
+    line + &volume(peer)
+}
+
+/// Where it is not as sent.
+fn volume(peer: &PeerStats) -> String {
+    match peer.volume {
+        AS_SENT => String::new(),
+        percent => format!(", volume {percent} %"),
+    }
 }
 
 fn numbers(stats: &Stats) -> String {
@@ -210,9 +220,11 @@ fn numbers(stats: &Stats) -> String {
         text += &format!("; {} frames heard", peer.heard);
         if let Some(sound) = &peer.sound {
             text += &format!(
-                ": {} played, {} recovered from the next frame, {} from later ones, {} concealed, {} late, {} skipped; \
+                ": {} played, {} of them from a copy in a later packet, {} recovered from the next frame, {} from later ones, {} \
+                 concealed, {} late, {} skipped; \
                  buffer {} of {} ms",
                 sound.played,
+                sound.again,
                 sound.fec,
                 sound.dred,
                 sound.concealed,
@@ -243,8 +255,10 @@ fn status(now: &Status, given: Given) -> String {
     let unmute = format!("off; {} switches it on", given.typed("unmute"));
     let undeafen = format!("off; {} ends it", given.typed("undeafen"));
     let unlock = format!("locked; {} opens it", given.typed("unlock"));
+    let input = format!("none that works, so nobody hears you; {} takes another", given.typed("input"));
+    let output = format!("no loudspeaker that works; {} takes another", given.typed("output"));
     let microphone = match stats {
-        Stats { microphone: Presence::Awaited, .. } => "not there, so nobody hears you",
+        Stats { microphone: Presence::Awaited, .. } => &input,
         Stats { muted: true, .. } => &unmute,
         Stats { resting: true, .. } => "rests until a friend is here",
         Stats { push_to_talk: true, talking: false, .. } => "on while the talk key is held",
@@ -252,13 +266,13 @@ fn status(now: &Status, given: Given) -> String {
         Stats { .. } => "on",
     };
     let hearing = match stats {
-        Stats { loudspeaker: Presence::Awaited, .. } => "no loudspeaker is there",
+        Stats { loudspeaker: Presence::Awaited, .. } => &output,
         Stats { deafened: true, .. } => &undeafen,
         Stats { .. } => "on",
     };
     let talk = if stats.push_to_talk { "on" } else { "off" };
     let code = now.code.as_deref().unwrap_or("no code now");
-    let door = if now.open { "open" } else { &unlock };
+    let door = if stats.open { "open" } else { &unlock };
     let server = if now.up { "there" } else { "lost: nobody can join" };
     let mut lines = vec![
         ("you".to_owned(), now.name.clone()),
@@ -291,7 +305,7 @@ fn in_short(peer: &PeerStats) -> String {
     for (so, flag) in [(peer.muted, ", muted"), (peer.deafened, ", hears nobody")] {
         line += if so { flag } else { "" };
     }
-    line
+    line + &volume(peer)
 }
 
 fn echo(level_dbfs: Option<f32>, delay_ms: Option<f32>, rtt_ms: Option<f32>, loss: f32) -> String {
@@ -323,6 +337,9 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
     }
     text
 }
+
+/// Said with every code meanwhile.
+pub(crate) const AWAY: &str = "The server is lost at the moment: they get in once it is back.";
 
 #[cfg(test)]
 mod tests {
@@ -375,15 +392,9 @@ mod tests {
             rtt_ms: Some(23.4),
             ..PeerStats::default()
         };
-        let stats = Stats { muted: true, peers: vec![peer], ..Stats::default() };
-        let now = Status {
-            name: "Ada".into(),
-            code: Some("CODE".into()),
-            open: true,
-            server: "h:1".into(),
-            up: true,
-            stats,
-        };
+        let stats = Stats { muted: true, open: true, peers: vec![peer], ..Stats::default() };
+        let now =
+            Status { name: "Ada".into(), code: Some("CODE".into()), server: "h:1".into(), up: true, stats };
         let lines: Vec<String> = status(&now, Given::InTheCall).lines().map(str::to_owned).collect();
         assert_eq!(
             lines,
@@ -414,7 +425,7 @@ mod tests {
             &Status { stats: Stats { microphone, loudspeaker, ..Stats::default() }, ..Status::default() },
             Given::InTheCall,
         );
-        for text in ["microphone    not there", "hearing       no loudspeaker"] {
+        for text in ["microphone    none that works", "hearing       no loudspeaker"] {
             assert!(mute.contains(text), "{mute}");
         }
     }

@@ -159,6 +159,7 @@ fn where_it_does_not_the_key_counts_as_let_go_a_moment_later_and_the_reason_is_t
     assert!(!ada.has_seen(UNTOLD));
     ada.press(b" ");
     ada.until(UNTOLD);
+    ada.until("did not repeat: if you held it, you were cut off");
     // With something typed the space bar is a blank again.
     ada.press(b"a b\r");
     assert_eq!(bob.wait_for("chat")["text"], "a b");

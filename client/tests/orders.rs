@@ -42,11 +42,28 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
     }
     bob.wait(|event| event["event"] == "door" && event["open"] == false);
     bob.wait(|event| event["event"] == "renamed" && event["name"] == "Ada L.");
+    bob.wait(|event| event["event"] == "stats" && event["open"] == false);
     ada.say("/verify");
     bob.say("/verify");
     let words = ada.wait_for("verify")["words"].clone();
     assert_eq!(words.as_array().unwrap().len(), 5);
     assert_eq!(bob.wait_for("verify")["words"], words);
+}
+
+#[test]
+fn a_code_that_is_asked_for_while_the_server_is_away_says_when_it_works() {
+    let party = Party::new();
+    let (server, mut ada, _bob) = two_friends(&party, &[]);
+    ada.say("/invite");
+    assert_eq!(ada.wait(|event| event["event"] == "invite" && event["code"].is_string())["up"], true);
+    drop(server);
+    ada.wait(|event| event["event"] == "signaling" && event["up"] == false);
+    ada.say("/invite");
+    assert_eq!(ada.wait_for("invite")["up"], false);
+    let pid = ada.id().to_string();
+    let asked = party.command(&["ctl", "--call", &pid, "invite"]).output().unwrap();
+    let words = String::from_utf8(asked.stdout).unwrap();
+    assert!(words.ends_with("The server is lost at the moment: they get in once it is back.\n"), "{words}");
 }
 
 #[test]
@@ -190,6 +207,38 @@ fn what_a_person_sets_up_in_a_call_is_there_in_the_next_one() {
     let mut ada = person(&party, &[], &[&code]);
     assert_eq!(bob.wait_for("joined")["name"], "Ada L.");
     bob.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(10));
+    types(&mut ada, &["/quit"]);
+    assert!(ada.wait().unwrap().success());
+}
+
+#[test]
+fn a_volume_is_kept_under_a_friends_own_name_and_not_where_two_share_it() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut bob, code) = party.create(&place, "Bob", &QUIET);
+    let kept = || {
+        let shown = party.command(&["config", "show"]).output().unwrap();
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    let mut one = party.join(&place, "Ada", &code, &QUIET);
+    let joined = |friend: &mut Friend| friend.wait(|event| event["event"] == "joined");
+    let id_of_one = joined(&mut bob)["id"].as_str().unwrap().to_owned();
+    let named = [&["--server", &place, "--name", "Ada"][..], &QUIET].concat();
+    let mut ada = person(&party, &named, &[&code]);
+    // Both are told apart for Bob, and she for the one of her name.
+    assert!(joined(&mut bob)["name"].as_str().unwrap().starts_with("Ada #"));
+    one.wait(|event| event["event"] == "joined" && event["name"] != "Bob");
+    bob.wait(|event| event["event"] == "stats" && event["peers"].as_array().unwrap().len() == 2);
+    let marked = format!("Ada #{}", &id_of_one[..4]);
+    types(&mut ada, &[&format!("/volume {marked} 50"), "/name Countess"]);
+    bob.wait(|event| event["event"] == "renamed" && event["name"] == "Countess");
+    assert!(kept().contains("volumes = { Ada = 50 }"), "{}", kept());
+
+    let mut other = party.join(&place, "Ada", &code, &QUIET);
+    other.wait(|event| event["event"] == "joined" && event["name"] == "Countess");
+    types(&mut ada, &[&format!("/volume {marked} 30"), "/name Lovelace"]);
+    bob.wait(|event| event["event"] == "renamed" && event["name"] == "Lovelace");
+    assert!(kept().contains("volumes = { Ada = 50 }"), "{}", kept());
     types(&mut ada, &["/quit"]);
     assert!(ada.wait().unwrap().success());
 }

@@ -89,6 +89,27 @@ fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_i
 }
 
 #[test]
+fn where_the_only_microphone_hears_the_loudspeaker_none_is_used_and_the_way_to_another_is_told() {
+    let mut party = Party::new();
+    let Some(server) = Sound::start(&party.path("")) else {
+        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
+        return;
+    };
+    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let (_server, place) = party.serve();
+    let (mut ada, _) = party.create(&place, "Ada", &["--output", "ada_ear"]);
+    let told = ada.log.iter().find(|event| event["event"] == "trouble").unwrap();
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("hears what the loudspeaker plays") && message.contains("/input"), "{message}");
+    ada.say("/status");
+    assert_eq!(ada.wait_for("status")["microphone"], "awaited");
+    ada.say("/input bob_mic.monitor");
+    assert_eq!(ada.wait_for("answer")["done"], true);
+    ada.say("/status");
+    assert_eq!(ada.wait_for("status")["microphone"], "there");
+}
+
+#[test]
 fn a_device_that_is_typed_wrong_is_refused_and_the_names_of_the_others_are_harmless() {
     let Some((party, server)) = with_sound() else { return };
     let evil = "sink_properties=device.description='B\x1b[31m\x1b]0;owned\x07\u{202e}gpj'";

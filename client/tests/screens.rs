@@ -259,6 +259,29 @@ fn one_who_talks_in_spite_of_being_muted_is_told() {
 }
 
 #[test]
+fn what_is_not_as_usual_stands_in_the_rows() {
+    let nowhere = [("PULSE_SERVER", "unix:/nowhere")];
+    let Some(scene) = Scene::new((100, 24), &nowhere, "--output null") else { return };
+    let seen = scene.terminal.shows("no microphone: /input");
+    assert!(!seen.contains("rests"), "{seen}");
+    let _bob = scene.crowd(&["Bob"]);
+    scene.terminal.shows(" direct");
+    for (order, row) in [
+        ("/volume bob 50", "volume 50 %"),
+        ("/lock", "no microphone: /input, room locked"),
+        ("/input silence", "room locked"),
+    ] {
+        scene.terminal.line(order);
+        scene.terminal.shows(row);
+    }
+    scene.terminal.until(|seen| !seen.contains("no microphone: /input"));
+    scene.terminal.line("/volume");
+    scene.terminal.shows("You hear Bob at 50 %, and every other friend as they are sent.");
+    scene.terminal.line("/status");
+    scene.terminal.shows("locked; /unlock opens it");
+}
+
+#[test]
 fn a_friend_who_is_lost_and_found_is_told_of_once() {
     let Some(scene) = Scene::new((90, 20), &[], "--input tone --output null") else { return };
     let friends = scene.crowd(&["Bob"]);

@@ -355,6 +355,8 @@ pub struct PeerView {
     pub id: MemberId,
     /// Sanitised and unique in the room.
     pub name: String,
+    /// The same without what sets them apart from others of that name.
+    pub own_name: String,
     pub state: PeerState,
     /// What carries us to them.
     pub rung: Option<Rung>,

@@ -1,5 +1,6 @@
 //! What each order does. Whoever gave it gets one answer: the input line and stdin read it on the screen.
 
+use tokio::time::Instant;
 use vc_core::io::{Command, Denial, Input};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
@@ -11,6 +12,7 @@ use crate::note::{self, Note};
 use crate::order::{self, Answer, Given, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
 use crate::ui::Ui;
+use crate::volumes::AS_SENT;
 
 /// Takes the answer to where it was asked for.
 pub(crate) type Reply = Box<dyn FnOnce(&Ui, Answer) + Send>;
@@ -36,6 +38,7 @@ impl App<'_> {
             Order::Mute(switch) => self.order_mute(switch, given),
             Order::Deafen(switch) => self.order_deafen(switch, given),
             Order::Talk(key) => Ok(self.order_talk(key, given)),
+            Order::Volumes => done("volume", self.volumes()),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
@@ -98,10 +101,6 @@ impl App<'_> {
         self.glance();
     }
 
-    fn invitation(&self) -> Option<Note> {
-        self.codes.as_ref().map(|codes| self.plan.invitation(codes))
-    }
-
     fn later(
         &mut self,
         order: &'static str,
@@ -162,7 +161,7 @@ impl App<'_> {
 /// What was ordered of the others and of the sound.
 impl App<'_> {
     pub(super) fn order_talk(&mut self, key: TalkKey, given: Given) -> Note {
-        let was = (self.plan.habits.push_to_talk, self.talk_key);
+        let was = (self.plan.habits.push_to_talk, self.talk_key.is_down());
         let message = match key {
             TalkKey::Wanted(wanted) => {
                 self.plan.sound.set_push_to_talk(wanted);
@@ -175,7 +174,7 @@ impl App<'_> {
                 }
             }
             TalkKey::Down(down) => {
-                self.talk_key = down;
+                self.talk_key.tell(down, Instant::now());
                 self.plan.sound.set_talk_key(down);
                 if !down {
                     self.counts.level = None;
@@ -191,7 +190,7 @@ impl App<'_> {
                 }
             }
         };
-        self.tell_own(was != (self.plan.habits.push_to_talk, self.talk_key));
+        self.tell_own(was != (self.plan.habits.push_to_talk, self.talk_key.is_down()));
         Note::Answer { order: Some("ptt"), done: true, message }
     }
 
@@ -202,7 +201,7 @@ impl App<'_> {
                 muted: self.muted,
                 deafened: self.deafened,
                 push_to_talk: self.plan.habits.push_to_talk,
-                talk_key: self.talk_key,
+                talk_key: self.talk_key.is_down(),
             });
         }
     }
@@ -210,15 +209,29 @@ impl App<'_> {
     fn order_volume(&mut self, friend: &str, percent: u16) -> Answer {
         let (id, name) = self.friend("volume", friend)?;
         self.plan.sound.set_volume(id, percent);
-        self.plan.habits.volumes.insert(name.clone(), percent);
-        self.keep(&["volumes", &name], i64::from(percent));
-        done(
-            "volume",
-            match percent {
-                0 => format!("You do not hear {name} any more."),
-                percent => format!("You hear {name} at {percent} %."),
-            },
-        )
+        let message = match percent {
+            0 => format!("You do not hear {name} any more."),
+            percent => format!("You hear {name} at {percent} %."),
+        };
+        let all = self.room.peers();
+        match self.plan.habits.volumes.set(id, percent, &all) {
+            Some(own) => {
+                self.keep(&["volumes", own], i64::from(percent));
+                done("volume", message)
+            }
+            None => done("volume", format!("{message} {SHARED}")),
+        }
+    }
+
+    fn volumes(&self) -> String {
+        let other = |peer: &note::PeerStats| {
+            (peer.volume != AS_SENT).then(|| format!("{} at {} %", peer.name, peer.volume))
+        };
+        let others: Vec<String> = self.stats().peers.iter().filter_map(other).collect();
+        match others.as_slice() {
+            [] => "You hear every friend as loud as they are sent.".to_owned(),
+            others => format!("You hear {}, and every other friend as they are sent.", order::listed(others)),
+        }
     }
 
     fn order_new_invite(&mut self) -> Answer {
@@ -385,6 +398,7 @@ fn no_invite(given: Given) -> String {
 
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
+const SHARED: &str = "In this call only: another friend here has the same name.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

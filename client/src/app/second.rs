@@ -1,10 +1,12 @@
 //! What is looked after each second.
 
 use audio::Reception;
+use tokio::time::Instant;
 use vc_core::io::{Command, Input, PeerState, PeerView, SignalIn};
 
-use super::App;
+use super::{App, held};
 use crate::note::Note;
+use crate::order::{Given, TalkKey};
 use crate::sockets::interface_addresses;
 
 impl App<'_> {
@@ -14,6 +16,12 @@ impl App<'_> {
             self.announce(&note);
         }
         self.glance();
+        if self.talk_key.is_lost(Instant::now()) {
+            self.order_talk(TalkKey::Down(false), Given::InTheCall);
+            if self.plan.habits.push_to_talk {
+                self.ui.trouble(held::LOST);
+            }
+        }
         let peers = self.room.peers();
         let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
         self.plan.sound.set_alone(is_alone(&peers));
@@ -57,37 +65,15 @@ fn is_alone(peers: &[PeerView]) -> bool {
 const ADDRESSES_EVERY: u64 = 5;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
-    use vc_core::protocol::member::MemberId;
-
     use super::*;
-
-    fn peer(state: PeerState) -> PeerView {
-        PeerView {
-            id: MemberId([1; 8]),
-            name: "Bob".into(),
-            state,
-            rung: None,
-            rtt: None,
-            rtt_var: None,
-            loss_in: 0.0,
-            loss_out: 0.0,
-            burst_out: 0.0,
-            jitter_out: Duration::ZERO,
-            queue_out: Duration::ZERO,
-            muted: false,
-            deafened: false,
-        }
-    }
+    use crate::volumes::tests::friend;
 
     #[test]
     fn the_microphone_does_not_rest_while_a_lost_friend_may_come_back() {
         assert!(is_alone(&[]));
-        assert!(is_alone(&[peer(PeerState::Connecting)]));
-        assert!(!is_alone(&[peer(PeerState::Live)]));
-        assert!(!is_alone(&[peer(PeerState::Connecting), peer(PeerState::Reconnecting)]));
+        assert!(is_alone(&[friend(PeerState::Connecting)]));
+        assert!(!is_alone(&[friend(PeerState::Live)]));
+        assert!(!is_alone(&[friend(PeerState::Connecting), friend(PeerState::Reconnecting)]));
     }
 }

@@ -111,10 +111,10 @@ impl Tally {
         let peer = &listener.stats["peers"][0];
         let level = number(&peer["level_dbfs"]);
         format!(
-            "{:>4} s  {from} {} {to}   {}, rtt {:.1} ms, lost {:.1} %, delay {:.0} ms\n",
+            "{:>4} s  {from} {} {to}   {}, {:.1} ms there and back, {:.1} % lost, {:.0} ms to ear\n",
             since.as_secs(),
             bar(level),
-            peer["rung"].as_str().unwrap_or("no path"),
+            peer["rung"].as_str().map_or("no path", way),
             number(&peer["rtt_ms"]),
             number(&peer["loss_in"]) * 100.0,
             number(&peer["delay_ms"]),
@@ -126,7 +126,8 @@ impl Tally {
         let mut wrong = Vec::new();
         let mut text = String::from("\nWhat was seen\n");
         for (name, seen) in [("Ada", &self.ada), ("Bob", &self.bob)] {
-            text += &format!("  {name}'s path     {}\n", seen.rungs.join(", then "));
+            let ways: Vec<&str> = seen.rungs.iter().map(|rung| way(rung)).collect();
+            text += &format!("  {name}'s path     {}\n", ways.join(", then "));
             if !as_asked(path, &seen.rungs) {
                 wrong.push(format!("{name} was not connected as asked"));
             }
@@ -205,12 +206,12 @@ fn voice(speaker: &Seen, listener: &Seen, part: &Part, heard: &Path) -> Result<(
     let verdict = matches(&part.reference()?, &recording(heard)?, RATE);
     let to = if part.name == ADA.name { BOB.name } else { ADA.name };
     let lines = format!(
-        "  {} to {to}     {} frames sent, {} arrived, {} lost and recovered, {} concealed, delay {:.0} ms\n  \
+        "  {} to {to}     {} frames of voice sent, {} arrived, {} lost and recovered, {} made up, {:.0} ms to ear\n  \
          {:15}{} ({:.1} s compared, intelligibility {:.2} of 1)\n",
         part.name,
         speaker.stats["sent"],
         peer["heard"],
-        number(&peer["fec"]),
+        ["again", "fec", "dred"].iter().map(|kind| number(&peer[kind])).sum::<f64>(),
         number(&peer["concealed"]),
         number(&peer["delay_ms"]),
         "",
@@ -241,7 +242,7 @@ fn way(rung: &str) -> &'static str {
         "direct" => "directly",
         "relay" => "through the relay",
         "host" => "through a friend",
-        _ => "for text, through the server",
+        _ => "for text alone, through the server",
     }
 }
 

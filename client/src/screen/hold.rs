@@ -14,17 +14,23 @@ enum Key {
     #[default]
     Up,
     Down,
-    /// Unless it repeats.
-    DownUntil(Instant),
+    /// Unless it repeats (again).
+    DownUntil {
+        at: Instant,
+        repeated: bool,
+    },
 }
 
 /// Whether the terminal tells of them.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Releases {
     #[default]
     Unknown,
-    /// A key that no longer repeated was taken for let go. Desktops may not repeat keys: then its release is still to come.
-    Doubted,
+    /// A key that no longer repeated, or never did, was taken for let go. Desktops may not repeat keys: then its release is
+    /// still to come.
+    Doubted {
+        repeated: bool,
+    },
     Told,
     Untold,
 }
@@ -35,8 +41,8 @@ impl Hold {
         let first = matches!(self.key, Key::Up);
         self.key = match self.releases {
             Releases::Told => Key::Down,
-            Releases::Unknown | Releases::Doubted | Releases::Untold => {
-                Key::DownUntil(now + if first { FIRST } else { NEXT })
+            Releases::Unknown | Releases::Doubted { .. } | Releases::Untold => {
+                Key::DownUntil { at: now + if first { FIRST } else { NEXT }, repeated: !first }
             }
         };
         first.then_some(true)
@@ -45,7 +51,7 @@ impl Hold {
     /// Any key was let go, or said to repeat, which only terminals do that tell.
     pub(super) fn told(&mut self) {
         self.releases = Releases::Told;
-        if let Key::DownUntil(_) = self.key {
+        if let Key::DownUntil { .. } = self.key {
             self.key = Key::Down;
         }
     }
@@ -59,43 +65,52 @@ impl Hold {
     pub(super) fn left(&mut self) -> Option<bool> {
         match std::mem::take(&mut self.key) {
             Key::Up => None,
-            Key::Down | Key::DownUntil(_) => Some(false),
+            Key::Down | Key::DownUntil { .. } => Some(false),
         }
     }
 
     /// Time went by.
     pub(super) fn passed(&mut self, now: Instant) -> Option<bool> {
         match self.key {
-            Key::DownUntil(until) if until <= now => {
+            Key::DownUntil { at, repeated } if at <= now => {
                 self.key = Key::Up;
                 if self.releases == Releases::Unknown {
-                    self.releases = Releases::Doubted;
+                    self.releases = Releases::Doubted { repeated };
                 }
                 Some(false)
             }
-            Key::Up | Key::Down | Key::DownUntil(_) => None,
+            Key::Up | Key::Down | Key::DownUntil { .. } => None,
         }
     }
 
     /// Whether it turned out, which it does once, that the terminal does not tell: a key goes down again that was never
-    /// told to be let go.
-    pub(super) fn is_found_out(&mut self) -> bool {
-        let found = self.releases == Releases::Doubted && !matches!(self.key, Key::Up);
-        if found {
-            self.releases = Releases::Untold;
+    /// told to be let go. Whether it had at least repeated.
+    pub(super) fn found_out(&mut self) -> Option<bool> {
+        let Releases::Doubted { repeated } = self.releases else { return None };
+        if matches!(self.key, Key::Up) {
+            return None;
         }
-        found
+        self.releases = Releases::Untold;
+        Some(repeated)
     }
 
     /// When it counts as let go unless it repeats.
     pub(super) fn until(&self) -> Option<Instant> {
         match self.key {
-            Key::DownUntil(until) => Some(until),
+            Key::DownUntil { at, .. } => Some(at),
             Key::Up | Key::Down => None,
         }
     }
 }
 
+pub(super) const UNTOLD: &str = "This terminal does not tell when a key is let go, so you are heard a moment longer. Keys of the desktop bound to \
+     `voicechat ctl ptt down` and `ptt up` end at once, and so does the space bar in kitty, foot, WezTerm, Ghostty and \
+     others with the kitty keyboard protocol.";
+/// To talk on until the next key would be easy here, and keep the microphone open of one who only tapped it.
+pub(super) const UNREPEATED: &str = "This terminal does not tell when a key is let go, and the space bar did not repeat: if you held it, you were cut \
+     off within a second. Switch key repeat on in your desktop's settings, bind keys of the desktop to \
+     `voicechat ctl ptt down` and `ptt up`, or use kitty, foot, WezTerm, Ghostty or another terminal with the kitty \
+     keyboard protocol.";
 /// Desktops wait up to two thirds of a second before a held key repeats.
 const FIRST: Duration = Duration::from_millis(800);
 /// Then it comes at least ten times a second.
@@ -118,9 +133,19 @@ mod tests {
         }
         assert_eq!(hold.passed(at(2_200)), Some(false));
         assert_eq!(hold.passed(at(2_300)), None);
-        assert!(!hold.is_found_out(), "its release may be to come");
+        assert_eq!(hold.found_out(), None, "its release may be to come");
         assert_eq!(hold.pressed(at(4_000)), Some(true));
-        assert!(hold.is_found_out() && !hold.is_found_out());
+        assert_eq!((hold.found_out(), hold.found_out()), (Some(true), None));
+    }
+
+    #[test]
+    fn a_key_that_neither_repeats_nor_is_told_of_is_found_out_as_such() {
+        let start = Instant::now();
+        let mut hold = Hold::default();
+        assert_eq!(hold.pressed(start), Some(true));
+        assert_eq!(hold.passed(start + FIRST), Some(false));
+        assert_eq!(hold.pressed(start + 2 * FIRST), Some(true));
+        assert_eq!((hold.found_out(), hold.found_out()), (Some(false), None));
     }
 
     #[test]
@@ -129,7 +154,7 @@ mod tests {
         assert_eq!(hold.pressed(Instant::now()), Some(true));
         assert_eq!(hold.released(), Some(false));
         assert_eq!(hold.released(), None);
-        assert!(!hold.is_found_out());
+        assert_eq!(hold.found_out(), None);
     }
 
     #[test]
@@ -140,7 +165,7 @@ mod tests {
         assert_eq!(hold.passed(start + FIRST), Some(false));
         assert_eq!(hold.released(), None);
         assert_eq!(hold.pressed(start + 2 * FIRST), Some(true));
-        assert_eq!((hold.passed(start + 20 * FIRST), hold.is_found_out()), (None, false));
+        assert_eq!((hold.passed(start + 20 * FIRST), hold.found_out()), (None, None));
     }
 
     #[test]

@@ -327,8 +327,8 @@ impl Painter {
         if let Some(down) = change {
             self.talks.send_replace(down);
         }
-        if self.hold.is_found_out() {
-            self.say(Words::Aside(UNTOLD.into()));
+        if let Some(repeated) = self.hold.found_out() {
+            self.say(Words::Aside(if repeated { hold::UNTOLD } else { hold::UNREPEATED }.into()));
         }
         if let Some(until) = self.hold.until() {
             self.soon(until);
@@ -482,9 +482,6 @@ fn code_words(before: &str) -> (usize, Vec<String>) {
 }
 
 const NAME: &str = "screen";
-const UNTOLD: &str = "This terminal does not tell when a key is let go, so you are heard a moment longer. Keys of the \
-                      desktop bound to `voicechat ctl ptt down` and `ptt up` end at once, and so does the space bar in \
-                      kitty, foot, WezTerm, Ghostty and others with the kitty keyboard protocol.";
 /// A minute of a lively room while the terminal stands still.
 const QUEUE: usize = 1_024;
 /// Levels move no faster than an eye follows.

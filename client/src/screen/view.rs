@@ -5,6 +5,8 @@ use super::editor::Editor;
 use super::row::{Ink, Row, columns, shortened};
 use super::zone::Frame;
 use crate::note::{PeerStats, Stats};
+use crate::sound::Presence;
+use crate::volumes::AS_SENT;
 
 /// What is asked for at the foot of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +128,10 @@ impl View {
             ear: (peer.sound.as_ref().and_then(|sound| sound.delay_ms))
                 .map_or(String::new(), |delay| format!("{delay:.0} ms to ear")),
             flags: flags.join(", "),
-            aside: "",
+            aside: match peer.volume {
+                AS_SENT => String::new(),
+                percent => format!("volume {percent} %"),
+            },
         }
     }
 
@@ -135,22 +140,29 @@ impl View {
         let talking = stats.talking && !stats.muted;
         let mut flags = Vec::new();
         for (on, flag) in [
+            (stats.microphone == Presence::Awaited, "no microphone: /input"),
+            (stats.loudspeaker == Presence::Awaited, "no loudspeaker: /output"),
             (stats.muted, "muted"),
             (stats.deafened, "deaf"),
             (stats.push_to_talk, "push to talk"),
+            (!stats.open, "room locked"),
             (self.alone, "server lost"),
         ] {
             if on {
                 flags.push(flag);
             }
         }
+        let rests = stats.resting && !stats.muted && stats.microphone == Presence::There;
         Cells {
             mark: self.mark(talking),
             name: "you".to_owned(),
             ink: if talking { Ink::Green } else { Ink::Plain },
             meter: self.meter(level),
             flags: flags.join(", "),
-            aside: if stats.resting && !stats.muted { RESTING } else { "" },
+            aside: match rests {
+                true => RESTING.to_owned(),
+                false => String::new(),
+            },
             ..Cells::default()
         }
     }
@@ -204,7 +216,7 @@ struct Cells {
     ear: String,
     flags: String,
     /// Only where there is room.
-    aside: &'static str,
+    aside: String,
 }
 
 /// The richest layout in which everybody fits.
@@ -265,9 +277,9 @@ fn laid_out(table: &[Cells], detail: usize, width: usize) -> Vec<Row> {
             row.push(Ink::Red, &cells.flags);
             end = row.width();
         }
-        if !cells.aside.is_empty() && end + 2 + columns(cells.aside) <= width {
+        if !cells.aside.is_empty() && end + 2 + columns(&cells.aside) <= width {
             row.pad(end + 2);
-            row.push(Ink::Dim, cells.aside);
+            row.push(Ink::Dim, &cells.aside);
         }
         row
     };
@@ -326,7 +338,7 @@ mod tests {
 
     fn view(peers: Vec<PeerStats>) -> View {
         let level_dbfs = Some(-30.0);
-        View { stats: Some(Stats { peers, level_dbfs, ..Stats::default() }), ..View::new(true) }
+        View { stats: Some(Stats { peers, level_dbfs, open: true, ..Stats::default() }), ..View::new(true) }
     }
 
     fn seen(view: &View, width: usize, height: usize) -> Vec<String> {
@@ -337,13 +349,13 @@ mod tests {
 
     #[test]
     fn each_friend_is_a_row_that_tells_all_when_there_is_room() {
-        let relay = PeerStats { rung: Some("relay"), muted: true, ..peer("Cem", -100.0) };
+        let relay = PeerStats { rung: Some("relay"), muted: true, volume: 50, ..peer("Cem", -100.0) };
         let view = view(vec![peer("Barbara", -20.0), relay]);
         assert_eq!(
             seen(&view, 80, 24),
             [
                 "▸ Barbara ▮▮▮▮▮▮▯▯  direct  23 ms  1.2 % lost  85 ms to ear",
-                "  Cem     ▯▯▯▯▯▯▯▯  relay   23 ms  1.2 % lost  85 ms to ear  muted",
+                "  Cem     ▯▯▯▯▯▯▯▯  relay   23 ms  1.2 % lost  85 ms to ear  muted  volume 50 %",
                 "  you     ▮▮▮▮▯▯▯▯",
                 ">"
             ]
@@ -410,9 +422,15 @@ mod tests {
         view.alone = true;
         assert_eq!(seen(&view, 80, 24), ["  you ▯▯▯▯▯▯▯▯  muted, server lost", "muted>"]);
         let stats = view.stats.as_mut().into_iter();
-        stats.for_each(|stats| (stats.muted, stats.resting) = (false, true));
+        stats.for_each(|stats| (stats.muted, stats.open) = (false, false));
+        assert_eq!(seen(&view, 80, 24)[0], "  you ▮▮▮▮▯▯▯▯  room locked, server lost");
+        let stats = view.stats.as_mut().into_iter();
+        stats.for_each(|stats| (stats.open, stats.resting) = (true, true));
         view.alone = false;
         assert_eq!(seen(&view, 80, 24)[0], "  you ▮▮▮▮▯▯▯▯  the microphone rests until a friend is here");
+        let stats = view.stats.as_mut().into_iter();
+        stats.for_each(|stats| stats.microphone = Presence::Awaited);
+        assert_eq!(seen(&view, 80, 24)[0], "  you ▮▮▮▮▯▯▯▯  no microphone: /input");
         view.question = Question::Code;
         assert_eq!(seen(&view, 80, 24)[1], "Code:");
     }

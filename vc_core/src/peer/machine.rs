@@ -468,6 +468,7 @@ impl Peer {
         PeerView {
             id: self.id,
             name,
+            own_name: self.state.name.clone(),
             state: match self.phase {
                 Phase::Shaking { .. } | Phase::Away { .. } => PeerState::Connecting,
                 Phase::Live { .. } => PeerState::Live,

@@ -1,0 +1,147 @@
+//! What the room tells: taken note of here, and passed on to whom it concerns.
+
+use vc_core::io::{Command, Denial, Ended, Event, Input};
+use vc_core::protocol::member::{Codes, MemberId};
+
+use super::{App, Stage};
+use crate::failure::{Failure, Kind};
+use crate::note::Note;
+use crate::plan::Entry;
+use crate::report;
+
+impl App<'_> {
+    pub(super) fn event(&mut self, event: Event) {
+        tracing::debug!(?event);
+        // Before anything is forgotten: who was renamed, who left.
+        let note = report::note(&event, &self.plan, self.is_up(), &self.names);
+        match &event {
+            Event::Joined { id, name } => {
+                self.names.set(*id, name.clone());
+                self.plan.sound.set_alone(false);
+                self.meet(*id);
+            }
+            Event::Renamed { id, name } => {
+                self.names.set(*id, name.clone());
+                self.meet(*id);
+            }
+            // What is said of us to programs, who did it, carries our name like any other.
+            Event::Entered { me } => {
+                self.names.set(*me, self.plan.room.name.clone());
+                // What was chosen before there was anybody to tell.
+                self.tell(Input::Command(Command::Mute(self.muted)));
+                self.tell(Input::Command(Command::Deafen(self.deafened)));
+            }
+            Event::Back { .. } => self.plan.sound.set_alone(false),
+            Event::Left { id, .. } => {
+                self.plan.sound.forget(*id);
+                // If somebody is left who listens, the next is a moment away.
+                self.counts.level = None;
+            }
+            Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
+            Event::Denied(denial) => {
+                self.denied = Some(*denial);
+                if *denial == Denial::NoServer {
+                    self.codes = None;
+                }
+            }
+            Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
+            Event::Invite(codes) => self.codes = Some(codes.clone()),
+            Event::Door { open, .. } => self.open = *open,
+            // Only words can be guessed: the link goes on.
+            Event::Locked => {
+                let linked = self.codes.take().filter(|codes| codes.link.is_some());
+                self.codes = linked.map(|codes| Codes { spoken: None, ..codes });
+            }
+            Event::NewCode { .. } => self.codes = None,
+            Event::Moved { .. }
+            | Event::Reconnecting { .. }
+            | Event::Said { .. }
+            | Event::Undelivered { .. }
+            | Event::Echoes { .. }
+            | Event::CheckChanged
+            | Event::Unreachable { .. }
+            | Event::WrongCode { .. }
+            | Event::Signaling { .. } => {}
+        }
+        if let Some(note) = note {
+            self.happened(event_by_me(&event, self.room.me()), note);
+        }
+        let left = matches!(event, Event::Left { .. } | Event::Signaling { up: false });
+        if left && self.fault.is_some() && !self.somebody() {
+            self.ui.notice(STRANDED);
+        }
+        match event {
+            Event::Left { id, .. } => {
+                self.names.forget(id);
+                self.counts.forget(id);
+                self.plan.habits.volumes.forget(id);
+                self.name_all();
+            }
+            Event::Entered { .. } => self.keep_server(),
+            _ => {}
+        }
+        self.glance();
+    }
+
+    /// A friend is here, or has another name.
+    fn meet(&mut self, friend: MemberId) {
+        if let Some(percent) = self.plan.habits.volumes.met(friend, &self.room.peers()) {
+            self.plan.sound.set_volume(friend, percent);
+        }
+        self.name_all();
+    }
+
+    /// One who comes, goes or changes names may set others of that name apart.
+    fn name_all(&mut self) {
+        for peer in self.room.peers() {
+            self.names.renew(peer.id, peer.name);
+        }
+    }
+
+    /// Programs are told at once, people when it is worth it, and of what they did themselves not again.
+    pub(super) fn happened(&mut self, own: bool, note: Note) {
+        self.ui.record(&note);
+        if own {
+            return;
+        }
+        for note in self.calm.hear(self.clock.now(), note) {
+            self.announce(&note);
+        }
+    }
+
+    pub(super) fn announce(&mut self, note: &Note) {
+        match (&self.plan.entry, note) {
+            (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(note),
+            _ => self.ui.speak(note),
+        }
+        self.plan.alerts.tell(note, self.ui, &self.plan.sound);
+    }
+
+    fn result(&self, ended: Ended) -> Result<(), Failure> {
+        match ended {
+            Ended::Left => Ok(()),
+            Ended::Failed(error) => {
+                let failure = Failure::from(error);
+                Err(match self.fault {
+                    Some(fault) if failure.kind == Kind::Unreachable => {
+                        report::unreachable(&self.plan.place, fault).or_forget(self.plan.standing)
+                    }
+                    _ => failure,
+                })
+            }
+        }
+    }
+}
+
+/// Whether it only tells what we ordered, which was answered, or what we order next.
+fn event_by_me(event: &Event, me: Option<MemberId>) -> bool {
+    match event {
+        Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == me,
+        Event::Denied(denial) => *denial != Denial::NoServer,
+        _ => false,
+    }
+}
+
+/// After the host of a room without a server of its own has left, for example.
+const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
+                        the room is over: /quit, and open another with `voicechat create`.";
