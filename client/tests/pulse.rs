@@ -90,12 +90,7 @@ fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_i
 
 #[test]
 fn where_the_only_microphone_hears_the_loudspeaker_none_is_used_and_the_way_to_another_is_told() {
-    let mut party = Party::new();
-    let Some(server) = Sound::start(&party.path("")) else {
-        eprintln!("SKIPPED: pulseaudio or its tools are not installed, so no real sound server was tried");
-        return;
-    };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
+    let Some((party, _sound)) = with_sound() else { return };
     let (_server, place) = party.serve();
     let (mut ada, _) = party.create(&place, "Ada", &["--output", "ada_ear"]);
     let told = ada.log.iter().find(|event| event["event"] == "trouble").unwrap();
