@@ -242,7 +242,7 @@ fn way(rung: &str) -> &'static str {
         "direct" => "directly",
         "relay" => "through the relay",
         "host" => "through a friend",
-        _ => "for text alone, through the server",
+        _ => "for text only",
     }
 }
 
