@@ -3,7 +3,8 @@
 # and completions, `scripts/package.sh deb` a Debian package (needs cargo-deb). `make dist` makes both.
 # `scripts/package.sh papers DIR` makes manual pages and completions alone; an archive for a target whose programs do
 # not run here takes them from the directory that PAPERS names. `scripts/package.sh tag TAG` compares TAG with the
-# version. `scripts/package.sh try PACKAGE...` unpacks these and runs them at an empty home; `scripts/package.sh all
+# version. `scripts/package.sh try PACKAGE...` unpacks these, runs them at an empty home, and compares what one who
+# installs them sees with client/tests/screens/install_*.txt (`UPDATE_SCREENS=1` renews these); `scripts/package.sh all
 # [TARGET]` makes both and tries them.
 set -eu
 
@@ -69,11 +70,16 @@ archive() {
 
 shasum() { if command -v sha256sum >/dev/null; then sha256sum "$@"; else command shasum -a 256 "$@"; fi; }
 
+# Of the same build as the archive.
 debian() {
-    cargo build --locked --release -p voicechat
-    papers "$out/release/voicechat" "$out/release/papers"
+    target=$(native)
+    cargo build --locked --release --target "$target" -p voicechat
+    rm -rf "$out/$target/release/papers"
+    papers "$out/$target/release/voicechat" "$out/$target/release/papers"
+    # As Debian wants them; cargo-deb compresses nothing that comes out of a build.
+    gzip -9n "$out/$target/release/papers/man/"*.1
     mkdir -p "$dist"
-    cargo deb -p voicechat --no-build --no-strip --output "$dist/"
+    cargo deb -p voicechat --target "$target" --no-build --no-strip --output "$dist/"
 }
 
 all() {
@@ -118,9 +124,55 @@ try() {
             sed 's/^/  /' "$work/demo"
             env -i HOME="$work/home" "$program" demo --seconds 8 >"$work/demo" 2>&1 || { cat "$work/demo" >&2; exit 1; }
             echo "  two friends talk"
+            case "$program" in *.exe) ;; *) seen "$package" ;; esac
         fi
         rm -r "${into:?}" "${work:?}/home"
     done
+}
+
+# What a person sees who installs it, typed into a shell with an empty home.
+seen() {
+    case "$1" in
+        *.deb) kind=deb ;;
+        *) kind=archive ;;
+    esac
+    kept="client/tests/screens/install_$kind.txt"
+    rm -rf "${work:?}/home"
+    mkdir "$work/home"
+    cp "$1" "$work/home/"
+    file=$(basename "$1")
+    "session_$kind" "$file" | (cd "$work/home" && env -i HOME="$work/home" PATH=/usr/bin:/bin LC_ALL=C sh -c '
+        while IFS= read -r line; do
+            echo "\$ $line"
+            eval "$line" </dev/null 2>&1
+        done') | sed "s|voicechat-$version-[a-z0-9_-]*|voicechat-VERSION-TARGET|g; s|voicechat_[^ ]*deb|voicechat_VERSION.deb|g; s|$version|VERSION|g" > "$work/seen"
+    if [ -n "${UPDATE_SCREENS:-}" ]; then cp "$work/seen" "$kept"; fi
+    diff -u "$kept" "$work/seen" || { echo "$kept: that is not what was kept" >&2; exit 1; }
+    echo "  a newcomer sees what $kept shows"
+}
+
+session_archive() {
+    echo "tar -xzf $1"
+    echo "cd ${1%.tar.gz}"
+    echo 'find . -type f | sort'
+    echo 'PATH="$PWD:$PATH"'
+    rest man completions/voicechat
+}
+
+# Without the rights to install it: into a directory.
+session_deb() {
+    echo "dpkg-deb -x $1 ."
+    echo 'find * -type f ! -name "*.deb" | sort'
+    echo 'PATH="$PWD/usr/bin:$PATH"'
+    rest usr/share/man/man1 usr/share/bash-completion/completions/voicechat
+}
+
+rest() {
+    echo 'voicechat'
+    echo 'voicechat --version'
+    # How shells of other versions complete the rest differs.
+    echo "bash -c '. ./$2; complete -p voicechat' | grep -o '_voicechat voicechat'"
+    echo "cat $1/voicechat.1* | gzip -cdf | grep '^.TH'"
 }
 
 main "$@"
