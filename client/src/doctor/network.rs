@@ -107,7 +107,7 @@ fn ipv6(ui: &Ui) {
         IpAddr::V4(_) => false,
     });
     let what = match global {
-        true => "This machine has a global IPv6 address: friends with IPv6 reach it without tricks.",
+        true => "This machine has a global IPv6 address; calls try it beside IPv4.",
         false => "This machine has no global IPv6 address; calls use IPv4.",
     };
     tell(ui, "ipv6", State::Good, what, "");
