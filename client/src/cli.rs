@@ -30,6 +30,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Open a room and print the code that lets friends in
+    #[command(after_help = CREATE)]
     Create {
         /// Where the room's own server listens, when no other is set [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT")]
@@ -39,7 +40,7 @@ pub(crate) enum Command {
     },
     /// Open a room without any server: this program runs one for as long as you stay; the code says where
     // Refused with what to do instead.
-    #[command(mut_args(|arg| without(arg, &["server", "relay_only"])))]
+    #[command(after_help = HOST, mut_args(|arg| without(arg, &["server", "relay_only"])))]
     Host {
         /// Where to listen, TCP and UDP [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT")]
@@ -51,6 +52,7 @@ pub(crate) enum Command {
         call: Call,
     },
     /// Enter a friend's room
+    #[command(after_help = JOIN)]
     Join {
         /// The code or link; asked for when left out, so that nobody on this machine can read it in the process list
         #[arg(value_name = "CODE|LINK")]
@@ -59,31 +61,35 @@ pub(crate) enum Command {
         call: Call,
     },
     /// Run a server for your friends: signaling and relay on one port, TCP and UDP
+    #[command(after_help = SERVE)]
     Serve(Serve),
     /// Watch two friends talk on this machine, without sound card or network
+    #[command(after_help = DEMO)]
     Demo(Demo),
     /// List microphones and loudspeakers
+    #[command(after_help = DEVICES)]
     Devices {
         /// Print them as one JSON event
         #[arg(long)]
         json: bool,
     },
     /// Find out what works here, what does not, and how to mend it
-    #[command(mut_args(|arg| without(arg, &OF_A_CALL)))]
+    #[command(after_help = DOCTOR, mut_args(|arg| without(arg, &OF_A_CALL)))]
     Doctor(Doctor),
-    #[command(mut_args(|arg| without(arg, &OF_A_CALL)))]
     /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
+    #[command(after_help = ECHO, mut_args(|arg| without(arg, &OF_A_CALL)))]
     Echo(Echo),
     /// Give orders to the call that runs here: for keys of the desktop and for programs
     #[command(after_help = ORDERS)]
     Ctl(Ctl),
     /// Show and change the settings
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CONFIG)]
     Config(ConfigCommand),
     /// Print the script that lets a shell complete commands and options with Tab
     #[command(after_help = COMPLETIONS)]
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages to DIR; packages ship them
+    #[command(after_help = MAN)]
     Man {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
@@ -234,9 +240,69 @@ Orders:
   deafen, undeafen            your ears
   say TEXT                    a line of chat
   status                      how the call is, in a few lines; all of it with --json
-  events                      everything that happens, a line of JSON each, until the call ends
+  events                      all that happens, a line of JSON each, until the end
   leave                       end the call
-and every command that /help lists in the call.";
+and every command that /help lists in the call.
+
+Examples:
+  voicechat ctl toggle                bind it to a key of the desktop
+  voicechat ctl volume Bob 80
+  voicechat ctl --json status";
+
+const CREATE: &str = "\
+Examples:
+  voicechat create
+  voicechat create --server HOST:PORT#KEY   on this server, kept for later calls
+  voicechat create --muted --input tone     tried without a microphone";
+
+const HOST: &str = "\
+Examples:
+  voicechat host
+  voicechat host --address play.example.org:47700   behind a forwarded port";
+
+const JOIN: &str = "\
+Examples:
+  voicechat join                                asks for the code
+  voicechat join --name Bob --low-latency       10 ms frames, for good networks
+  voicechat join --relay-only                   no friend learns your address
+  echo CODE | voicechat join --json --seconds 60   for programs";
+
+const SERVE: &str = "\
+Examples:
+  voicechat serve
+  voicechat serve --also 443                friends whose networks block 47700
+  voicechat serve --listen 192.0.2.7:5000   at one address, another port";
+
+const DEMO: &str = "\
+Examples:
+  voicechat demo
+  voicechat demo --path relay --seconds 10";
+
+const DEVICES: &str = "\
+Examples:
+  voicechat devices
+  voicechat create --input NAME --output NAME   with names from this list";
+
+const DOCTOR: &str = "\
+Examples:
+  voicechat doctor
+  voicechat doctor --input NAME --seconds 10   another microphone, for longer
+  voicechat doctor --json                      a finding a line, for programs";
+
+const ECHO: &str = "\
+Examples:
+  voicechat echo
+  voicechat echo --noise on --seconds 20";
+
+const CONFIG: &str = "\
+Examples:
+  voicechat config show
+  voicechat config set name Ada
+  voicechat config unset server";
+
+const MAN: &str = "\
+Example:
+  voicechat man ~/.local/share/man/man1";
 
 const COMPLETIONS: &str = "\
 bash:
@@ -293,3 +359,19 @@ Exit statuses:
   14  doctor: calls work, with most friends only through the relay
   15  doctor: calls work, only over TCP
   16  ctl: the call did not do it, and says why";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_shown_at_work_in_lines_that_fit() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("  voicechat "), "{}", command.get_name());
+            assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        }
+    }
+}
