@@ -77,8 +77,7 @@ struct App<'a> {
     /// Whether the code lets friends in, as they said.
     open: bool,
     calm: Calm,
-    /// Why the room did not do what was ordered last.
-    denied: Option<Denial>,
+    verdict: Verdict,
     /// How others get in. `None` before the server has named the room, and after these codes died, until others are there.
     codes: Option<Codes>,
     /// When a voice last moved a level.
@@ -90,6 +89,15 @@ struct App<'a> {
     /// Orders from outside, where the system has a place for them.
     outside: Option<Listener>,
     stage: Stage,
+}
+
+/// What the room says against the order that is being done.
+#[derive(Default)]
+enum Verdict {
+    #[default]
+    Unasked,
+    Nothing,
+    Denied(Denial),
 }
 
 enum Stage {
@@ -136,7 +144,7 @@ impl<'a> App<'a> {
             talk_key: Held::default(),
             open: true,
             calm: Calm::default(),
-            denied: None,
+            verdict: Verdict::default(),
             codes: None,
             lively: None,
             glanced: Instant::now(),
@@ -395,7 +403,7 @@ impl<'a> App<'a> {
             self.ui.notice(OPENED);
         }
         if let Some(codes) = &self.codes {
-            let note = self.plan.invitation(codes, self.is_up());
+            let note = self.plan.invitation(codes, self.is_up(), self.open);
             self.happened(false, note);
         }
     }
@@ -406,7 +414,7 @@ impl<'a> App<'a> {
     }
 
     fn invitation(&self) -> Option<Note> {
-        self.codes.as_ref().map(|codes| self.plan.invitation(codes, self.is_up()))
+        self.codes.as_ref().map(|codes| self.plan.invitation(codes, self.is_up(), self.open))
     }
 
     /// Whether the server is there.

@@ -236,12 +236,12 @@ const OF_A_CALL: [&str; 5] = ["push_to_talk", "sounds", "bell", "notify", "hook"
 
 const ORDERS: &str = "\
 Orders:
-  mute, unmute, toggle        your microphone
-  deafen, undeafen            your ears
-  say TEXT                    a line of chat
-  status                      how the call is, in a few lines; all of it with --json
-  events                      all that happens, a line of JSON each, until the end
-  leave                       end the call
+  mute, unmute, toggle  your microphone
+  deafen, undeafen      your ears
+  say TEXT              a line of chat
+  status                how the call is, in a few lines; all of it with --json
+  events                all that happens, a line of JSON each, until the end
+  leave                 end the call
 and every command that /help lists in the call.
 
 Examples:

@@ -10,21 +10,21 @@ use tokio::time::timeout;
 
 use crate::note::Note;
 use crate::order::{Answer, refused};
-use crate::words::AWAY;
+use crate::words::barred;
 
 /// Asks the terminal to take a text (OSC 52); there is no answer to that.
 pub(crate) type Terminal = Box<dyn FnOnce(&str) + Send>;
 
 pub(crate) fn put(invite: &Note, terminal: Option<Terminal>) -> impl Future<Output = Answer> + Send + use<> {
-    let (text, up) = match invite {
-        Note::Invite { code, link, up, .. } => {
-            (link.clone().or_else(|| code.clone()).unwrap_or_default(), *up)
+    let (text, barred) = match invite {
+        Note::Invite { code, link, up, open, .. } => {
+            (link.clone().or_else(|| code.clone()).unwrap_or_default(), barred(*up, *open))
         }
-        _ => (String::new(), true),
+        _ => (String::new(), ""),
     };
     async move {
         let answer = |message: String| {
-            let message = if up { message } else { format!("{message}\n{AWAY}") };
+            let message = format!("{message}\n{barred}").trim_end().to_owned();
             Ok(Note::Answer { order: Some("copy"), done: true, message })
         };
         // Over ssh, the clipboard that is meant is where the terminal is.

@@ -19,6 +19,8 @@ pub(crate) enum Note {
         reach: Reach,
         /// The server is there to let friends in.
         up: bool,
+        /// The room is unlocked.
+        open: bool,
     },
     Entered {
         me: Id,
@@ -431,7 +433,7 @@ pub(crate) mod tests {
         let via = Some(Via::default());
         let peers = vec![PeerStats { sound, via: via.clone(), ..PeerStats::default() }];
         vec![
-            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan, up: true },
+            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan, up: true, open: true },
             Note::Entered { me: id() },
             Note::Joined { id: id(), name: name() },
             Note::Left { id: id(), name: name(), why: parting(Parting::Left) },

@@ -391,7 +391,7 @@ pub(crate) const WORDS: [Word; 26] = [
     word("deafen", Takes::Nothing, "hear nobody"),
     word("undeafen", Takes::Nothing, "hear again"),
     word("ptt", Takes::OneOf(&["on", "off", "down", "up"]), "push-to-talk, and its key"),
-    word("volume", Takes::FriendAndPercent, "how loud you hear a friend, or alone: all of them"),
+    word("volume", Takes::FriendAndPercent, "how loud you hear a friend; alone, whom you changed"),
     word("noise", Takes::OneOf(ON_OFF_AUTO), "noise suppression"),
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),

@@ -192,8 +192,8 @@ impl Plan {
     }
 
     /// The codes as people hand them on. The link needs the server's key.
-    /// `up`: whether the server is there to let anybody in.
-    pub(crate) fn invitation(&self, codes: &Codes, up: bool) -> Note {
+    /// `up`: whether the server is there to let anybody in; `open`: whether the room does.
+    pub(crate) fn invitation(&self, codes: &Codes, up: bool, open: bool) -> Note {
         let server = self.told.as_ref().unwrap_or(&self.place).address();
         let spoken = codes.spoken.clone().map(|(number, words)| {
             Code::Spoken { number, words, server: self.named.then(|| server.clone()) }.text()
@@ -201,7 +201,7 @@ impl Plan {
         let link = codes.link.zip(self.place.key).map(|((nameplate, secret), key)| {
             Code::Link { server: server.clone(), key, nameplate, secret }.text()
         });
-        Note::Invite { code: spoken, link, server, reach: self.reach, up }
+        Note::Invite { code: spoken, link, server, reach: self.reach, up, open }
     }
 }
 

@@ -96,10 +96,10 @@ impl Counts {
 }
 
 /// `None` for what is said elsewhere.
-pub(crate) fn note(event: &Event, plan: &Plan, up: bool, names: &Names) -> Option<Note> {
+pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, (up, open): (bool, bool)) -> Option<Note> {
     let name = |id: &MemberId| names.of(*id);
     Some(match event {
-        Event::Invite(codes) => plan.invitation(codes, up),
+        Event::Invite(codes) => plan.invitation(codes, up, open),
         Event::Entered { me } => Note::Entered { me: (*me).into() },
         Event::Joined { id, name } => Note::Joined { id: (*id).into(), name: name.clone() },
         Event::Moved { id, rung } => {

@@ -45,9 +45,8 @@ impl Words {
     /// `None` for what only programs want.
     pub(crate) fn of(note: &Note) -> Option<Self> {
         Some(match note {
-            Note::Invite { code, link, server, reach, up } => {
-                let away = if *up { String::new() } else { format!("{AWAY}\n") };
-                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach) + &away)
+            Note::Invite { code, link, server, reach, up, open } => {
+                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach) + barred(*up, *open))
             }
             Note::Serving { place, .. } => Self::Block(format!("{place}\n")),
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
@@ -158,6 +157,18 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
         Reach::Public => format!("Friends anywhere reach you at {server} if no firewall is in the way.\n"),
     };
     text
+}
+
+/// Why nobody gets in with a code, whatever it is.
+pub(crate) fn barred(up: bool, open: bool) -> &'static str {
+    match (up, open) {
+        (true, true) => "",
+        (false, true) => "The server is lost at the moment: they get in once it is back.\n",
+        (true, false) => "The room is locked: they get in once it is unlocked.\n",
+        (false, false) => {
+            "The room is locked and the server lost: they get in once it is unlocked and the server back.\n"
+        }
+    }
 }
 
 fn path(rung: &str, via: Option<&Via>) -> String {
@@ -337,9 +348,6 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
     }
     text
 }
-
-/// Said with every code meanwhile.
-pub(crate) const AWAY: &str = "The server is lost at the moment: they get in once it is back.";
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! What reaches a person who looks elsewhere than at the call: the bell, the desktop, the clipboard.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -51,19 +51,28 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
 }
 
 #[test]
-fn a_code_that_is_asked_for_while_the_server_is_away_says_when_it_works() {
+fn a_code_that_lets_nobody_in_at_the_moment_says_when_it_does() {
     let party = Party::new();
     let (server, mut ada, _bob) = two_friends(&party, &[]);
     ada.say("/invite");
     assert_eq!(ada.wait(|event| event["event"] == "invite" && event["code"].is_string())["up"], true);
+    let pid = ada.id().to_string();
+    let asked = |order: &[&str]| {
+        let asked = party.command(&[&["ctl", "--call", &pid], order].concat()).output().unwrap();
+        String::from_utf8(asked.stdout).unwrap()
+    };
+    asked(&["lock"]);
+    let locked = asked(&["invite"]);
+    assert!(locked.ends_with("The room is locked: they get in once it is unlocked.\n"), "{locked}");
+    asked(&["unlock"]);
     drop(server);
     ada.wait(|event| event["event"] == "signaling" && event["up"] == false);
     ada.say("/invite");
     assert_eq!(ada.wait_for("invite")["up"], false);
-    let pid = ada.id().to_string();
-    let asked = party.command(&["ctl", "--call", &pid, "invite"]).output().unwrap();
-    let words = String::from_utf8(asked.stdout).unwrap();
+    let words = asked(&["invite"]);
     assert!(words.ends_with("The server is lost at the moment: they get in once it is back.\n"), "{words}");
+    let out = asked(&["kick", "Bob"]);
+    assert!(out.contains("A new one follows when the server gives one again."), "{out}");
 }
 
 #[test]

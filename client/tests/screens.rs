@@ -276,7 +276,7 @@ fn what_is_not_as_usual_stands_in_the_rows() {
     }
     scene.terminal.until(|seen| !seen.contains("no microphone: /input"));
     scene.terminal.line("/volume");
-    scene.terminal.shows("You hear Bob at 50 %, and every other friend as they are sent.");
+    scene.terminal.shows("You hear Bob at 50 %. Whoever is not named is at 100 %, as they are sent.");
     scene.terminal.line("/status");
     scene.terminal.shows("locked; /unlock opens it");
 }

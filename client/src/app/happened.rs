@@ -3,7 +3,7 @@
 use vc_core::io::{Command, Denial, Ended, Event, Input};
 use vc_core::protocol::member::{Codes, MemberId};
 
-use super::{App, Stage};
+use super::{App, Stage, Verdict};
 use crate::failure::{Failure, Kind};
 use crate::note::Note;
 use crate::plan::Entry;
@@ -13,7 +13,7 @@ impl App<'_> {
     pub(super) fn event(&mut self, event: Event) {
         tracing::debug!(?event);
         // Before anything is forgotten: who was renamed, who left.
-        let note = report::note(&event, &self.plan, self.is_up(), &self.names);
+        let note = report::note(&event, &self.plan, &self.names, (self.is_up(), self.open));
         match &event {
             Event::Joined { id, name } => {
                 self.names.set(*id, name.clone());
@@ -39,7 +39,9 @@ impl App<'_> {
             }
             Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
             Event::Denied(denial) => {
-                self.denied = Some(*denial);
+                if !matches!(self.verdict, Verdict::Unasked) {
+                    self.verdict = Verdict::Denied(*denial);
+                }
                 if *denial == Denial::NoServer {
                     self.codes = None;
                 }
@@ -64,7 +66,7 @@ impl App<'_> {
             | Event::Signaling { .. } => {}
         }
         if let Some(note) = note {
-            self.happened(event_by_me(&event, self.room.me()), note);
+            self.happened(self.is_answered(&event), note);
         }
         let left = matches!(event, Event::Left { .. } | Event::Signaling { up: false });
         if left && self.fault.is_some() && !self.somebody() {
@@ -81,6 +83,15 @@ impl App<'_> {
             _ => {}
         }
         self.glance();
+    }
+
+    /// Whether it only tells what we ordered, which is answered.
+    fn is_answered(&self, event: &Event) -> bool {
+        match event {
+            Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == self.room.me(),
+            Event::Denied(_) => !matches!(self.verdict, Verdict::Unasked),
+            _ => false,
+        }
     }
 
     /// A friend is here, or has another name.
@@ -130,15 +141,6 @@ impl App<'_> {
                 })
             }
         }
-    }
-}
-
-/// Whether it only tells what we ordered, which was answered, or what we order next.
-fn event_by_me(event: &Event, me: Option<MemberId>) -> bool {
-    match event {
-        Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == me,
-        Event::Denied(denial) => *denial != Denial::NoServer,
-        _ => false,
     }
 }
 

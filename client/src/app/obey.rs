@@ -5,7 +5,7 @@ use vc_core::io::{Command, Denial, Input};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
-use super::App;
+use super::{App, Verdict};
 use crate::clipboard;
 use crate::config::{self, Settings, Stage};
 use crate::note::{self, Note};
@@ -229,8 +229,11 @@ impl App<'_> {
         };
         let others: Vec<String> = self.stats().peers.iter().filter_map(other).collect();
         match others.as_slice() {
-            [] => "You hear every friend as loud as they are sent.".to_owned(),
-            others => format!("You hear {}, and every other friend as they are sent.", order::listed(others)),
+            [] => "You hear everybody at 100 %, as they are sent.".to_owned(),
+            others => format!(
+                "You hear {}. Whoever is not named is at 100 %, as they are sent.",
+                order::listed(others)
+            ),
         }
     }
 
@@ -238,10 +241,8 @@ impl App<'_> {
         if self.room.me().is_none() {
             return Err(refused("invite", NOT_IN));
         }
-        self.denied = None;
         self.codes = None;
-        self.tell(Input::Command(Command::Invite));
-        match self.denied.take() {
+        match self.command(Command::Invite) {
             Some(denial) => Err(refused("invite", note::denied_words(denial).1)),
             None => done("invite", "The old code is dead; a new one is on its way."),
         }
@@ -264,14 +265,23 @@ impl App<'_> {
 
     fn order_kick(&mut self, friend: &str) -> Answer {
         let (id, name) = self.friend("kick", friend)?;
-        self.denied = None;
-        self.tell(Input::Command(Command::Kick(id)));
-        match self.denied.take() {
-            Some(Denial::NoServer) | None => {
-                self.codes = None;
-                done("kick", format!("{name} is out, and the old code with them."))
-            }
-            Some(denial) => Err(refused("kick", note::denied_words(denial).1)),
+        let denied = self.command(Command::Kick(id));
+        let code = match denied {
+            None => "",
+            Some(Denial::NoServer) => " A new one follows when the server gives one again.",
+            Some(denial) => return Err(refused("kick", note::denied_words(denial).1)),
+        };
+        self.codes = None;
+        done("kick", format!("{name} is out, and the old code with them.{code}"))
+    }
+
+    /// What the room says against it at once.
+    fn command(&mut self, command: Command) -> Option<Denial> {
+        self.verdict = Verdict::Nothing;
+        self.tell(Input::Command(command));
+        match std::mem::take(&mut self.verdict) {
+            Verdict::Denied(denial) => Some(denial),
+            Verdict::Unasked | Verdict::Nothing => None,
         }
     }
 
