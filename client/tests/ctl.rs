@@ -135,9 +135,12 @@ fn nothing_in_a_text_is_an_option_or_another_order() {
     let mut bob = party.join(&place, "Bob", &code, &NO_SOUND);
     ada.wait_for("joined");
     bob.wait_for("joined");
+    let pid = ada.id().to_string();
+    let last = party.command(&["ctl", "--call", &pid, "status", "--json"]).output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&last.stdout).unwrap()["event"], "status");
     let log = party.path("log");
     let option = format!("--log={}", log.display());
-    for text in [option.as_str(), "-5 points", "--help", "--", "a\nname Mallory"] {
+    for text in [option.as_str(), "-5 points", "--help", "--", "to --json", "--json", "a\nname Mallory"] {
         done(&party, &ada, &["say", text]);
         let said = bob.wait_for("chat")["text"].as_str().unwrap().to_owned();
         assert_eq!(said, text.replace('\n', " "));

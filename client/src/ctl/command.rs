@@ -13,7 +13,12 @@ use crate::failure::{Failure, Kind};
 use crate::order::too_long;
 use crate::printer;
 
-pub(crate) fn run(ctl: Ctl) -> Result<(), Failure> {
+pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
+    // Where no text is taken, it can only be meant as an option.
+    let texts = ctl.order.first().is_some_and(|first| matches!(first.as_str(), "say" | "name"));
+    if !texts && ctl.order.pop_if(|last| last == "--json").is_some() {
+        ctl.json = true;
+    }
     let request = ctl.order.join(" ").replace(['\r', '\n'], " ") + "\n";
     if request.len() > MAX_REQUEST {
         return Err(Failure::usage(too_long().why, ""));
