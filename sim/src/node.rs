@@ -105,6 +105,10 @@ impl Client {
         self.log.iter().filter_map(|(_, event)| rung(event)).collect()
     }
 
+    pub fn met_anybody(&self) -> bool {
+        self.log.iter().any(|(_, event)| matches!(event, Event::Joined { .. }))
+    }
+
     /// The time of the last frame that this member spoke.
     pub fn spoken(&self) -> u32 {
         self.clock

@@ -1,6 +1,8 @@
 //! A whole evening of a room, drawn from one seed: who comes, over what lines, what breaks, what is said. At the end
 //! the network heals, and everything that `Reference` knows must hold.
 
+mod plan;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::net::SiteId;
 use crate::reach::{Way, way};
 use crate::reference;
 use crate::world::World;
+use plan::Act;
 
 /// What a session came to.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub struct Outcome {
     pub holds: i64,
 }
 
-/// Someone at a keyboard, who tries again when it did not work.
+/// Someone at a keyboard, who tries again where coming in did not work.
 struct Person {
     at: (SiteId, SocketAddr),
     nat: Option<Kind>,
@@ -50,34 +53,6 @@ struct Person {
     lost: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Act {
-    Say(usize),
-    Speak(usize, u32),
-    /// Two people (or one and the server) do not reach each other.
-    Cut(usize, Option<usize>, Duration),
-    /// One person reaches nobody.
-    Alone(usize, Duration),
-    StopSignaling,
-    StartSignaling,
-    StopRelay,
-    StartRelay,
-    Leave(usize),
-    Kill(usize),
-    Sleep(usize, Duration),
-    /// The program dies, and its owner starts it again.
-    Crash(usize),
-    /// A router forgets its mappings.
-    Rebind(usize),
-    Lock(usize, bool),
-    Invite(usize),
-    Rename(usize),
-    /// To another house of the same kind.
-    Roam(usize),
-    /// Only whoever made the room can.
-    Kick(usize),
-}
-
 /// Runs the session of this seed.
 pub fn run(seed: u64) -> Outcome {
     let mut dice = Dice::new(seed ^ 0x5e55_1015);
@@ -88,8 +63,8 @@ pub fn run(seed: u64) -> Outcome {
     lines(&mut world, &mut dice, &people, server);
 
     let length = Duration::from_secs(dice.range(60, 150));
-    let mut acts = plan(&mut dice, people.len(), length);
-    acts.extend(moves(seed, people.len(), length));
+    let mut acts = plan::plan(&mut dice, people.len(), length);
+    acts.extend(plan::moves(seed, people.len(), length));
     acts.sort_by_key(|(at, _)| *at);
     let mut acts = acts.into_iter().peekable();
     let end = Time::ZERO + length;
@@ -161,76 +136,6 @@ fn lines(world: &mut World, dice: &mut Dice, people: &[Person], server: usize) {
             world.net.line(*a, *b, Profile::any(dice));
         }
     }
-}
-
-fn plan(dice: &mut Dice, count: usize, length: Duration) -> Vec<(Time, Act)> {
-    let mut acts = Vec::new();
-    let when = |dice: &mut Dice| Time::ZERO + dice.within(Duration::ZERO, length);
-    let who = |dice: &mut Dice| dice.range(0, count as u64) as usize;
-    for person in 0..count {
-        for _ in 0..dice.range(3, 25) {
-            let at = when(dice);
-            let paste = if dice.chance(0.1) { dice.range(2, 30) } else { 1 };
-            acts.extend((0..paste).map(|_| (at, Act::Say(person))));
-        }
-        for _ in 0..dice.range(0, 4) {
-            acts.push((when(dice), Act::Speak(person, dice.range(10, 250) as u32)));
-        }
-    }
-    // Half of the sessions join in peace.
-    let peace = Duration::from_secs(if dice.chance(0.5) { 20 } else { 0 });
-    for _ in 0..dice.range(0, 5) {
-        let at = when(dice).max(Time::ZERO + peace);
-        let span = dice.within(Duration::from_millis(500), LONGEST_CUT);
-        match dice.range(0, 9) {
-            0 => acts.push((at, Act::Cut(who(dice), Some(who(dice)), span))),
-            1 => acts.push((at, Act::Cut(who(dice), None, span))),
-            2 => acts.push((at, Act::Alone(who(dice), span))),
-            3 => acts.extend([(at, Act::StopSignaling), (at + span, Act::StartSignaling)]),
-            4 => acts.extend([(at, Act::StopRelay), (at + span, Act::StartRelay)]),
-            5 => acts.extend([
-                (at, Act::StopSignaling),
-                (at, Act::StopRelay),
-                (at + span, Act::StartSignaling),
-                (at + span, Act::StartRelay),
-            ]),
-            6 => acts.push((at, Act::Sleep(who(dice), span))),
-            7 => acts.push((at, Act::Rebind(who(dice)))),
-            _ => acts.push((at, Act::Crash(who(dice)))),
-        }
-    }
-    for _ in 0..count.div_ceil(4) {
-        if dice.chance(0.15) {
-            acts.push((when(dice), Act::Leave(who(dice))));
-        }
-        if dice.chance(0.1) {
-            acts.push((when(dice), Act::Kill(who(dice))));
-        }
-    }
-    if dice.chance(0.1) {
-        let (at, by) = (when(dice), who(dice));
-        acts.extend([(at, Act::Lock(by, true)), (at + LOCKED, Act::Lock(by, false))]);
-    }
-    if dice.chance(0.1) {
-        acts.push((when(dice), Act::Invite(who(dice))));
-    }
-    if dice.chance(0.1) {
-        acts.push((when(dice), Act::Rename(who(dice))));
-    }
-    acts
-}
-
-/// Who moves house and who is removed, drawn by dice of its own.
-fn moves(seed: u64, count: usize, length: Duration) -> Vec<(Time, Act)> {
-    let mut dice = Dice::new(seed ^ 0x6d6f_7665);
-    let mut acts = Vec::new();
-    for (share, act) in [(0.15, Act::Roam as fn(usize) -> Act), (0.1, Act::Kick)] {
-        if dice.chance(share) {
-            let at = Time::ZERO + dice.within(length / 4, length);
-            acts.push((at, act(dice.range(0, count as u64) as usize)));
-        }
-    }
-    acts
 }
 
 fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
@@ -488,6 +393,11 @@ fn outcome(mut world: World, people: &[Person]) -> Outcome {
         if client.held > MOST_HELD {
             world.reference.fault(format!("the room of {n} held {} bytes", client.held));
         }
+        if let Some(Ended::Failed(why)) = client.ended.filter(|_| client.met_anybody())
+            && why != Error::Kicked
+        {
+            world.reference.fault(format!("{n} was with its friends and had to come again: {why}"));
+        }
         let counters = client.room.counters();
         if counters.malformed + counters.gate > 0 || (counters.forged > 0 && !heirs) {
             world.reference.fault(format!("{n} dropped what nobody damaged: {counters:?}"));
@@ -522,8 +432,6 @@ fn is_private(addr: SocketAddr) -> bool {
 }
 
 const STEP: Duration = Duration::from_secs(1);
-/// A room outlives the failure of any part for so long without anybody noticing more than a pause.
-const LONGEST_CUT: Duration = Duration::from_secs(30);
 /// From the last fault until all hear each other.
 const CONVERGE: Duration = Duration::from_secs(10);
 const GLANCE: Duration = Duration::from_millis(250);
@@ -533,8 +441,6 @@ const QUIET: Duration = Duration::from_secs(90);
 const CALM: Duration = Duration::from_secs(65);
 /// A full room, with everybody's streams full and a search for an open port under way.
 const MOST_HELD: i64 = 2 << 20;
-/// How long somebody locks the room.
-const LOCKED: Duration = Duration::from_secs(10);
 const TRIES: u32 = 8;
 const LAST_WORDS: u32 = 50;
 /// One for each four milliseconds, however many timers fifteen friends have in alarm.
