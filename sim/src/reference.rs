@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
-use vc_core::io::{Event, Time, VoiceFrame};
+use vc_core::io::{Event, Parting, Time, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 
 use crate::departed::Departed;
@@ -17,6 +17,10 @@ pub struct Reference {
     friends: BTreeSet<(usize, usize)>,
     owed: BTreeMap<(usize, usize), BTreeSet<u32>>,
     got: BTreeMap<(usize, usize), u32>,
+    /// Lines by the one that the other need not get any more.
+    excused: BTreeMap<(usize, usize), u64>,
+    /// Whom each member was told to be gone, and how.
+    parted: BTreeMap<(usize, usize), Parting>,
     /// Heard by the one of the other.
     frames: FxHashMap<(usize, usize), Frames>,
     spoken: FxHashMap<usize, Frames>,
@@ -64,9 +68,12 @@ impl Reference {
             Event::Left { id, why } => {
                 if let Some(friend) = self.ids.get(id).copied() {
                     self.departed.learns(now, client, friend, *why);
+                    self.parted.insert((client, friend), *why);
                     self.friends.remove(&(client, friend));
-                    self.owed.remove(&(client, friend));
-                    self.owed.remove(&(friend, client));
+                    for pair in [(client, friend), (friend, client)] {
+                        let owed = self.owed.remove(&pair).unwrap_or_default();
+                        *self.excused.entry(pair).or_default() += owed.len() as u64;
+                    }
                 }
             }
             Event::Said { from, text } => self.said(client, *from, text),
@@ -75,9 +82,9 @@ impl Reference {
                     return self.fault(format!("{client} failed to deliver what it never said"));
                 };
                 // One that was let in and never came has no number here, and nothing is owed to it.
-                let to = self.ids.get(to).copied();
-                if let Some(owed) = to.and_then(|to| self.owed.get_mut(&(by, to))) {
-                    owed.remove(&n);
+                let Some(pair) = self.ids.get(to).map(|to| (by, *to)) else { return };
+                if self.owed.get_mut(&pair).is_some_and(|owed| owed.remove(&n)) {
+                    *self.excused.entry(pair).or_default() += 1;
                 }
             }
             _ => {}
@@ -125,6 +132,28 @@ impl Reference {
             }
         }
         self.faults.extend(missing);
+    }
+
+    /// Those who stayed to the end lost each other, and a line between them was excused, only where `may_part` says so.
+    /// How many lines were.
+    pub fn stayed(&mut self, present: &[usize], may_part: impl Fn(usize, usize) -> bool) -> u64 {
+        let both = |a: &usize, b: &usize| present.contains(a) && present.contains(b);
+        let mut faults = Vec::new();
+        for ((a, b), why) in self.parted.iter().filter(|((a, b), _)| both(a, b)) {
+            if *why != Parting::TimedOut || !may_part(*a, *b) {
+                faults.push(format!("{a} was told that {b} is gone, {why:?}, who stayed"));
+            }
+        }
+        let excused = self.excused.iter().filter(|((by, to), lines)| **lines > 0 && both(by, to));
+        let mut sum = 0;
+        for ((by, to), lines) in excused {
+            sum += lines;
+            if !may_part(*by, *to) {
+                faults.push(format!("{to} never got {lines} lines of {by}, and both stayed"));
+            }
+        }
+        faults.into_iter().for_each(|fault| self.fault(fault));
+        sum
     }
 
     /// Does everyone of these know everyone else?

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub converged: Duration,
     /// Members that others knew to be gone.
     pub departed: usize,
+    /// Lines that never got to one who stayed, as their writers were told: the two were apart for too long.
+    pub excused: u64,
     /// Ends of pairs by rung at last: direct, by a friend, by the relay.
     pub rungs: [usize; 3],
     /// Bytes that one member's room held at most, and at the end.
@@ -66,6 +68,7 @@ pub fn run(seed: u64) -> Outcome {
     let mut acts = plan::plan(&mut dice, people.len(), length);
     acts.extend(plan::moves(seed, people.len(), length));
     acts.sort_by_key(|(at, _)| *at);
+    let excusable = excusable(&acts, &people);
     let mut acts = acts.into_iter().peekable();
     let end = Time::ZERO + length;
     while world.now < end {
@@ -85,7 +88,24 @@ pub fn run(seed: u64) -> Outcome {
     }
     let converged = settle(&mut world, &mut dice, &mut people, server);
     let rungs = climb(&mut world, &people);
-    Outcome { converged, rungs, ..outcome(world, &people) }
+    let excused = excused(&mut world, &people, &excusable);
+    Outcome { converged, rungs, excused, ..outcome(world, &people) }
+}
+
+/// The pairs that may lose each other on such an evening.
+fn excusable(acts: &[(Time, Act)], people: &[Person]) -> Vec<(usize, usize)> {
+    let pairs = (0..people.len()).flat_map(|a| (0..people.len()).map(move |b| (a, b)));
+    let share = |a: usize, b: usize| people[a].at.0 == people[b].at.0;
+    pairs.filter(|(a, b)| plan::apart(acts, *a, *b, share) >= FORGIVEN).collect()
+}
+
+/// How many lines never got to one who stayed. That is a fault between those who could hear each other.
+fn excused(world: &mut World, people: &[Person], excusable: &[(usize, usize)]) -> u64 {
+    let person = |client: usize| people.iter().position(|person| person.client == Some(client));
+    let may_part =
+        |a: usize, b: usize| person(a).zip(person(b)).is_some_and(|pair| excusable.contains(&pair));
+    let present = world.present();
+    world.reference.stayed(&present, may_part)
 }
 
 /// Two mostly; sometimes as many as a room takes.
@@ -431,6 +451,8 @@ fn is_private(addr: SocketAddr) -> bool {
     }
 }
 
+/// A silent friend is given up after a minute.
+const FORGIVEN: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(1);
 /// From the last fault until all hear each other.
 const CONVERGE: Duration = Duration::from_secs(10);

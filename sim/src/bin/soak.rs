@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
          at most {} wakes and {} packets a second, all heard each other {:.1} s after the last fault at most, \
-         {} partings, pairs' ends {:?} direct, by a friend, by the relay, a room held {} KiB at most and {} at the end, \
+         {} partings, {} lines excused between two who stayed, \
+         pairs' ends {:?} direct, by a friend, by the relay, a room held {} KiB at most and {} at the end, \
          {} MiB at most, {:.0} s",
         sum.seconds / 3_600,
         sum.members,
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         sum.most_sent,
         sum.converged.as_secs_f32(),
         sum.departed,
+        sum.excused,
         sum.rungs,
         sum.held / 1_024,
         sum.holds / 1_024,
@@ -73,6 +75,7 @@ fn add((sum, failed): &mut (Outcome, u64), one: &Outcome) {
     sum.most_sent = sum.most_sent.max(one.most_sent);
     sum.converged = sum.converged.max(one.converged);
     sum.departed += one.departed;
+    sum.excused += one.excused;
     sum.held = sum.held.max(one.held);
     sum.holds = sum.holds.max(one.holds);
     sum.rungs.iter_mut().zip(one.rungs).for_each(|(sum, one)| *sum += one);

@@ -106,6 +106,29 @@ pub(super) fn moves(seed: u64, count: usize, length: Duration) -> Vec<(Time, Act
     acts
 }
 
+/// How long two people could not hear each other, at most: what befell either, or the relay between them. `with` tells
+/// those who share a house.
+pub(super) fn apart(
+    acts: &[(Time, Act)],
+    a: usize,
+    b: usize,
+    with: impl Fn(usize, usize) -> bool,
+) -> Duration {
+    let hit = |n: usize| n == a || n == b || with(n, a) || with(n, b);
+    let (mut spans, mut stopped, mut started) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    for (at, act) in acts {
+        match *act {
+            Act::Cut(x, Some(y), span) if hit(x) && hit(y) => spans += span,
+            Act::Cut(x, None, span) | Act::Alone(x, span) if hit(x) => spans += span,
+            Act::Sleep(x, span) if x == a || x == b => spans += span,
+            Act::StopRelay => stopped += *at - Time::ZERO,
+            Act::StartRelay => started += *at - Time::ZERO,
+            _ => {}
+        }
+    }
+    spans + (started - stopped)
+}
+
 /// A room outlives the failure of any part for so long without anybody noticing more than a pause.
 const LONGEST_CUT: Duration = Duration::from_secs(30);
 /// How long somebody locks the room.
