@@ -242,7 +242,7 @@ Orders:
   status                how the call is, in a few lines; all of it with --json
   events                all that happens, a line of JSON each, until the end
   leave                 end the call
-and every command that /help lists in the call.
+and every other command of the call: `voicechat ctl help` lists them.
 
 Examples:
   voicechat ctl toggle                bind it to a key of the desktop
