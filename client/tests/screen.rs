@@ -271,7 +271,8 @@ fn a_locked_room_is_said_to_be_and_the_same_code_can_be_sent_again() {
 
 #[test]
 fn plain_lines_on_a_terminal_when_asked_for() {
-    let Some(scene) = Scene::new((80, 24), &[], &format!("--plain {QUIET}")) else { return };
+    // So wide that numbers do not decide where a line is broken.
+    let Some(scene) = Scene::new((120, 24), &[], &format!("--plain {QUIET}")) else { return };
     let mut bob =
         scene.party.join(&scene.place, "Bob", &scene.code, &["--input", "silence", "--output", "null"]);
     scene.terminal.shows("connected directly.");
