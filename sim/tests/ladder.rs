@@ -42,6 +42,31 @@ fn the_relay_carries_first_and_direct_takes_over_without_a_frame_lost_or_doubled
 }
 
 #[test]
+fn a_direct_path_that_grows_long_is_left_for_the_relay_and_taken_again_without_a_frame_lost_or_doubled() {
+    for seed in 0..20 {
+        let mut world = two(seed, Profile::clean(25), PathPolicy::Auto);
+        let (ada, bob) = (world.clients[ADA].site, world.clients[BOB].site);
+        for client in [ADA, BOB] {
+            world.speak(client, 50 * 60);
+        }
+        world.run(secs(10));
+        world.net.line(ada, bob, Profile::clean(250));
+        world.run(secs(25));
+        world.net.line(ada, bob, Profile::clean(25));
+        world.run(secs(27));
+        for client in [ADA, BOB] {
+            let mut rungs = world.clients[client].rungs();
+            // By which the two met.
+            let first = rungs.iter().position(|rung| *rung == Rung::Direct).unwrap();
+            rungs.drain(..first);
+            assert_eq!(rungs, [Rung::Direct, Rung::Relay, Rung::Direct], "seed {seed}");
+        }
+        assert_eq!(world.reference.heard, 2 * 50 * 60, "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn friends_behind_port_restricted_routers_meet_directly() {
     let world = room(1, Profile::clean(25), PathPolicy::Auto, Some(Kind::PORT_RESTRICTED), 2);
     for client in &world.clients {
