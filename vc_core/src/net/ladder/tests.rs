@@ -59,6 +59,29 @@ fn the_first_path_to_answer_carries_and_a_better_one_takes_over() {
 }
 
 #[test]
+fn packets_go_by_both_paths_for_200_ms_after_a_move_and_by_the_new_one_then() {
+    // Where a packet goes so many milliseconds after the better path was offered, and when that path took over.
+    let routes = |ms: u64| {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, relay());
+        run(&mut ladder, 0, 1_000, true, |_| Some(RELAY_RTT));
+        ladder.offer(Time::from_micros(1_000_000), direct());
+        let rtt = |path: &Path| Some(if *path == direct() { 30 } else { RELAY_RTT });
+        let moves = run(&mut ladder, 1_000, ms, true, rtt);
+        let routes: Vec<Path> = ladder.routes(Time::from_micros((1_000 + ms) * 1_000)).collect();
+        (routes, moves.first().map(|(at, _)| at - 1_000))
+    };
+    let moved = routes(2_000).1.unwrap();
+    assert!(routes(moved).0 == [relay()]);
+    for later in [1, 100, 199] {
+        assert!(routes(moved + later).0 == [direct(), relay()], "{later} ms later");
+    }
+    for later in [200, 250, 1_000] {
+        assert!(routes(moved + later).0 == [direct()], "{later} ms later");
+    }
+}
+
+#[test]
 fn the_best_of_three_carries_within_a_second_also_in_a_quiet_call() {
     let mail = Path::Mail(Slot::new(1).unwrap());
     for late in [0, 50, 100, 200, 300] {
