@@ -84,6 +84,49 @@ fn friends_behind_symmetric_routers_talk_by_the_relay() {
     all_is_well(&mut world);
 }
 
+/// What each relay has carried, in packets.
+fn carried(world: &World) -> [u64; 3] {
+    [0, 1, 2].map(|n| world.servers[n].relay.as_ref().unwrap().counters().forwarded)
+}
+
+#[test]
+fn of_three_relays_the_nearest_carries_also_when_another_one_becomes_that() {
+    for nearest in 0..3 {
+        let mut world = World::new(nearest as u64, Profile::clean(20));
+        let server = world.server_with(2);
+        let places = [(); 2].map(|()| world.net.site(Some(Kind::SYMMETRIC)));
+        let lines = |world: &mut World, nearest: usize| {
+            for (n, delay) in [20, 60, 120].into_iter().enumerate() {
+                let relay = world.servers[(nearest + n) % 3].site;
+                places.iter().for_each(|(site, _)| world.net.line(*site, relay, Profile::clean(delay)));
+            }
+        };
+        lines(&mut world, nearest);
+        world.create(scene::config("ada", PathPolicy::Auto), places[0], server);
+        assert!(world.run_till(secs(10), |w| w.clients[ADA].codes.is_some()));
+        world.run(secs(1));
+        let code = scene::code(&world);
+        world.join(scene::config("bob", PathPolicy::Auto), &code, places[1], server);
+        assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, BOB])));
+        for client in [ADA, BOB] {
+            world.speak(client, 50 * 70);
+        }
+        for (nearest, settled) in [(nearest, secs(10)), (nearest + 1, secs(40))] {
+            lines(&mut world, nearest);
+            world.run(settled);
+            let before = carried(&world);
+            world.run(secs(10));
+            let after = carried(&world);
+            let grown = [0, 1, 2].map(|n| after[(nearest + n) % 3] - before[(nearest + n) % 3]);
+            println!("packets by the nearest, the next and the farthest relay: {grown:?}");
+            assert!(grown[0] >= 2 * 500, "{nearest}: {grown:?}");
+            // A probe and its answer, each way, every two seconds.
+            assert!(grown[1..].iter().all(|probes| *probes <= 30), "{nearest}: {grown:?}");
+        }
+        all_is_well(&mut world);
+    }
+}
+
 #[test]
 fn relay_only_members_tell_no_address_and_never_meet_directly() {
     let mut world = alone(1, Profile::clean(25), PathPolicy::Relay, None);
