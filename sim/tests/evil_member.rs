@@ -177,6 +177,50 @@ fn a_member_that_vouches_for_made_up_members_has_us_knock_at_few_addresses() {
 }
 
 #[test]
+fn a_member_that_names_addresses_that_no_friend_has_makes_us_send_nothing_there() {
+    // Of each kind that docs/PROTOCOL.md refuses, but mapped ones, for which the wire has no spelling (`protocol/codec`).
+    let refused = [
+        "0.0.0.0:5000",
+        "0.1.2.3:5000",
+        "127.0.0.1:5000",
+        "169.254.1.1:5000",
+        "224.0.0.1:5000",
+        "240.0.0.1:5000",
+        "255.255.255.255:5000",
+        "192.0.2.1:0",
+        "192.0.2.1:80",
+        "192.0.2.1:1023",
+        "[::]:5000",
+        "[::1]:5000",
+        "[fe80::1]:5000",
+        "[ff02::1]:5000",
+        "[::10.0.0.1]:5000",
+        "[::ffff:0:10.0.0.1]:5000",
+        "[2002:a00:1::1]:5000",
+        "[2001::a00:1]:5000",
+        "[64:ff9b::a00:1]:5000",
+        "[64:ff9b:1::1]:5000",
+    ];
+    let (mut ada, mut friends) = ada_with_a_liar_and_bob(1);
+    let keys: Vec<_> = awaiting_keys(&ada, &friends[0].insider.welcome.room, 1).take(3).collect();
+    let (mut knocked, mut usable) = (BTreeSet::new(), BTreeSet::new());
+    for (n, (some, key)) in refused.chunks(MAX_CANDIDATES - 1).zip(keys).enumerate() {
+        for (kind, ours) in [(Kind::Host, 2), (Kind::ServerReflexive, 3)] {
+            let real = SocketAddr::from(([203, 0, ours, n as u8], 5_000));
+            usable.insert(real);
+            let named = some.iter().map(|addr| addr.parse().unwrap()).chain([real]);
+            let named = named.map(|addr| Candidate { kind, addr }).collect();
+            friends[0].peer.tell(&match kind {
+                Kind::Host => Control::Candidates(named),
+                _ => Control::Add(record(key, 15, named)),
+            });
+            knocked.extend(together(&mut ada, &mut friends, secs(8)));
+        }
+    }
+    assert_eq!(knocked, usable);
+}
+
+#[test]
 fn a_member_that_has_a_made_up_member_change_places_does_not_have_us_knock_oftener() {
     for seed in 1..3 {
         let (mut ada, mut friends) = ada_with_a_liar_and_bob(seed);
