@@ -3,6 +3,7 @@
 
 mod scene;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use scene::{ADA, BOB, SERVER, all_is_well, config, ms, secs};
@@ -10,23 +11,31 @@ use sim::nat::Dependence::{Address, Endpoint};
 use sim::nat::Kind;
 use sim::net::SiteId;
 use sim::reach::{Way, in_a_row, way};
-use sim::world::Wired;
+use sim::world::{Tapped, Wired};
 use sim::{Profile, World};
-use vc_core::io::{PathPolicy, Rung};
+use vc_core::io::{Event, PathPolicy, Rung};
+use vc_core::protocol::member::MAX_CANDIDATES;
 
 /// Ada and Bob at these places, talking for so long.
-fn talk(mut world: World, places: [(SiteId, SocketAddr); 2], seconds: u64) -> World {
-    let server = world.server();
-    world.create(config("CANARY-ada", PathPolicy::Auto), places[0], server);
-    assert!(world.run_till(secs(10), |w| w.clients[ADA].codes.is_some()), "no room");
-    world.run(secs(1));
-    let code = scene::code(&world);
-    world.join(config("bob", PathPolicy::Auto), &code, places[1], SERVER);
-    assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, BOB])));
+fn talk(world: World, places: [(SiteId, SocketAddr); 2], seconds: u64) -> World {
+    let mut world = met(world, places, |_| {});
     for client in [ADA, BOB] {
         world.speak(client, 50 * seconds as u32);
     }
     world.run(secs(seconds) + ms(500));
+    world
+}
+
+/// Ada and Bob at these places, just acquainted; something happens before Bob comes.
+fn met(mut world: World, places: [(SiteId, SocketAddr); 2], happens: impl Fn(&mut World)) -> World {
+    let server = world.server();
+    world.create(config("CANARY-ada", PathPolicy::Auto), places[0], server);
+    assert!(world.run_till(secs(10), |w| w.clients[ADA].codes.is_some()), "no room");
+    world.run(secs(1));
+    happens(&mut world);
+    let code = scene::code(&world);
+    world.join(config("bob", PathPolicy::Auto), &code, places[1], SERVER);
+    assert!(world.run_till(secs(10), |w| w.reference.all_met(&[ADA, BOB])));
     world
 }
 
@@ -112,6 +121,80 @@ fn between(world: &World) -> usize {
     };
     let datagram = |wire| matches!(wire, Wired::Datagram { from, to } if passes(from, to));
     tap.iter().filter(|tapped| datagram(tapped.wire)).count()
+}
+
+/// Somebody opens ports beside its first.
+fn opens(world: &World) -> bool {
+    world.clients.iter().any(|client| !client.spares.is_empty())
+}
+
+/// At how many ports of Ada's house Bob knocked.
+fn knocked(world: &World) -> usize {
+    let [ada, bob] = [ADA, BOB].map(|n| world.net.public(world.clients[n].site));
+    let port = |tapped: &Tapped| match tapped.wire {
+        Wired::Datagram { from, to } if from.ip() == bob && to.ip() == ada => Some(to.port()),
+        _ => None,
+    };
+    world.tap.as_ref().unwrap().iter().filter_map(port).collect::<BTreeSet<_>>().len()
+}
+
+fn tapped(seed: u64, a: Option<Kind>, b: Option<Kind>) -> (World, [(SiteId, SocketAddr); 2]) {
+    let mut world = World::new(seed, Profile::clean(20));
+    world.tap = Some(Vec::new());
+    let places = [world.net.site(a), world.net.site(b)];
+    (world, places)
+}
+
+#[test]
+fn ports_are_opened_only_after_the_plain_way_had_its_time_under_a_relay() {
+    for (ada, patience) in [(Kind::SYMMETRIC.sequential(1), ms(1_500)), (Kind::SYMMETRIC, ms(2_500))] {
+        for seed in 0..5 {
+            let (world, places) = tapped(seed, Some(ada), Some(Kind::PORT_RESTRICTED));
+            let mut world = met(world, places, |_| {});
+            assert!(world.run_till(secs(10), opens), "{ada:?}");
+            let relayed = |event: &Event| matches!(event, Event::Moved { rung: Rung::Relay, .. });
+            let waited = world.now - world.clients[ADA].first(relayed).unwrap();
+            assert!(waited >= patience, "{ada:?}: after {waited:?}");
+            let plain = knocked(&world);
+            assert!(plain <= MAX_CANDIDATES, "{ada:?}: {plain} ports before");
+            world.run(secs(5));
+            assert!(is_direct(&world) && knocked(&world) > plain);
+            all_is_well(&mut world);
+        }
+    }
+}
+
+#[test]
+fn no_port_is_opened_where_the_plain_way_leads_there() {
+    let address = Kind::new(Endpoint, Address);
+    for (ada, bob) in [
+        (Some(Kind::SYMMETRIC), None),
+        (Some(Kind::SYMMETRIC.sequential(1)), None),
+        (Some(Kind::SYMMETRIC.sequential(1)), Some(address)),
+        (Some(Kind::PORT_RESTRICTED), Some(Kind::PORT_RESTRICTED)),
+    ] {
+        let (world, places) = tapped(1, ada, bob);
+        let mut world = met(world, places, |_| {});
+        assert!(!world.run_till(secs(60), opens), "{ada:?} and {bob:?}");
+        assert!(is_direct(&world) && knocked(&world) <= MAX_CANDIDATES);
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
+fn no_port_is_opened_while_nothing_else_carries_voice() {
+    for ada in [Kind::SYMMETRIC.sequential(1), Kind::SYMMETRIC] {
+        let (world, places) = tapped(1, Some(ada), Some(Kind::PORT_RESTRICTED));
+        let mut world = met(world, places, |world| world.stop_relay(SERVER));
+        assert!(!world.run_till(secs(60), opens), "{ada:?}");
+        assert!(world.clients.iter().all(|client| client.rungs() == [Rung::Mail]));
+        assert!(knocked(&world) <= MAX_CANDIDATES);
+        world.start_relay(SERVER);
+        assert!(world.run_till(secs(60), opens), "{ada:?}: the relay carries again");
+        world.run(secs(6));
+        assert!(is_direct(&world));
+        all_is_well(&mut world);
+    }
 }
 
 #[test]
