@@ -10,14 +10,18 @@ use rand_core::SeedableRng;
 use scene::{ADA, BOB, all_is_well, ms, room, secs};
 use sim::{Dice, Profile};
 use vc_core::crypto::keys::{Rng, StaticKey};
+use vc_core::crypto::pake::{self, Context};
 use vc_core::crypto::sign::Signed;
 use vc_core::io::{Command, Event, Input, PathPolicy, PeerState};
+use vc_core::protocol::codec::Wire;
 use vc_core::protocol::control::Control;
-use vc_core::protocol::member::{MemberId, Record, Seated};
-use vc_core::protocol::signal::{Nameplate, ToClient};
+use vc_core::protocol::member::{Entry, MemberId, Record, Seated};
+use vc_core::protocol::signal::{Mail, Nameplate, Party, ToClient};
 use vc_core::protocol::welcome::Welcome;
-use victim::Victim;
+use vc_core::room::code::Code;
+use victim::friends::{Friend, initiating_key, together};
 use victim::insider::{Insider, knock, knock_with};
+use victim::{NONCE, NUMBER, Victim};
 
 /// Ada as a liar lets her see the room: the liar, and a Bob whose key is this one.
 fn shown_a_bob(seed: u8) -> Victim {
@@ -60,6 +64,125 @@ fn whom_a_doorkeeper_invents_is_on_the_screen_and_the_room_check_differs() {
     assert_eq!(names(&honest), names(&split));
     assert_ne!(honest.room.verify(), split.room.verify());
     assert_eq!(honest.room.verify(), shown_a_bob(1).room.verify());
+}
+
+/// One victim and those that the door shows it: the door itself, and a false friend that is the door as well.
+struct Shown {
+    victim: Victim,
+    friends: [Friend; 2],
+}
+
+impl Shown {
+    /// The false friend, as this victim has it on the screen.
+    fn false_friend(&self) -> Option<String> {
+        let id = self.friends[1].insider.id();
+        let peers = self.victim.room.peers().into_iter();
+        peers.filter(|peer| peer.id == id && peer.state == PeerState::Live).map(|peer| peer.name).next()
+    }
+
+    /// What the victim says, as its false friend hears it.
+    fn says(&mut self, line: &str) -> Option<String> {
+        self.victim.input(Input::Command(Command::Say(line.to_owned())));
+        together(&mut self.victim, &mut self.friends, secs(1));
+        self.friends[1].lines.pop()
+    }
+
+    /// The false friend says this; whether the victim reads it as that friend's.
+    fn reads(&mut self, line: &str) -> bool {
+        assert!(self.friends[1].peer.say(line));
+        together(&mut self.victim, &mut self.friends, secs(1));
+        let from = self.friends[1].insider.id();
+        let said =
+            |event: &Event| matches!(event, Event::Said { from: f, text } if *f == from && text == line);
+        self.victim.events.iter().any(said)
+    }
+}
+
+/// Comes in with Ada's code by the door of this member, which shows it a room of the door's own making: the true one's
+/// secrets, and in Ada's place a false one, who founded it.
+fn let_in_by(door: &Insider, code: &Code, seed: u8) -> Shown {
+    let mut bob = Victim::joiner(code, seed);
+    bob.input(Input::Command(Command::Rename("bob".into())));
+    bob.tell(ToClient::Joined { room_nonce: NONCE, visitor: 1, door: victim::slot(1) });
+    let letter = |bob: &mut Victim| bob.letters().remove(0).1;
+    let told = |bob: &mut Victim, letter: Mail<'_>| {
+        bob.tell(ToClient::Mail { from: Party::Slot(victim::slot(1)), blob: letter.blob() });
+    };
+    let Code::Spoken { words, .. } = code else { panic!("a code of words") };
+    let nameplate = Nameplate::Spoken(NUMBER).encode();
+    let context = Context { nameplate: &nameplate, room_nonce: NONCE };
+    let a1 = letter(&mut bob);
+    let Ok(Mail::A1(a1)) = Mail::parse(&a1) else { panic!("no first letter") };
+    let mut rng = Rng::from_seed([5; 32]);
+    let (keys, b1) = pake::answer(words.as_bytes(), &context, a1, &mut rng).unwrap();
+    told(&mut bob, Mail::B1(&b1));
+    let a2 = letter(&mut bob);
+    let Ok(Mail::A2(a2)) = Mail::parse(&a2) else { panic!("no second letter") };
+    let (admitted, entry) = keys.open(a2).unwrap();
+    let entry = Entry::decode(&entry).unwrap();
+    let room = door.welcome.room;
+    let bob_id = MemberId::of(&room, &entry.record.key);
+    let mut made = (0..=u8::MAX).map(|n| StaticKey::generate(&mut Rng::from_seed([n; 32])));
+    let mut below = || made.find(|key| MemberId::of(&room, &key.public()) < bob_id).unwrap();
+    // Of the door's key that Ada knows nothing has to be true here either.
+    let (own, ada) = (below(), below());
+    let mut welcome = door.welcome.clone();
+    welcome.creator = MemberId::of(&room, &ada.public());
+    welcome.warden = StaticKey::generate(&mut rng).public();
+    let seated = |at: u8, key: &StaticKey, name: &str| Seated {
+        slot: victim::slot(at),
+        record: Record { key: key.public(), name: name.into(), relay_only: false, candidates: Vec::new() },
+    };
+    welcome.members = vec![seated(1, &own, "doorkeeper"), seated(0, &ada, "ada")];
+    told(&mut bob, Mail::B2(&admitted.seal(&welcome.encode())));
+    bob.tell(ToClient::Seat { slot: victim::slot(2), proof: victim::proof(NUMBER, victim::LINK) });
+    assert!(bob.has_entered());
+    welcome.members.push(Seated { slot: victim::slot(2), record: entry.record });
+    let posing = Insider { welcome, key: own, rng };
+    let friends = [posing.posing_as(ada), posing].map(|insider| Friend::new(&bob, insider, 0));
+    let [mut ada, mut own] = friends;
+    (ada.at, own.at) = ("198.51.100.1:1".parse().unwrap(), "198.51.100.1:2".parse().unwrap());
+    let mut shown = Shown { victim: bob, friends: [own, ada] };
+    together(&mut shown.victim, &mut shown.friends, secs(5));
+    shown
+}
+
+#[test]
+fn a_door_that_sits_between_two_who_trust_it_is_found_out_by_the_room_check() {
+    let mut ada = Victim::creator(1);
+    ada.input(Input::Command(Command::Rename("ada".into())));
+    let door = Insider::admitted(&mut ada, 100);
+    let code = Code::Spoken { number: NUMBER, words: ada.spoken(), server: None };
+    let mut bob = let_in_by(&door, &code, 7);
+    let false_bob = door.posing_as(initiating_key(&ada, &door.welcome.room, 3));
+    let vouched = Control::Add(Seated {
+        slot: victim::slot(2),
+        record: Record {
+            key: false_bob.key.public(),
+            name: "bob".into(),
+            relay_only: false,
+            candidates: Vec::new(),
+        },
+    });
+    let friends = [Friend::new(&ada, door, 1), Friend::new(&ada, false_bob, 2)];
+    let mut ada = Shown { victim: ada, friends };
+    ada.friends[0].peer.tell(&vouched);
+    together(&mut ada.victim, &mut ada.friends, secs(5));
+    // Each has the other on the screen, and what they say gets there: by the liar, who reads it.
+    assert_eq!(ada.false_friend().as_deref(), Some("bob"));
+    assert_eq!(bob.false_friend().as_deref(), Some("ada"));
+    for line in ["how are you", "fine"] {
+        let heard = ada.says(line).unwrap();
+        assert!(bob.reads(&heard));
+        let heard = bob.says(line).unwrap();
+        assert!(ada.reads(&heard));
+    }
+    for shown in [&ada, &bob] {
+        let met = shown.victim.events.iter().filter(|event| matches!(event, Event::Joined { .. })).count();
+        assert_eq!((shown.victim.room.peers().len(), met), (2, 2));
+    }
+    // It could not show them one room: they would have met in it.
+    assert_ne!(ada.victim.room.verify().unwrap(), bob.victim.room.verify().unwrap());
 }
 
 #[test]
