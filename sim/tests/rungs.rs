@@ -182,6 +182,41 @@ fn every_room_reaches_the_rungs_that_are_predicted() {
 }
 
 #[test]
+fn a_friend_who_would_carry_for_more_takes_over_after_twenty_seconds_without_a_frame_lost_or_doubled() {
+    // Guests 3 to 6 do not meet. Ada reaches 3 and 4, Bob 5 and 6, and Eve 3 and 5, to begin with.
+    let guests = [(3, 4), (3, 5), (3, 6), (4, 5), (4, 6), (5, 6)];
+    let apart_for_good = [&guests[..], &[(ADA, 5), (ADA, 6), (BOB, 3), (BOB, 4), (EVE, 4)]].concat();
+    for seed in 0..2 {
+        let mut world = apart(seed, 7, &[&apart_for_good[..], &[(EVE, 6)]].concat(), 0);
+        world.run(secs(45));
+        let by = |world: &World, host: usize| {
+            [(5, 6), (6, 5)].iter().all(|(a, b)| rung(world, *a, *b) == hosted_by(world, host))
+        };
+        assert!(by(&world, BOB), "seed {seed}");
+        for client in [5, 6] {
+            world.speak(client, 50 * 140);
+        }
+        // Nothing stands between Eve and 6 any more: she bridges six pairs, Bob three.
+        world.net.heal(Profile::clean(20));
+        for (a, b) in &apart_for_good {
+            let sites = [*a, *b].map(|n| world.clients[n].site);
+            world.net.cut(sites[0], sites[1], world.now + secs(36_000));
+        }
+        let meets =
+            |w: &World| [(EVE, 6), (6, EVE)].iter().all(|(a, b)| rung(w, *a, *b) == Some(Rung::Direct));
+        assert!(world.run_till(secs(90), meets), "seed {seed}");
+        let since = world.now;
+        assert!(!world.run_till(secs(20), |w| !by(w, BOB)), "seed {seed}: {:?} later", world.now - since);
+        // An election each ten seconds, and a place to take.
+        assert!(world.run_till(secs(15), |w| by(w, EVE)), "seed {seed}");
+        world.run(secs(150) - (world.now - since));
+        assert!(by(&world, EVE), "seed {seed}");
+        assert_eq!(world.reference.heard, 2 * 6 * 50 * 140, "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn voice_is_back_two_seconds_after_the_direct_path_dies_under_a_friend_who_carries() {
     let mut all = Vec::new();
     for seed in 0..cuts() {
