@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};

@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{Read, Write};
+#[cfg(unix)]
+use std::io::Read;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
 mod outside;
-use outside::{NO_SOUND, PROGRAM, environment, room, run, run_at, server, without_key};
+use outside::{NO_SOUND, room, run, run_at, server, without_key};
+#[cfg(unix)]
+use outside::{PROGRAM, environment};
 
 #[test]
 fn a_taken_port_is_named() {
