@@ -159,11 +159,7 @@ impl Plan {
             port_mapping: settings.port_mapping.unwrap_or(true),
             reach: Reach::Server,
             host: None,
-            room: Config {
-                paths: settings.policy(),
-                forward: settings.forward.unwrap_or(true),
-                name: settings.name.as_deref().map_or_else(default_name, text::name),
-            },
+            room: room(&settings),
             sound,
             alerts: Alerts::new(&settings),
             habits: Habits::new(&settings),
@@ -202,6 +198,14 @@ impl Plan {
             Code::Link { server: server.clone(), key, nameplate, secret }.text()
         });
         Note::Invite { code: spoken, link, server, reach: self.reach, up, open }
+    }
+}
+
+fn room(settings: &Settings) -> Config {
+    Config {
+        paths: settings.policy(),
+        forward: settings.forward.unwrap_or(true),
+        name: settings.name.as_deref().map_or_else(default_name, text::name),
     }
 }
 
@@ -296,9 +300,25 @@ fn unusable(bad: &crate::place::BadPlace) -> Failure {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use clap::Parser;
     use vc_core::crypto::keys::PublicKey;
 
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn who_says_no_forward_carries_for_nobody() {
+        let forwards = |typed: &[&str]| match Cli::try_parse_from(typed).unwrap().command {
+            Some(Command::Create { call, .. } | Command::Host { call, .. } | Command::Join { call, .. }) => {
+                room(&call.settings).forward
+            }
+            _ => panic!("a call"),
+        };
+        for entry in ["create", "host", "join"] {
+            assert!(forwards(&["voicechat", entry]), "{entry}");
+            assert!(!forwards(&["voicechat", entry, "--no-forward"]), "{entry}");
+        }
+    }
 
     #[test]
     fn a_flag_beats_the_code_and_the_code_beats_the_settings() {
