@@ -95,6 +95,10 @@ sound: tools ## quality against loss, delay, drift (docs/SOUND.md); fetches PESQ
 join-time: tools ## from the code to the first voice, in the simulator
 	$(CARGO) run --release -p sim --bin join_time
 
+.PHONY: punching
+punching: tools ## how often and how soon prediction and spray lead to a direct path, in the simulator; ARGS=PAIRS
+	$(CARGO) run --release -p sim --bin punching -- $(ARGS)
+
 .PHONY: lab
 lab: tools lab-tools ## real programs behind every kind of router (docs/CONNECTIVITY.md); needs Linux, takes a quarter of an hour
 	$(CARGO) build --release -p voicechat -p signaling -p relay -p lab
