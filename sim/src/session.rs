@@ -61,7 +61,7 @@ pub fn run(seed: u64) -> Outcome {
     let profile = Profile::any(&mut dice);
     let mut world = World::new(seed, profile);
     let server = world.server();
-    let mut people = people(&mut world, &mut dice);
+    let mut people = people(&mut world, &mut dice, Dice::new(seed ^ 0x6b69_6e64), seed >= ANY_HOUSE);
     lines(&mut world, &mut dice, &people, server);
 
     let length = Duration::from_secs(dice.range(60, 150));
@@ -108,8 +108,9 @@ fn excused(world: &mut World, people: &[Person], excusable: &[(usize, usize)]) -
     world.reference.stayed(&present, may_part)
 }
 
-/// Two mostly; sometimes as many as a room takes.
-fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
+/// Two mostly; sometimes as many as a room takes. With `any_house` half of them live behind any kind of router, drawn by
+/// dice of their own.
+fn people(world: &mut World, dice: &mut Dice, mut kinds: Dice, any_house: bool) -> Vec<Person> {
     let count = match dice.range(0, 20) {
         0..13 => 2,
         13..18 => dice.range(3, 6),
@@ -131,6 +132,8 @@ fn people(world: &mut World, dice: &mut Dice) -> Vec<Person> {
             4..8 => Some(Kind::PORT_RESTRICTED),
             _ => Some(Kind::SYMMETRIC),
         };
+        let other = Kind::ALL[kinds.range(0, Kind::ALL.len() as u64) as usize].1;
+        let nat = if any_house && policy != PathPolicy::Direct && kinds.chance(0.5) { other } else { nat };
         let neighbour = people.last().map(|person| person.at).filter(|(_, addr)| addr.ip().is_ipv4());
         let (at, nat) = match neighbour {
             Some((site, addr)) if dice.chance(0.1) && is_private(addr) => {
@@ -451,6 +454,8 @@ fn is_private(addr: SocketAddr) -> bool {
     }
 }
 
+/// The first seed with every kind of router; those before it, kept ones among them, stay the evenings that they were.
+pub const ANY_HOUSE: u64 = 1_000_000;
 /// A silent friend is given up after a minute.
 const FORGIVEN: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(1);
