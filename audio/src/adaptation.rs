@@ -44,6 +44,19 @@ pub struct Reception {
     pub listeners: usize,
 }
 
+impl Reception {
+    /// Of the listeners of both. The rare run of one who loses next to nothing is no run to be met.
+    pub fn worst(self, other: Reception) -> Reception {
+        let runs = |reception: Reception| if reception.loss < CLEAN { 0.0 } else { reception.burst };
+        Reception {
+            loss: self.loss.max(other.loss),
+            burst: runs(self).max(runs(other)),
+            queue: self.queue.max(other.queue),
+            listeners: self.listeners + other.listeners,
+        }
+    }
+}
+
 pub struct Adaptation {
     /// What the user asked for.
     base: Quality,
@@ -305,6 +318,23 @@ mod tests {
         assert_eq!(met(0.05, 3.0), (48_000, true, false, copy));
         assert_eq!(met(0.2, 3.0), (64_000, true, false, copy));
         assert_eq!(met(0.2, 11.0), (64_000, false, true, Again::Nothing));
+    }
+
+    #[test]
+    fn of_listeners_with_different_troubles_each_trouble_is_met() {
+        let of = |loss, burst, queue| Reception { listeners: 1, ..reception(loss, burst, queue) };
+        let (singles, runs, rare, queue) =
+            (of(0.1, 1.0, 0), of(0.09, 9.0, 5), of(0.01, 9.0, 0), of(0.0, 0.0, 90));
+        for (a, b, worst) in [
+            (singles, runs, (0.1, 9.0, 5)),
+            (singles, rare, (0.1, 1.0, 0)),
+            (singles, queue, (0.1, 1.0, 90)),
+            (rare, queue, (0.01, 0.0, 90)),
+        ] {
+            let (loss, burst, queue) = worst;
+            assert_eq!(a.worst(b), reception(loss, burst, queue));
+            assert_eq!(b.worst(a), reception(loss, burst, queue));
+        }
     }
 
     #[test]

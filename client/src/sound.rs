@@ -508,6 +508,11 @@ const QUEUE: usize = 16;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::ui::Mode;
 
@@ -575,5 +580,43 @@ mod tests {
         assert_eq!(sound.set_input(InputSpec::Silence).await.unwrap_err(), BROKEN);
         assert_eq!(sound.presence(), (Presence::Awaited, Presence::Awaited));
         assert_eq!(sound.finish().unwrap_err().kind, Kind::Defect);
+    }
+
+    /// Until packets of this length in time and bytes come.
+    async fn comes(sound: &mut Sound, frame: io::FrameLen, bytes: RangeInclusive<usize>) {
+        let came = async {
+            loop {
+                if let FromSound::Voice(voice) = sound.next().await
+                    && voice.len == frame
+                    && bytes.contains(&voice.opus.len())
+                {
+                    return;
+                }
+            }
+        };
+        assert!(timeout(Duration::from_secs(20), came).await.is_ok(), "no {bytes:?} bytes of {frame:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_listeners_report_changes_what_is_sent_also_by_an_engine_that_was_mended() {
+        // Of 32, 64 and 16 kbit/s.
+        const USUAL: RangeInclusive<usize> = 79..=80;
+        const TWICE: RangeInclusive<usize> = 158..=160;
+        const LESS: RangeInclusive<usize> = 119..=120;
+        let mut sound = started();
+        sound.set_input(InputSpec::Tone { hz: 500.0 }).await.unwrap();
+        sound.set_alone(false);
+        comes(&mut sound, io::FrameLen::Ms20, USUAL).await;
+        let runs = Reception { loss: 0.2, burst: 3.0, listeners: 1, ..Reception::default() };
+        sound.told(runs);
+        comes(&mut sound, io::FrameLen::Ms20, TWICE).await;
+        doomed(&mut sound);
+        while !matches!(sound.next().await, FromSound::Broken) {}
+        assert!(sound.mend().1);
+        comes(&mut sound, io::FrameLen::Ms20, TWICE).await;
+        let congested = Reception { queue: Duration::from_millis(200), ..runs };
+        // First the bits against losses, then the step down.
+        (0..9).for_each(|_| sound.told(congested));
+        comes(&mut sound, io::FrameLen::Ms60, LESS).await;
     }
 }

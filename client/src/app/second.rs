@@ -23,15 +23,8 @@ impl App<'_> {
             }
         }
         let peers = self.room.peers();
-        let live = || peers.iter().filter(|peer| peer.state == PeerState::Live);
         self.plan.sound.set_alone(is_alone(&peers));
-        let reception = live().fold(Reception::default(), |worst, peer| Reception {
-            loss: worst.loss.max(peer.loss_out),
-            burst: if peer.loss_out > worst.loss { peer.burst_out } else { worst.burst },
-            queue: worst.queue.max(peer.queue_out),
-            listeners: worst.listeners + 1,
-        });
-        self.plan.sound.told(reception);
+        self.plan.sound.told(reported(&peers));
         let echoes = self.plan.sound.echoes();
         self.tell(Input::Command(Command::Echoes(echoes)));
         if self.ui.is_followed() && self.room.me().is_some() {
@@ -61,6 +54,18 @@ fn is_alone(peers: &[PeerView]) -> bool {
     !peers.iter().any(|peer| matches!(peer.state, PeerState::Live | PeerState::Reconnecting))
 }
 
+/// What those who hear us make of it.
+fn reported(peers: &[PeerView]) -> Reception {
+    let live = peers.iter().filter(|peer| peer.state == PeerState::Live);
+    live.map(|peer| Reception {
+        loss: peer.loss_out,
+        burst: peer.burst_out,
+        queue: peer.queue_out,
+        listeners: 1,
+    })
+    .fold(Reception::default(), Reception::worst)
+}
+
 /// Where the system does not tell, a changed network is noticed before the paths over the old one are given up.
 const ADDRESSES_EVERY: u64 = 5;
 
@@ -75,5 +80,23 @@ mod tests {
         assert!(is_alone(&[friend(PeerState::Connecting)]));
         assert!(!is_alone(&[friend(PeerState::Live)]));
         assert!(!is_alone(&[friend(PeerState::Connecting), friend(PeerState::Reconnecting)]));
+    }
+
+    #[test]
+    fn one_friend_s_single_losses_do_not_hide_another_s_runs_and_who_is_not_there_reports_nothing() {
+        let lossy = |state, loss_out, burst_out, queue| PeerView {
+            loss_out,
+            burst_out,
+            queue_out: Duration::from_millis(queue),
+            ..peer(state)
+        };
+        let (live, away) = (PeerState::Live, PeerState::Reconnecting);
+        let singles = lossy(live, 0.1, 1.0, 0);
+        let runs = lossy(live, 0.09, 9.0, 20);
+        let gone = lossy(away, 0.9, 40.0, 300);
+        let worst = Reception { loss: 0.1, burst: 9.0, queue: Duration::from_millis(20), listeners: 2 };
+        assert_eq!(reported(&[singles.clone(), runs.clone(), gone.clone()]), worst);
+        assert_eq!(reported(&[gone, runs, singles]), worst);
+        assert_eq!(reported(&[]), Reception::default());
     }
 }
