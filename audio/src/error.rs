@@ -117,4 +117,33 @@ mod tests {
         assert!(missing("/tmp/x.WAV").to_string().ends_with("A sound file is written `wav:/tmp/x.WAV`."));
         assert!(missing("headst").to_string().ends_with("Choose one of: headset."));
     }
+
+    /// One after the other, so that a new one has to take its place here.
+    fn next(trouble: &Trouble) -> Option<Trouble> {
+        let path = || PathBuf::from("x.wav");
+        Some(match trouble {
+            Trouble::MicrophoneLost => Trouble::MicrophoneBack,
+            Trouble::MicrophoneBack => Trouble::SpeakerLost,
+            Trouble::SpeakerLost => Trouble::SpeakerBack,
+            Trouble::SpeakerBack => {
+                Trouble::RecordingStopped { path: path(), reason: "no space left on device".into() }
+            }
+            Trouble::RecordingStopped { .. } => Trouble::MicrophoneSilent,
+            Trouble::MicrophoneSilent => Trouble::TalkingWhileMuted,
+            Trouble::TalkingWhileMuted => Trouble::InputIsMonitor,
+            Trouble::InputIsMonitor => Trouble::EchoFromHere,
+            Trouble::EchoFromHere => Trouble::WavInputBroken { path: path(), reason: "it is cut off".into() },
+            Trouble::WavInputBroken { .. } => return None,
+        })
+    }
+
+    #[test]
+    fn every_trouble_says_what_happened_and_what_to_do() {
+        let all = std::iter::successors(Some(Trouble::MicrophoneLost), next);
+        let texts: Vec<String> = all.map(|trouble| trouble.to_string()).collect();
+        assert_eq!(texts.len(), 10);
+        for text in texts {
+            assert!(text.matches(". ").count() == 1 && text.ends_with('.'), "{text}");
+        }
+    }
 }

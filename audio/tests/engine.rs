@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use audio::{Captured, Config, Engine, FrameLen, FromEngine, Heard, InputSpec, OutputSpec, Trouble};
+use audio::{Captured, Config, Engine, FrameLen, FromEngine, Heard, InputSpec, OutputSpec};
 
 #[path = "../src/sound.rs"]
 mod sound;
@@ -293,23 +293,6 @@ fn an_engine_that_is_held_up_drops_the_oldest_and_counts() {
     assert_eq!(engine.dropped(), 100);
     drop(release);
     engine.finish().unwrap();
-}
-
-#[test]
-fn every_trouble_says_what_happened_and_what_to_do() {
-    let path = PathBuf::from("x.wav");
-    let all = [
-        Trouble::MicrophoneLost,
-        Trouble::MicrophoneBack,
-        Trouble::SpeakerLost,
-        Trouble::SpeakerBack,
-        Trouble::RecordingStopped { path: path.clone(), reason: "no space left on device".into() },
-        Trouble::WavInputBroken { path, reason: "it is cut off".into() },
-    ];
-    for trouble in all {
-        let text = trouble.to_string();
-        assert!(text.matches(". ").count() == 1 && text.ends_with('.'), "{text}");
-    }
 }
 
 fn config(input: InputSpec, output: OutputSpec, frame: FrameLen) -> Config {
