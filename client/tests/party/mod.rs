@@ -127,6 +127,12 @@ impl Friend {
         }
     }
 
+    /// So many from now on, by its own clock.
+    pub(crate) fn seconds(&mut self, count: usize) {
+        self.log.extend(self.events.try_iter());
+        (0..count).for_each(|_| drop(self.wait_for("stats")));
+    }
+
     /// The lines of chat among all it said.
     pub(crate) fn chat(&self) -> Vec<String> {
         let lines = self.log.iter().filter(|value| value["event"] == "chat");
