@@ -60,6 +60,25 @@ fn nothing_is_sent_while_muted_and_who_talks_on_is_told() {
 }
 
 #[test]
+fn nothing_is_worked_on_while_muted_or_alone() {
+    let wishes: [fn(&Engine, bool); 2] = [Engine::set_muted, Engine::set_alone];
+    for wish in wishes {
+        sound::in_real_time(|| {
+            let (engine, events) = start(InputSpec::Tone { hz: 500.0 });
+            voice(&events);
+            wish(&engine, true);
+            wait(&events, |event| matches!(event, FromEngine::Voice(voice) if voice.last_of_talk));
+            // As old as the figures may be, and more.
+            std::thread::park_timeout(Duration::from_millis(200));
+            let before = engine.captured();
+            std::thread::park_timeout(Duration::from_millis(400));
+            let after = engine.captured();
+            if before.heard > 0 && after == before { Ok(()) } else { Err(format!("{before:?}, {after:?}")) }
+        });
+    }
+}
+
+#[test]
 fn volumes_are_kept_from_before_the_first_word_until_the_friend_is_forgotten() {
     let loud = |percent: Option<u16>| {
         let mut playback = Playback::new();

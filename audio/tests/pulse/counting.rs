@@ -11,6 +11,14 @@ pub(crate) fn allocations(run: impl FnOnce()) -> (usize, usize) {
     (ALLOCATIONS.load(Ordering::SeqCst), SEEN.load(Ordering::SeqCst))
 }
 
+/// Threads of this process whose allocations would be counted as those of a device.
+pub(crate) fn device_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map_while(Result::ok);
+    // One may end meanwhile.
+    let names = tasks.filter_map(|task| std::fs::read(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with(DEVICE_THREAD)).count()
+}
+
 struct Counting;
 
 // SAFETY: everything is handed on to the system's allocator as it came.
@@ -41,7 +49,7 @@ fn count() {
     let mut name = [0u8; 16];
     // SAFETY: the call writes at most 16 bytes, terminator included.
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    let of = if name.starts_with(b"pulse ") { &ALLOCATIONS } else { &SEEN };
+    let of = if name.starts_with(DEVICE_THREAD) { &ALLOCATIONS } else { &SEEN };
     of.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -51,3 +59,5 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 /// By device threads, and by all others.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static SEEN: AtomicUsize = AtomicUsize::new(0);
+/// How they are called: "pulse" and what of.
+const DEVICE_THREAD: &[u8] = b"pulse ";

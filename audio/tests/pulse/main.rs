@@ -383,6 +383,33 @@ fn a_resting_engine_is_woken_and_heard_at_once() {
 }
 
 #[test]
+fn nothing_a_microphone_gives_is_worked_on_while_muted_or_alone() {
+    with_server("nothing_a_microphone_gives_is_worked_on_while_muted_or_alone", || {
+        let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms20);
+        let _tone = looped(InputSpec::Tone { hz: 600.0 }, OutputSpec::Null, FrameLen::Ms20, into_mic);
+        let wishes: [fn(&Engine, bool); 2] = [Engine::set_muted, Engine::set_alone];
+        for wish in wishes {
+            sound::in_real_time(|| {
+                let (engine, events) = start(device_in("mic.monitor"), OutputSpec::Null, FrameLen::Ms20);
+                voices(&events, 1);
+                wish(&engine, true);
+                while !voices(&events, 1)[0].last_of_talk {}
+                // As old as the figures may be, and more.
+                std::thread::park_timeout(Duration::from_millis(200));
+                let before = engine.captured();
+                std::thread::park_timeout(Duration::from_millis(400));
+                let after = engine.captured();
+                if before.heard > 0 && after == before {
+                    Ok(())
+                } else {
+                    Err(format!("{before:?}, {after:?}"))
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn device_threads_allocate_nothing_while_sound_flows() {
     with_server("device_threads_allocate_nothing_while_sound_flows", || {
         let (into_mic, _) = start(InputSpec::Silence, device_out("mic"), FrameLen::Ms10);
@@ -399,9 +426,20 @@ fn device_threads_allocate_nothing_while_sound_flows() {
         let flow = |frames| (0..frames).for_each(|_| events.recv_timeout(PATIENCE).unwrap());
         // Buffers grow to their size once.
         flow(100);
+        // Three engines play, one of them records as well.
+        assert!(counting::device_threads() >= 4, "{}", counting::device_threads());
         let (device_threads, others) = counting::allocations(|| flow(300));
         assert_eq!(device_threads, 0);
         assert!(others > 0, "other threads do allocate, or nothing was counted");
+    });
+}
+
+#[test]
+fn a_microphone_that_gives_no_sound_at_all_is_told() {
+    with_server("a_microphone_that_gives_no_sound_at_all_is_told", || {
+        // Nobody plays into the sink.
+        let (_engine, events) = start(device_in("mic.monitor"), OutputSpec::Null, FrameLen::Ms20);
+        assert_eq!(trouble(&events), Trouble::MicrophoneSilent);
     });
 }
 
