@@ -12,7 +12,7 @@ mod party;
 mod sound;
 mod sound_server;
 
-use party::{Party, asset, samples};
+use party::{Friend, Party, asset, samples};
 use sound_server::Sound;
 
 /// Friends with a sound server, unless there is none to be had.
@@ -33,12 +33,22 @@ fn two_friends_hear_each_other_through_a_real_sound_server() {
 
 fn two_friends_talk() -> Result<(), String> {
     let Some((party, server)) = with_sound() else { return Ok(()) };
-    let (_server, place) = party.serve();
+    let (_server, mut ada, mut bob) = two_friends(&party);
+    talk(&party, &server, [&mut ada, &mut bob])
+}
+
+/// The room's server, Ada and Bob, each with devices of their own.
+fn two_friends(party: &Party) -> (Friend, Friend, Friend) {
+    let (server, place) = party.serve();
     let (mut ada, code) = party.create(&place, "Ada", &["--input", "ada_mic.monitor", "--output", "ada_ear"]);
     let mut bob = party.join(&place, "Bob", &code, &["--input", "bob_mic.monitor", "--output", "bob_ear"]);
     bob.wait_for("joined");
     ada.wait_for("joined");
+    (server, ada, bob)
+}
 
+/// Each says something, and what the other's loudspeaker played is that.
+fn talk(party: &Party, server: &Sound, friends: [&mut Friend; 2]) -> Result<(), String> {
     let at_ada = server.record("ada_ear", &party.path("ada.wav"));
     let at_bob = server.record("bob_ear", &party.path("bob.wav"));
     // alice.wav takes 3.7 s; twice, so that one is whole between start and end of the recording.
@@ -46,7 +56,7 @@ fn two_friends_talk() -> Result<(), String> {
         server.play("ada_mic", &asset("alice.wav"));
     }
     server.play("bob_mic", &cut(&asset("bob.wav"), 9, &party.path("bob-says.wav")));
-    for friend in [&mut ada, &mut bob] {
+    for friend in friends {
         friend.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(100));
     }
     at_ada.stop();
@@ -58,6 +68,56 @@ fn two_friends_talk() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_sound_server_that_breaks_off_is_told_once_chat_goes_on_and_voices_come_back() {
+    sound::in_real_time(|| {
+        let Some((party, mut server)) = with_sound() else { return Ok(()) };
+        let (_server, mut ada, mut bob) = two_friends(&party);
+        server.stop();
+        for friend in [&mut ada, &mut bob] {
+            friend.wait(|event| event["microphone"] == "awaited" && event["loudspeaker"] == "awaited");
+        }
+        ada.say("no sound here");
+        assert_eq!(bob.wait_for("chat")["text"], "no sound here");
+        bob.say("nor here");
+        assert_eq!(ada.wait_for("chat")["text"], "nor here");
+        server.restart();
+        for friend in [&mut ada, &mut bob] {
+            friend.wait(|event| event["microphone"] == "there" && event["loudspeaker"] == "there");
+        }
+        talk(&party, &server, [&mut ada, &mut bob])?;
+        for friend in [&mut ada, &mut bob] {
+            friend.seconds(1);
+            for sentence in DEVICES_GO_AND_COME {
+                let told = troubles(friend).iter().filter(|told| told.starts_with(sentence)).count();
+                assert_eq!(told, 1, "{sentence} {:#?}", troubles(friend));
+            }
+        }
+        Ok(())
+    });
+}
+
+const DEVICES_GO_AND_COME: [&str; 4] = [
+    "The microphone is gone.",
+    "The loudspeaker is gone.",
+    "The microphone is there",
+    "The loudspeaker is there",
+];
+
+fn troubles(friend: &Friend) -> Vec<&str> {
+    let troubles = friend.log.iter().filter(|event| event["event"] == "trouble");
+    troubles.map(|event| event["message"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_microphone_that_gives_nothing_is_told_in_a_sentence() {
+    let Some((party, _sound)) = with_sound() else { return };
+    let (_server, mut ada, _bob) = two_friends(&party);
+    let told = ada.wait_for("trouble");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.starts_with("The microphone gives no sound at all."), "{message}");
 }
 
 #[test]

@@ -16,33 +16,36 @@ pub(crate) struct Sound {
 
 pub(crate) struct Recorder(Child);
 
+/// Until it is dropped.
+pub(crate) struct Player(Child);
+
 impl Sound {
     pub(crate) fn start(dir: &Path) -> Option<Self> {
-        let socket = dir.join("pulse");
-        let sink =
-            |name: &str| format!("module-null-sink sink_name={name} rate=48000 channels=1 norewinds=1");
-        let mut command = Command::new("pulseaudio");
-        command
-            .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"])
-            .args(["--realtime=no", "--high-priority=no", "--log-target=stderr", "--log-level=error"])
-            .arg("-L")
-            .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()))
-            .env("HOME", dir)
-            .env("XDG_RUNTIME_DIR", dir)
-            .env("PULSE_RUNTIME_PATH", dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        for name in ["ada_mic", "ada_ear", "bob_mic", "bob_ear"] {
-            command.arg("-L").arg(sink(name));
-        }
-        let child = command.spawn().ok()?;
-        let server = Self { child, dir: dir.to_owned() };
-        // `pactl` waits for nothing: ask until the last module is there.
+        let server = Self { child: spawn(dir)?, dir: dir.to_owned() };
+        server.is_there()?;
+        Some(server)
+    }
+
+    /// At once, as by a crash.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // The next one takes the place only where it is free.
+        std::fs::remove_file(self.dir.join("pulse")).unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.dir).unwrap();
+        self.is_there().unwrap();
+    }
+
+    /// `pactl` waits for nothing: asks until the last module is there.
+    fn is_there(&self) -> Option<()> {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            let asked = server.tool("pactl").args(["list", "short", "sinks"]).output().ok()?;
+            let asked = self.tool("pactl").args(["list", "short", "sinks"]).output().ok()?;
             if String::from_utf8_lossy(&asked.stdout).contains("bob_ear") {
-                return Some(server);
+                return Some(());
             }
             assert!(std::time::Instant::now() < deadline, "the sound server does not start");
             std::thread::yield_now();
@@ -74,8 +77,18 @@ impl Sound {
 
     /// Returns when it has been played.
     pub(crate) fn play(&self, sink: &str, wav: &Path) {
-        let device = format!("--device={sink}");
-        assert!(self.tool("paplay").arg(device).arg(wav).status().unwrap().success());
+        assert!(self.player(sink, wav).status().unwrap().success());
+    }
+
+    /// Returns at once.
+    pub(crate) fn begin_to_play(&self, sink: &str, wav: &Path) -> Player {
+        Player(self.player(sink, wav).spawn().unwrap())
+    }
+
+    fn player(&self, sink: &str, wav: &Path) -> Command {
+        let mut command = self.tool("paplay");
+        command.arg(format!("--device={sink}")).arg(wav);
+        command
     }
 
     pub(crate) fn record(&self, sink: &str, to: &Path) -> Recorder {
@@ -103,9 +116,36 @@ impl Recorder {
     }
 }
 
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Drop for Sound {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(dir: &Path) -> Option<Child> {
+    let socket = dir.join("pulse");
+    let sink = |name: &str| format!("module-null-sink sink_name={name} rate=48000 channels=1 norewinds=1");
+    let mut command = Command::new("pulseaudio");
+    command
+        .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"])
+        .args(["--realtime=no", "--high-priority=no", "--log-target=stderr", "--log-level=error"])
+        .arg("-L")
+        .arg(format!("module-native-protocol-unix socket={} auth-anonymous=1", socket.display()))
+        .env("HOME", dir)
+        .env("XDG_RUNTIME_DIR", dir)
+        .env("PULSE_RUNTIME_PATH", dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    for name in ["ada_mic", "ada_ear", "bob_mic", "bob_ear"] {
+        command.arg("-L").arg(sink(name));
+    }
+    command.spawn().ok()
 }
