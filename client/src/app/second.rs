@@ -71,6 +71,8 @@ const ADDRESSES_EVERY: u64 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::volumes::tests::friend;
 
@@ -88,7 +90,7 @@ mod tests {
             loss_out,
             burst_out,
             queue_out: Duration::from_millis(queue),
-            ..peer(state)
+            ..friend(state)
         };
         let (live, away) = (PeerState::Live, PeerState::Reconnecting);
         let singles = lossy(live, 0.1, 1.0, 0);
