@@ -159,7 +159,7 @@ impl Input {
 
     fn record_mic(&mut self, now: Duration, sink: &mut Sink) {
         let is_heard = self.is_heard();
-        let Source::Mic { device, heard, since } = &mut self.source else { return };
+        let Source::Mic { device, heard, since, resumed } = &mut self.source else { return };
         let Some(mic) = device.get() else { return };
         mic.read(&mut self.pcm);
         if !is_heard {
@@ -173,11 +173,16 @@ impl Input {
         if self.pcm.len() < self.frame.samples() {
             return;
         }
-        // A suspended machine or a stuck device: time went on without sound.
+        // A suspended program or a stuck device: time went on without sound, and what was kept of it is over.
         if now.saturating_sub(*heard) > STALL {
+            if now - *resumed.get_or_insert(now) < BACKLOG {
+                self.pcm.clear();
+                return;
+            }
             let passed = self.frame.count(now - *heard);
             self.capture.pass(passed as u32, &mut |voice| sink(FromEngine::Voice(voice)));
         }
+        *resumed = None;
         *heard = now;
         if now < *since {
             self.pcm.fill(0.0);
@@ -272,6 +277,8 @@ impl Meter {
     }
 }
 
+/// Within it a sound server has handed over all that it kept for a program that stood still.
+const BACKLOG: Duration = Duration::from_millis(100);
 const SILENT: Level = Level { dbfs: -100.0, talking: false };
 /// Ten times a second is as fast as a bar on a screen can be followed.
 const BETWEEN_LEVELS: Duration = Duration::from_millis(100);

@@ -20,6 +20,8 @@ pub(crate) enum Source {
         heard: Duration,
         /// What comes earlier was said before one was to be heard.
         since: Duration,
+        /// When sound came again after a time without any.
+        resumed: Option<Duration>,
     },
 }
 
@@ -47,7 +49,7 @@ impl Source {
     }
 
     fn mic(device: Device<Mic>) -> Source {
-        Source::Mic { device, heard: Duration::ZERO, since: Duration::ZERO }
+        Source::Mic { device, heard: Duration::ZERO, since: Duration::ZERO, resumed: None }
     }
 
     /// Begins at `now`.

@@ -213,10 +213,13 @@ impl Speaker {
 
     pub(crate) fn write(&mut self, pcm: &[f32]) {
         let bytes = pcm.len() * BYTES;
+        let wanted = self.stream.link.wanted.load(Ordering::Acquire);
+        // What the server went without for so long would all be late: it is left out, so that this one is in time.
+        let skipped = if wanted > MOST_WANTED { wanted.saturating_sub(bytes as u32) } else { 0 };
         let head = Descriptor {
             length: bytes as u32,
             channel: self.stream.channel,
-            offset: 0,
+            offset: skipped.into(),
             flags: DescriptorFlags::empty(),
         };
         let mut encoded = [0; DESCRIPTOR_SIZE];
@@ -226,7 +229,7 @@ impl Speaker {
         self.message.extend(pcm.iter().flat_map(|sample| ((sample * 32767.0) as i16).to_le_bytes()));
         let link = &self.stream.link;
         let _ = link.wanted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| {
-            Some(wanted.saturating_sub(bytes as u32))
+            Some(wanted.saturating_sub(skipped).saturating_sub(bytes as u32))
         });
         if self.stream.socket.write_all(&self.message).is_err() {
             link.lost.store(true, Ordering::Release);
@@ -516,7 +519,7 @@ impl<F: Flow> Reading<F> {
         match command {
             Command::Request(request) => {
                 let _ = self.link.wanted.fetch_update(Ordering::AcqRel, Ordering::Acquire, |wanted| {
-                    Some(wanted.saturating_add(request.length).min(MOST_WANTED))
+                    Some(wanted.saturating_add(request.length))
                 });
                 self.worker.unpark();
             }
