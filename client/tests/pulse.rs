@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
 
 use audio::measure::matches;
 
@@ -118,6 +120,81 @@ fn a_microphone_that_gives_nothing_is_told_in_a_sentence() {
     let told = ada.wait_for("trouble");
     let message = told["message"].as_str().unwrap();
     assert!(message.starts_with("The microphone gives no sound at all."), "{message}");
+}
+
+/// As a laptop that is closed and opened again.
+#[test]
+fn a_program_that_stood_still_speaks_and_is_heard_without_delay_again() {
+    sound::in_real_time(|| {
+        let Some((party, server)) = with_sound() else { return Ok(()) };
+        let (_server, mut ada, mut bob) = two_friends(&party);
+        let (speech, said, heard) =
+            (party.path("speech.wav"), party.path("said.wav"), party.path("heard.wav"));
+        // Nothing in it is like anything else in it, so that a delay has one length.
+        write(&speech, &sound::speech(45.0));
+        let _speaker = server.begin_to_play("ada_mic", &speech);
+        let at_ada = server.record("ada_mic", &said);
+        let began = Instant::now();
+        let at_bob = server.record("bob_ear", &heard);
+        let mut moments = Vec::new();
+        let mut all_heard = |bob: &mut Friend| {
+            // Five to recover, and three to be compared.
+            bob.seconds(8);
+            moments.push(began.elapsed().as_secs_f32());
+        };
+        all_heard(&mut bob);
+        stands_still(&ada, &mut bob);
+        all_heard(&mut bob);
+        stands_still(&bob, &mut ada);
+        all_heard(&mut bob);
+        at_ada.stop();
+        at_bob.stop();
+        let (said, heard) = (samples(&said), samples(&heard));
+        let delays: Vec<_> = moments.iter().map(|moment| delay(&said, &heard, *moment)).collect();
+        let [Some(before), Some(ada_stood), Some(bob_stood)] = delays[..] else {
+            return Err(format!("{delays:?}"));
+        };
+        let as_before = |delay: f32| (delay - before).abs() < 0.1;
+        if as_before(ada_stood) && as_before(bob_stood) { Ok(()) } else { Err(format!("{delays:?}")) }
+    });
+}
+
+fn stands_still(friend: &Friend, other: &mut Friend) {
+    signal(friend, "STOP");
+    other.seconds(3);
+    signal(friend, "CONT");
+}
+
+fn signal(friend: &Friend, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &friend.id().to_string()]).status().unwrap().success());
+}
+
+/// How much later than in the one recording in the other is what was said shortly before this moment, in seconds, the
+/// start of the one against the other included. `None` where it was not heard within two seconds.
+fn delay(said: &[f32], heard: &[f32], moment: f32) -> Option<f32> {
+    let at = |seconds: f32| (seconds.max(0.0) * audio::RATE as f32) as usize;
+    let one = |moment: f32| {
+        let piece = said.get(at(moment - 2.0)..at(moment - 0.7))?;
+        let around = heard.get(at(moment - 2.5)..heard.len().min(at(moment + 1.3)))?;
+        let found = audio::measure::align(piece, around, audio::RATE)?;
+        Some(found.offset_samples as f32 / audio::RATE as f32 - 0.5)
+    };
+    // A piece with much of a pause in it may be found elsewhere.
+    let mut delays: Vec<f32> = (0..5).filter_map(|fifth| one(moment - fifth as f32 / 5.0)).collect();
+    delays.sort_by(f32::total_cmp);
+    (delays.len() > 2).then(|| delays[delays.len() / 2])
+}
+
+fn write(path: &Path, pcm: &[f32]) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: audio::RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(path, spec).unwrap();
+    pcm.iter().for_each(|sample| wav.write_sample((sample * 32_767.0) as i16).unwrap());
+    wav.finalize().unwrap();
 }
 
 #[test]
