@@ -34,5 +34,7 @@ echo "### A way that changes"
 "$lab" loop
 echo "### Delay"
 "$lab" delay
+echo "### Back after a disturbance"
+"$lab" back
 echo "### Drift, four hours"
 "$lab" drift

@@ -1,5 +1,5 @@
 //! Tables of docs/SOUND.md: `sound_lab quality DIR SEEDS VOICE..` writes what was heard as wav files for PESQ (scripts/sound.sh scores
-//! them), `sound_lab loop`, `sound_lab delay` and `sound_lab drift` print their tables at once. `sound_lab recovery`, `sound_lab mouth` and
+//! them), `sound_lab loop`, `sound_lab delay`, `sound_lab back` and `sound_lab drift` print their tables at once. `sound_lab recovery`, `sound_lab mouth` and
 //! `sound_lab soak` run the engine or the real program, in real time, on a sound server of their own.
 
 #![allow(clippy::print_stdout)]
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+mod back;
 #[cfg(target_os = "linux")]
 mod bare;
 mod closed;
@@ -33,6 +34,7 @@ fn main() -> Result<()> {
         }
         ["loop"] => closed::table(),
         ["delay"] => delay::table(),
+        ["back"] => back::table(),
         ["drift"] => delay::drift(),
         #[cfg(target_os = "linux")]
         ["recovery", "inside"] => recovery::inside(),
@@ -45,7 +47,7 @@ fn main() -> Result<()> {
             soak::run(Path::new(program), Path::new(speech), minutes.parse()?)
         }
         _ => bail!(
-            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | drift | recovery TIMES | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
+            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | back | drift | recovery TIMES | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
         ),
     }
 }
