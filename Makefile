@@ -51,7 +51,8 @@ unit: test-tools ## every test of the workspace
 
 ##@ Try
 .PHONY: newcomer
-newcomer: test-tools ## what the README tells a newcomer, step by step: install, create, join, talk, mute by a key (Xvfb, i3, xdotool), leave
+newcomer: ## what the README tells a newcomer, step by step: install, create, join, talk, mute by a key, leave
+	@scripts/setup.sh newcomer
 	scripts/newcomer.py $(ARGS)
 
 ##@ Measure

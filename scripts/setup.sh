@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sees to the tools that cargo does not bring: `scripts/setup.sh build` for building, `scripts/setup.sh test` for
-# the tests as well, `scripts/setup.sh lab` for all that the lab plays with, too. Installs what is missing where it may,
+# the tests as well, `scripts/setup.sh lab` for all that the lab plays with, too, `scripts/setup.sh newcomer` for a
+# desktop without a screen. Installs what is missing where it may,
 # says what to install where it may not. Says and does nothing when all is there.
 set -eu
 
@@ -13,7 +14,8 @@ main() {
         build) needed="$(build_tools)" useful="" ;;
         test) needed="$(build_tools)" useful="$(test_tools)" ;;
         lab) needed="$(build_tools)" useful="$(test_tools) miniupnpd" ;;
-        *) echo "usage: scripts/setup.sh [build|test|lab]" >&2; exit 2 ;;
+        newcomer) needed="$(build_tools)" useful="$(test_tools) $(desktop_tools)" ;;
+        *) echo "usage: scripts/setup.sh [build|test|lab|newcomer]" >&2; exit 2 ;;
     esac
     if ! have cargo; then
         echo "Rust is missing: install it from https://rustup.rs, open a new shell and try again." >&2
@@ -46,6 +48,11 @@ test_tools() {
     if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack tmux pgrep; fi
 }
 
+# A desktop that nobody sees, and somebody who presses its keys.
+desktop_tools() {
+    if [ "$(uname -s)" = Linux ]; then echo Xvfb i3 xdotool; fi
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 absent() {
@@ -70,6 +77,11 @@ packages() {
     shift
     for tool in "$@"; do
         case "$on-$tool" in
+            debian-Xvfb) echo xvfb ;;
+            fedora-Xvfb) echo xorg-x11-server-Xvfb ;;
+            arch-Xvfb) echo xorg-server-xvfb ;;
+            debian-i3) echo i3-wm ;;
+            arch-i3) echo i3-wm ;;
             debian-miniupnpd) echo miniupnpd-nftables ;;
             fedora-conntrack | arch-conntrack) echo conntrack-tools ;;
             debian-cc) echo gcc libc6-dev ;;

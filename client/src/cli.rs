@@ -182,7 +182,7 @@ pub(crate) struct Ctl {
     #[arg(long, value_name = "PID")]
     pub(crate) call: Option<u32>,
     /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave... All that follows
-    /// belongs to it, whatever it looks like, so options stand before
+    /// belongs to it, whatever it looks like, so options stand before; where no text is taken, `--json` may be last
     #[arg(required = true, value_name = "ORDER", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) order: Vec<String>,
 }

@@ -145,6 +145,9 @@ fn nothing_in_a_text_is_an_option_or_another_order() {
         let said = bob.wait_for("chat")["text"].as_str().unwrap().to_owned();
         assert_eq!(said, text.replace('\n', " "));
     }
+    let one = party.command(&["ctl", "--call", &pid, "say hello", "--json"]).status().unwrap();
+    assert!(one.success());
+    assert_eq!(bob.wait_for("chat")["text"], "hello --json");
     assert!(!log.exists());
 
     let long = "x".repeat(4_092) + "name Mallory";

@@ -7,8 +7,6 @@ use vc_core::crypto::keys::Secret;
 use vc_core::crypto::ticket::RelayKey;
 
 mod party;
-#[cfg(target_os = "linux")]
-mod sound_server;
 use party::{Party, asset};
 
 fn examined(party: &Party, args: &[&str]) -> (i32, Vec<Value>) {
@@ -40,22 +38,8 @@ fn a_machine_where_all_is_well_is_told_so() {
 fn recorded(party: &Party, change: impl Fn(usize, f32) -> f32) -> String {
     let path = party.path("recorded.wav");
     let speech = party::samples(&asset("alice.wav"));
-    wav(&path, speech.into_iter().enumerate().map(|(i, sample)| change(i, sample)));
+    party::recording(&path, speech.into_iter().enumerate().map(|(i, sample)| change(i, sample)));
     format!("wav:{},loop", path.display())
-}
-
-fn wav(path: &std::path::Path, samples: impl Iterator<Item = f32>) {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: audio::RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut wav = hound::WavWriter::create(path, spec).unwrap();
-    for sample in samples {
-        wav.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16).unwrap();
-    }
-    wav.finalize().unwrap();
 }
 
 #[test]
@@ -78,42 +62,6 @@ fn a_fan_is_not_taken_for_an_echo() {
     let fan = recorded(&party, |i, _| noise(i) * 0.02);
     let (_, log) = examined(&party, &["--input", &fan, "--output", "null", "--no-port-mapping"]);
     assert_eq!(finding(&log, "echo")["state"], "good", "{log:#?}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_microphone_that_hears_the_loudspeaker_is_told_from_one_that_is_its_monitor() {
-    let mut party = Party::new();
-    let Some(server) = sound_server::Sound::start(&party.path("")) else { return };
-    party.env.push(("PULSE_SERVER".into(), server.address()));
-    server.load(&["module-remap-source", "master=ada_ear.monitor", "source_name=room"]);
-    let words = party.path("words.wav");
-    spoken(&words);
-    for (microphone, topic, says) in [
-        ("ada_ear.monitor", "monitor", "hears what the loudspeaker plays"),
-        ("room", "echo", "The microphone hears the loudspeaker"),
-        ("ada_mic.monitor", "echo", "does not hear the loudspeaker"),
-    ] {
-        // Who speaks, does so before the loudspeaker whose notes are listened for.
-        let (ear, mouth) = match microphone {
-            "ada_mic.monitor" => ("ada_ear", "ada_mic"),
-            _ => ("ada_ear", "ada_ear"),
-        };
-        let (_, log) = std::thread::scope(|scope| {
-            scope.spawn(|| server.play(mouth, &words));
-            examined(&party, &["--input", microphone, "--output", ear, "--no-port-mapping"])
-        });
-        let message = finding(&log, topic)["message"].as_str().unwrap();
-        assert!(message.contains(says), "{microphone}: {log:#?}");
-        assert_eq!(finding(&log, "devices")["state"], "good", "{log:#?}");
-    }
-}
-
-/// Shorter than the doctor listens.
-#[cfg(target_os = "linux")]
-fn spoken(path: &std::path::Path) {
-    let speech = party::samples(&asset("alice.wav"));
-    wav(path, speech.into_iter().take(audio::RATE as usize * 2));
 }
 
 #[test]

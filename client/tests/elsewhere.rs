@@ -71,9 +71,14 @@ fn nobody_is_called_who_did_not_ask_for_it() {
     let desktop = Desktop::with("notify-send");
     let env = [("PATH", desktop.path()), ("DISPLAY", ":7".to_owned())];
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let Some(scene) = Scene::new((100, 24), &env, QUIET) else { return };
-    let _bob = scene.party.join(&scene.place, "Bob", &scene.code, &["--muted", "--output", "null"]);
-    scene.terminal.until(|_| scene.terminal.all().contains("Bob is here."));
+    // Its command is started after those that call anybody.
+    let heard = desktop.0.path().join("heard");
+    let hook = format!("--hook 'cat >>{}'", heard.display());
+    let Some(scene) = Scene::new((100, 24), &env, &format!("{QUIET} {hook}")) else { return };
+    let mut bob = scene.party.join(&scene.place, "Bob", &scene.code, &["--muted", "--output", "null"]);
+    bob.wait_for("joined");
+    bob.say("hello");
+    scene.terminal.until(|_| fs::read_to_string(&heard).is_ok_and(|events| events.contains("hello")));
     assert!(!scene.terminal.rang());
     assert!(!desktop.0.path().join("kept").exists());
 }

@@ -14,7 +14,7 @@ mod party;
 mod sound;
 mod sound_server;
 
-use party::{Friend, Party, asset, samples};
+use party::{Friend, Party, asset, recording, samples};
 use sound_server::Sound;
 
 /// Friends with a sound server, unless there is none to be had.
@@ -131,7 +131,7 @@ fn a_program_that_stood_still_speaks_and_is_heard_without_delay_again() {
         let (speech, said, heard) =
             (party.path("speech.wav"), party.path("said.wav"), party.path("heard.wav"));
         // Nothing in it is like anything else in it, so that a delay has one length.
-        write(&speech, &sound::speech(45.0));
+        recording(&speech, sound::speech(45.0));
         let _speaker = server.begin_to_play("ada_mic", &speech);
         let at_ada = server.record("ada_mic", &said);
         let began = Instant::now();
@@ -183,18 +183,6 @@ fn delay(said: &[f32], heard: &[f32], moment: f32) -> Option<f32> {
     let mut delays: Vec<f32> = (0..5).filter_map(|fifth| one(moment - fifth as f32 / 5.0)).collect();
     delays.sort_by(f32::total_cmp);
     (delays.len() > 2).then(|| delays[delays.len() / 2])
-}
-
-fn write(path: &Path, pcm: &[f32]) {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: audio::RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut wav = hound::WavWriter::create(path, spec).unwrap();
-    pcm.iter().for_each(|sample| wav.write_sample((sample * 32_767.0) as i16).unwrap());
-    wav.finalize().unwrap();
 }
 
 #[test]
@@ -263,4 +251,35 @@ fn cut(from: &Path, seconds: u32, to: &Path) -> PathBuf {
     }
     out.finalize().unwrap();
     to.to_owned()
+}
+
+#[test]
+fn the_doctor_tells_a_microphone_that_hears_the_loudspeaker_from_its_monitor() {
+    for (microphone, mouth, topic, says) in [
+        ("ada_ear.monitor", "ada_ear", "monitor", "hears what the loudspeaker plays"),
+        ("room", "ada_ear", "echo", "The microphone hears the loudspeaker"),
+        ("ada_mic.monitor", "ada_mic", "echo", "does not hear the loudspeaker"),
+    ] {
+        sound::in_real_time(|| examined(microphone, mouth, topic, says));
+    }
+}
+
+/// What the doctor says of this microphone when somebody speaks into `mouth`, and then no more.
+fn examined(microphone: &str, mouth: &str, topic: &str, says: &str) -> Result<(), String> {
+    let Some((party, server)) = with_sound() else { return Ok(()) };
+    server.load(&["module-remap-source", "master=ada_ear.monitor", "source_name=room"]);
+    let words = party.path("words.wav");
+    // Shorter than the doctor listens.
+    cut(&asset("alice.wav"), 2, &words);
+    let devices = ["--input", microphone, "--output", "ada_ear", "--no-port-mapping"];
+    let mut doctor = party.start(&[&["doctor", "--json", "--seconds", "4"][..], &devices].concat());
+    doctor.wait(|event| event["message"].as_str().is_some_and(|message| message.starts_with("Speak for")));
+    server.play(mouth, &words);
+    let (_, log, _) = doctor.end();
+    let found = |topic: &str| log.iter().find(|event| event["event"] == "finding" && event["topic"] == topic);
+    assert_eq!(found("devices").unwrap()["state"], "good", "{log:#?}");
+    match found(topic) {
+        Some(finding) if finding["message"].as_str().unwrap().contains(says) => Ok(()),
+        _ => Err(format!("{microphone}: {log:#?}")),
+    }
 }

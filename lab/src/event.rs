@@ -111,17 +111,20 @@ impl Event {
         }
     }
 
-    /// Whether friends are rightly told so.
-    fn excuses(self, told: &str) -> bool {
+    /// Whether this friend is rightly told so. F0 is who leaves, dies or sleeps.
+    fn excuses(self, friend: &str, told: &str) -> bool {
         let (what, who) = told.split_once(' ').unwrap_or((told, ""));
+        let of_first = who == "F0" || friend == "F0";
         match self {
             Self::HostQuits | Self::OwnerQuits => told == "left F0",
             Self::HostDies | Self::OwnerDies => who == "F0" && matches!(what, "reconnecting" | "unreachable"),
             // The third friend, who comes and goes.
-            Self::Signaling => who == "F2",
-            Self::Nap => matches!(what, "reconnecting" | "unreachable" | "back"),
+            Self::Signaling => who == "F2" && matches!(what, "joined" | "left"),
+            Self::Nap => of_first && matches!(what, "reconnecting" | "unreachable" | "back"),
             // Given up after a minute, and in again by itself.
-            Self::Sleep => what != "undelivered",
+            Self::Sleep => {
+                of_first && matches!(what, "reconnecting" | "unreachable" | "back" | "left" | "joined")
+            }
             _ => false,
         }
     }
@@ -242,7 +245,7 @@ fn play(stage: &mut Stage, event: Event, plan: &Plan, outcome: &mut Outcome) -> 
     for friend in friends.iter().filter(|friend| friend.log.is_inside()) {
         for line in &friend.log.noise {
             let seen = format!("{}: {line}", friend.name);
-            match event.excuses(line) {
+            match event.excuses(&friend.name, line) {
                 true => outcome.told.push(seen),
                 false => outcome.noise.push(seen),
             }
@@ -253,7 +256,9 @@ fn play(stage: &mut Stage, event: Event, plan: &Plan, outcome: &mut Outcome) -> 
     }
     if event == Event::Hidden {
         let seen = stage.seats[1].packets_seen()?;
-        outcome.trouble = (seen > 0).then(|| format!("{seen} packets came from the hidden address"));
+        if seen > 0 {
+            outcome.trouble = Some(format!("{seen} packets came from the hidden address"));
+        }
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::printer;
 
 pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
     // Where no text is taken, it can only be meant as an option.
-    let texts = ctl.order.first().is_some_and(|first| matches!(first.as_str(), "say" | "name"));
+    let first = ctl.order.first().and_then(|first| first.split_whitespace().next());
+    let texts = matches!(first, Some("say" | "name"));
     if !texts && ctl.order.pop_if(|last| last == "--json").is_some() {
         ctl.json = true;
     }

@@ -182,6 +182,21 @@ pub(crate) fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(name)
 }
 
+/// A mono recording at 48 kHz.
+pub(crate) fn recording(path: &Path, samples: impl IntoIterator<Item = f32>) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: audio::RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut wav = hound::WavWriter::create(path, spec).unwrap();
+    for sample in samples {
+        wav.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0) as i16).unwrap();
+    }
+    wav.finalize().unwrap();
+}
+
 /// A mono recording at 48 kHz, whatever its own rate.
 pub(crate) fn samples(path: &Path) -> Vec<f32> {
     let wav = hound::WavReader::open(path).unwrap();
