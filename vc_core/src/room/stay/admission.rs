@@ -147,6 +147,8 @@ impl Stay {
             self.offer_seat(world, now, &mut peer);
             offer_candidates(world, now, &mut peer);
             self.peers.insert(id, peer);
+        } else {
+            self.put_off.newcomer(now, id, seated);
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) struct PutOff {
     words: BTreeMap<MemberId, Entrance>,
     /// Where they sit now.
     seats: BTreeMap<MemberId, Seated>,
+    /// For whom there is no place yet, and until when one is looked for.
+    newcomers: BTreeMap<MemberId, (Seated, Time)>,
     until: Time,
 }
 
@@ -59,7 +61,7 @@ impl PutOff {
     }
 
     fn is_empty(&self) -> bool {
-        self.words.is_empty() && self.seats.is_empty()
+        self.words.is_empty() && self.seats.is_empty() && self.newcomers.is_empty()
     }
 
     fn begin(&mut self, now: Time) {
@@ -72,6 +74,14 @@ impl PutOff {
     pub(super) fn seat(&mut self, now: Time, id: MemberId, seated: &Seated) {
         self.begin(now);
         self.seats.insert(id, seated.clone());
+    }
+
+    /// Others know already that somebody left, and let this one in.
+    pub(super) fn newcomer(&mut self, now: Time, id: MemberId, seated: &Seated) {
+        self.begin(now);
+        if self.newcomers.len() < MAX_MEMBERS {
+            self.newcomers.entry(id).or_insert((seated.clone(), now + NEWCOMER_WAITS));
+        }
     }
 
     /// It sits where it was.
@@ -231,7 +241,7 @@ impl Stay {
         if self.put_off.until > now {
             return;
         }
-        let PutOff { words, seats, .. } = std::mem::take(&mut self.put_off);
+        let PutOff { words, seats, newcomers, .. } = std::mem::take(&mut self.put_off);
         for (from, told) in
             words.into_iter().filter(|(id, _)| self.peers.contains_key(id)).collect::<Vec<_>>()
         {
@@ -241,6 +251,12 @@ impl Stay {
             seats.into_iter().filter(|(id, _)| self.peers.contains_key(id)).collect::<Vec<_>>()
         {
             self.add(world, now, Some(id), &seated);
+        }
+        for (id, (seated, until)) in newcomers.into_iter().filter(|(_, (_, until))| *until > now) {
+            self.add(world, now, None, &seated);
+            if let Some((_, limit)) = self.put_off.newcomers.get_mut(&id) {
+                *limit = until;
+            }
         }
     }
 
@@ -306,5 +322,7 @@ const MAKER_WAITS: Duration = Duration::from_secs(2);
 const OTHERS_WAIT: Duration = Duration::from_secs(20);
 /// A server that takes our codes away again and again gets no new ones for that.
 const MENDS: Rate = Rate { per_minute: 1, burst: 4 };
+/// A silent friend is given up after a minute.
+const NEWCOMER_WAITS: Duration = Duration::from_secs(75);
 /// About as long as one of the words that were put off needs.
 const PUT_OFF: Duration = Duration::from_secs(2);
