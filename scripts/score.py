@@ -23,7 +23,9 @@ def scored(line):
 
 def spelled(cell):
     frame, loss, jitter = cell.split("-")
-    kind, share = loss[:6], loss[6:]
+    kind = loss.rstrip("0123456789")
+    share = loss[len(kind):]
+    kind = {"long": "runs of 300 ms"}.get(kind, kind)
     return f"{'none' if share == '0' else share + ' % ' + kind} | {frame} | {jitter}"
 
 

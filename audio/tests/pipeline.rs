@@ -76,6 +76,24 @@ fn what_many_single_losses_took_comes_back_by_sums_of_two() {
 }
 
 #[test]
+fn what_a_long_run_of_losses_took_comes_back_by_dred() {
+    let spoken = sound::speech(12.0);
+    // 200 ms of each second: the next packet knows all of it, and most of that is waited for.
+    let lossy = |i: usize| i < 100 || i % 50 >= 10;
+    let heard = |protection| {
+        let mut call = Call::new(FrameLen::Ms20);
+        call.capture.set_quality(audio::Quality { protection, bitrate: 64_000, ..Default::default() });
+        call.hear(&spoken, lossy)
+    };
+    let dred = audio::Protection { loss: 20, dred_ms: 300, ..Default::default() };
+    let (with, without) = (heard(dred), heard(audio::Protection::default()));
+    assert!(with.stats().dred > 20, "{:?}", with.stats());
+    assert!(without.stats().dred == 0 && without.stats().concealed > 20, "{:?}", without.stats());
+    let scores = [with.heard, without.heard].map(|heard| measure::matches(&spoken, &heard, 48_000).estoi);
+    assert!(scores[0] > scores[1] + 0.02, "{scores:?}");
+}
+
+#[test]
 fn what_only_fec_in_the_copy_of_the_next_frame_knows_is_waited_for() {
     let spoken = sound::speech(12.0);
     // The first of three goes with its copy, and with the next frame, whose copy comes.

@@ -66,6 +66,10 @@ fn cells_of_the_table() -> Vec<Cell> {
     for loss in [Loss::Random(0.0), Loss::Random(0.05), Loss::Random(0.2), bursts(0.05), bursts(0.2)] {
         cells.push(Cell { frame: FrameLen::Ms10, loss, jitter_ms: 0 });
     }
+    for share in [0.1, 0.2] {
+        let loss = Loss::Bursts { share, mean_ms: LONG_MS };
+        cells.push(Cell { frame: FrameLen::Ms20, loss, jitter_ms: 0 });
+    }
     let only = std::env::var("CELLS").unwrap_or_default();
     cells.retain(|cell| only.is_empty() || only.split(' ').any(|only| cell.name().contains(only)));
     cells
@@ -75,6 +79,7 @@ impl Cell {
     fn name(&self) -> String {
         let loss = match self.loss {
             Loss::Random(share) => format!("random{:.0}", share * 100.0),
+            Loss::Bursts { share, mean_ms: LONG_MS } => format!("long{:.0}", share * 100.0),
             Loss::Bursts { share, .. } => format!("bursts{:.0}", share * 100.0),
         };
         format!("{}-{loss}-{}", self.frame.as_millis(), self.jitter_ms)
@@ -163,6 +168,8 @@ const MARGIN: usize = 33_600;
 /// A common choice for a buffer of fixed length, in milliseconds.
 const FIXED: i64 = 60;
 const BURST_MS: f64 = 60.0;
+/// Half of such runs are longer than copies are late.
+const LONG_MS: f64 = 300.0;
 /// So many that nobody gets more bits than usual.
 const MANY_LISTENERS: usize = 6;
 const WORKERS: usize = 2;
