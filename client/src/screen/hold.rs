@@ -36,8 +36,8 @@ enum Releases {
 }
 
 impl Hold {
-    /// The key went down, or repeats. Each verb tells whether the key is held, where that has changed.
-    pub(super) fn pressed(&mut self, now: Instant) -> Option<bool> {
+    /// The key went down, or repeats. The other verbs tell whether the key is held, where that has changed.
+    pub(super) fn pressed(&mut self, now: Instant) {
         let first = matches!(self.key, Key::Up);
         self.key = match self.releases {
             Releases::Told => Key::Down,
@@ -45,7 +45,6 @@ impl Hold {
                 Key::DownUntil { at: now + if first { FIRST } else { NEXT }, repeated: !first }
             }
         };
-        first.then_some(true)
     }
 
     /// Any key was let go, or said to repeat, which only terminals do that tell.
@@ -125,16 +124,16 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut hold = Hold::default();
-        assert_eq!(hold.pressed(at(0)), Some(true));
+        hold.pressed(at(0));
         assert_eq!(hold.passed(at(700)), None);
         for millis in (700..2_000).step_by(100) {
-            assert_eq!(hold.pressed(at(millis)), None);
+            hold.pressed(at(millis));
             assert_eq!(hold.passed(at(millis + 90)), None);
         }
         assert_eq!(hold.passed(at(2_200)), Some(false));
         assert_eq!(hold.passed(at(2_300)), None);
         assert_eq!(hold.found_out(), None, "its release may be to come");
-        assert_eq!(hold.pressed(at(4_000)), Some(true));
+        hold.pressed(at(4_000));
         assert_eq!((hold.found_out(), hold.found_out()), (Some(true), None));
     }
 
@@ -142,16 +141,16 @@ mod tests {
     fn a_key_that_neither_repeats_nor_is_told_of_is_found_out_as_such() {
         let start = Instant::now();
         let mut hold = Hold::default();
-        assert_eq!(hold.pressed(start), Some(true));
+        hold.pressed(start);
         assert_eq!(hold.passed(start + FIRST), Some(false));
-        assert_eq!(hold.pressed(start + 2 * FIRST), Some(true));
+        hold.pressed(start + 2 * FIRST);
         assert_eq!((hold.found_out(), hold.found_out()), (Some(false), None));
     }
 
     #[test]
     fn where_the_terminal_tells_it_is_let_go_at_once() {
         let mut hold = Hold::default();
-        assert_eq!(hold.pressed(Instant::now()), Some(true));
+        hold.pressed(Instant::now());
         assert_eq!(hold.released(), Some(false));
         assert_eq!(hold.released(), None);
         assert_eq!(hold.found_out(), None);
@@ -161,10 +160,10 @@ mod tests {
     fn a_release_that_comes_after_its_key_was_taken_for_let_go_is_believed() {
         let start = Instant::now();
         let mut hold = Hold::default();
-        assert_eq!(hold.pressed(start), Some(true));
+        hold.pressed(start);
         assert_eq!(hold.passed(start + FIRST), Some(false));
         assert_eq!(hold.released(), None);
-        assert_eq!(hold.pressed(start + 2 * FIRST), Some(true));
+        hold.pressed(start + 2 * FIRST);
         assert_eq!((hold.passed(start + 20 * FIRST), hold.found_out()), (None, None));
     }
 
@@ -173,12 +172,12 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut hold = Hold::default();
-        assert_eq!(hold.pressed(at(0)), Some(true));
+        hold.pressed(at(0));
         // Some other key is let go.
         hold.told();
         assert_eq!((hold.passed(at(20_000)), hold.until()), (None, None));
         assert_eq!(hold.released(), Some(false));
-        assert_eq!(hold.pressed(at(30_000)), Some(true));
+        hold.pressed(at(30_000));
         assert_eq!((hold.passed(at(60_000)), hold.until()), (None, None));
         assert_eq!(hold.released(), Some(false));
     }

@@ -317,7 +317,11 @@ impl Painter {
         }
         let change = match key.kind {
             KeyEventKind::Release => self.hold.released(),
-            KeyEventKind::Press | KeyEventKind::Repeat => self.hold.pressed(Instant::now()),
+            // Each time, for as long as somebody holds it: the call may have taken it for let go.
+            KeyEventKind::Press | KeyEventKind::Repeat => {
+                self.hold.pressed(Instant::now());
+                Some(true)
+            }
         };
         self.talk(change);
         true
@@ -531,6 +535,22 @@ mod tests {
         space(&mut painter, KeyEventKind::Release);
         assert!(talking.has_changed().unwrap());
         assert!(!*talking.borrow_and_update());
+    }
+
+    #[test]
+    fn a_talk_key_that_repeats_or_goes_down_again_is_told_of_each_time_so_that_a_held_one_never_counts_as_lost()
+     {
+        for told in [&[][..], &[KeyEventKind::Release][..]] {
+            let (mut painter, mut talking) = painter();
+            for kind in told {
+                space(&mut painter, *kind);
+            }
+            for _ in 0..3 {
+                talking.mark_unchanged();
+                space(&mut painter, KeyEventKind::Press);
+                assert!(talking.has_changed().unwrap() && *talking.borrow());
+            }
+        }
     }
 
     #[test]
