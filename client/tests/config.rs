@@ -78,6 +78,10 @@ fn what_is_told_to_mend_a_wrong_value_mends_it() {
     assert!(told.contains("`voicechat config set muted false` mends it"), "{told}");
     said(&mut config(&home, &["set", "muted", "false"]));
     assert_eq!(std::fs::read_to_string(path.trim_end()).unwrap(), "name = \"Ada\"\nmuted = false # quiet\n");
+    std::fs::write(path.trim_end(), "name = \"Ada\"\nmuted = \"yes\" # quiet\n").unwrap();
+    assert!(refused(&["show"]).contains("`voicechat config unset muted` takes it out"));
+    assert!(said(&mut config(&home, &["unset", "muted"])).starts_with("muted is no longer set in "));
+    assert!(said(&mut config(&home, &["unset", "muted"])).starts_with("muted is not set in "));
     // One of two mistakes alone is not mended: the file would stay one that nothing starts with.
     std::fs::write(path.trim_end(), "bell = 1\nmuted = 1\n").unwrap();
     assert!(refused(&["set", "muted", "false"]).contains("on line 1: `bell` takes true or false, not 1"));

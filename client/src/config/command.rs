@@ -27,7 +27,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
         }
         ConfigCommand::Unset { key } => {
             let key = known(&key)?;
-            let was = file::read(&path).is_ok_and(|table| table.contains_key(key));
+            let was = file::sets(&path, key);
             file::change(&path, &[(vec![key], None)])?;
             let now = if was { "no longer set" } else { "not set" };
             printer::tell(&format!("{key} is {now} in {}.{}\n", path.display(), overruled(key)));

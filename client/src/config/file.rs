@@ -31,6 +31,12 @@ pub(super) fn read(path: &Path) -> Result<Table, Failure> {
     }
 }
 
+/// Whether it sets the key, if only to what it cannot be.
+pub(super) fn sets(path: &Path, key: &str) -> bool {
+    let table = text(path).ok().and_then(|text| text.parse::<Table>().ok());
+    table.is_some_and(|table| table.contains_key(key))
+}
+
 fn checked(path: &Path, text: &str) -> Result<Table, Failure> {
     parse(text).map_err(|(what, hint)| {
         Failure::usage(format!("The configuration file {} {what}.", path.display()), hint)
