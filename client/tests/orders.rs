@@ -52,6 +52,20 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
 }
 
 #[test]
+fn a_friend_whose_name_one_takes_is_called_the_same_in_the_chat_and_in_the_rows() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    for (order, mark) in [("/name Bob", "Bob #"), ("/name Ada", "Bob")] {
+        ada.say(order);
+        assert_eq!(ada.wait_for("answer")["done"], true);
+        bob.say("who is who?");
+        let chat = ada.wait_for("chat")["name"].clone();
+        assert!(chat.as_str().unwrap().starts_with(mark), "{chat}");
+        assert_eq!(ada.wait_for("stats")["peers"][0]["name"], chat);
+    }
+}
+
+#[test]
 fn a_code_that_lets_nobody_in_at_the_moment_says_when_it_does() {
     let party = Party::new();
     let (server, mut ada, _bob) = two_friends(&party, &[]);

@@ -102,8 +102,8 @@ impl App<'_> {
         self.name_all();
     }
 
-    /// One who comes, goes or changes names may set others of that name apart.
-    fn name_all(&mut self) {
+    /// One who comes, goes or changes names, we as well, may set others of that name apart.
+    pub(super) fn name_all(&mut self) {
         for peer in self.room.peers() {
             self.names.renew(peer.id, peer.name);
         }

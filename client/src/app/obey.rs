@@ -340,6 +340,7 @@ impl App<'_> {
         if let Some(me) = self.room.me() {
             self.names.set(me, name.clone());
         }
+        self.name_all();
         done("name", format!("You are called {name} now."))
     }
 
