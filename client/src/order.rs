@@ -9,6 +9,7 @@ use vc_core::protocol::text::{self, MAX_CHAT};
 
 use crate::config::{Stage, nearest};
 use crate::note::Note;
+use crate::volumes::LOUDEST;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
@@ -372,8 +373,6 @@ const fn word(name: &'static str, takes: Takes, does: &'static str) -> Word {
 const ON_OFF: &[&str] = &["on", "off"];
 const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
 const NOTHING: &str = "There is nothing to say in that line. Add the text.";
-/// As loud as the sound engine goes: four times.
-const LOUDEST: u16 = 400;
 
 /// What the socket takes besides.
 const OUTSIDE: [(&str, &str); 3] = [

@@ -60,6 +60,8 @@ fn own_name(friend: MemberId, all: &[PeerView]) -> Option<&str> {
 
 /// In percent.
 pub(crate) const AS_SENT: u16 = 100;
+/// As loud as the sound engine goes: four times.
+pub(crate) const LOUDEST: u16 = 400;
 
 #[cfg(test)]
 pub(crate) mod tests {

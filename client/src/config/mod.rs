@@ -20,6 +20,7 @@ use vc_core::io::PathPolicy;
 pub(crate) use self::command::{remember, run};
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::volumes::LOUDEST;
 
 /// What flags, environment and file can each say. Every field is in client/config/example.toml.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
@@ -84,6 +85,7 @@ pub(crate) struct Settings {
     pub(crate) push_to_talk: Option<bool>,
     /// By name, in percent.
     #[arg(skip)]
+    #[serde(default, deserialize_with = "percents")]
     pub(crate) volumes: Option<BTreeMap<String, u16>>,
     /// No sounds when friends come and go
     #[arg(long = "no-sounds", num_args = 0, default_missing_value = "false")]
@@ -343,17 +345,38 @@ fn misfit(key: &str, value: Option<&Value>, why: &str) -> String {
     if matches!(key, "server" | "address") && value.is_some_and(Value::is_str) {
         return sentence(why);
     }
-    let takes = match (key, example(key)) {
+    let example = example(key);
+    let is_like = |value: &Value| example.as_ref().is_some_and(|like| like.same_type(value));
+    let takes = match (key, &example) {
+        // What it is made of is right, what it says is not.
+        (_, Some(like)) if value.is_some_and(is_like) && content(key).is_some() => {
+            format!("{}, such as {like}", content(key).unwrap_or_default())
+        }
         ("noise" | "echo", _) => "\"auto\", \"on\" or \"off\"".to_owned(),
         ("path", _) => "\"direct\", \"relay\" or \"auto\"".to_owned(),
         (_, Some(Value::Boolean(_))) => "true or false".to_owned(),
         (_, Some(like @ Value::String(_))) => format!("text in quotes, such as {like}"),
-        (_, Some(Value::Array(like))) => format!("a list, such as {}", Value::Array(like)),
-        (_, like) => format!("a value such as {}", like.map(|like| like.to_string()).unwrap_or_default()),
+        (_, Some(like @ Value::Array(_))) => format!("a list, such as {like}"),
+        (_, Some(like)) => format!("a value such as {like}"),
+        (_, None) => "another value".to_owned(),
     };
     match value.filter(|value| !value.is_table() && !value.is_array()) {
         Some(value) => format!("`{key}` takes {takes}, not {value}"),
         None => format!("`{key}` takes {takes}"),
+    }
+}
+
+/// What text, lists and tables must say, where not all of them are taken.
+fn content(key: &str) -> Option<String> {
+    match key {
+        "listen" => Some("an IP address and a port up to 65535".to_owned()),
+        "also" => Some("a list of ports up to 65535".to_owned()),
+        "relays" => Some(
+            "a list of relays, each with `address`, an IP address and a port up to 65535, and `key_file`"
+                .to_owned(),
+        ),
+        "volumes" => Some(format!("whole numbers of percent up to {LOUDEST} by name")),
+        _ => None,
     }
 }
 
@@ -389,6 +412,14 @@ fn sentence(message: &str) -> String {
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<String, u16>>, D::Error> {
+    let volumes = BTreeMap::<String, u16>::deserialize(from)?;
+    match volumes.values().all(|percent| *percent <= LOUDEST) {
+        true => Ok(Some(volumes)),
+        false => Err(de::Error::custom("louder than friends are played")),
+    }
 }
 
 /// One truth for people and program: a test switches every line of it on.
@@ -456,6 +487,30 @@ mod tests {
             assert!(mend(key).contains(&format!("config unset {key}`")));
         }
         assert!(mend("muted").starts_with("`voicechat config set muted false` mends it"));
+    }
+
+    #[test]
+    fn of_a_value_of_the_right_kind_it_is_said_what_is_wrong_in_it() {
+        let number = "up to 65535";
+        for (wrong, says) in [
+            ("listen = \"nonsense\"", &["an IP address and a port", "not \"nonsense\""][..]),
+            ("listen = \"127.0.0.1:70000\"", &[number]),
+            ("also = [70000]", &["a list of ports", number, "such as [443]"]),
+            ("relays = [\"x\"]", &["each with `address`", number, "`key_file`"]),
+            ("relays = [{ address = \"x\", key_file = \"k\" }]", &["each with `address`"]),
+            ("volumes = { Bob = 70000 }", &["percent up to 400", "by name"]),
+            ("volumes = { Bob = 401 }", &["percent up to 400", "by name"]),
+            ("server = \"a b\"", &["HOST:PORT"]),
+            ("address = \"a b\"", &["HOST:PORT"]),
+            ("noise = \"loud\"", &["\"auto\", \"on\" or \"off\", not \"loud\""]),
+            ("echo = \"loud\"", &["\"auto\", \"on\" or \"off\", not \"loud\""]),
+            ("path = \"long\"", &["\"direct\", \"relay\" or \"auto\", not \"long\""]),
+        ] {
+            let (what, _) = file::parse(wrong).unwrap_err();
+            assert!(says.iter().all(|part| what.contains(part)), "{what}");
+            assert!(!what.contains("text in quotes") && !what.contains("a list, such"), "{what}");
+        }
+        assert!(file::parse("volumes = { Bob = 400 }").is_ok());
     }
 
     #[test]
