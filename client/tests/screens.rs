@@ -266,15 +266,12 @@ fn what_is_not_as_usual_stands_in_the_rows() {
     assert!(!seen.contains("rests"), "{seen}");
     let _bob = scene.crowd(&["Bob"]);
     scene.terminal.shows(" direct");
-    for (order, row) in [
-        ("/volume bob 50", "volume 50 %"),
-        ("/lock", "no microphone: /input, room locked"),
-        ("/input silence", "room locked"),
-    ] {
+    for (order, row) in [("/volume bob 50", "volume 50 %"), ("/lock", "no microphone: /input, room locked")] {
         scene.terminal.line(order);
         scene.terminal.shows(row);
     }
-    scene.terminal.until(|seen| !seen.contains("no microphone: /input"));
+    scene.terminal.line("/input silence");
+    scene.terminal.until(|seen| seen.contains("room locked") && !seen.contains("no microphone: /input"));
     scene.terminal.line("/volume");
     scene.terminal.shows("You hear Bob at 50 %. Whoever is not named is at 100 %, as they are sent.");
     scene.terminal.line("/status");
