@@ -31,14 +31,14 @@ fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
     use Wrong::{Alters, Delays, DropsHalf, Invents, Relabels, Replays, WithholdsAll, WithholdsVoice};
     // Share of a minute's voice that is heard at least.
     for (wrong, least) in [
-        (Alters, 0.8),
+        (Alters, 0.95),
         (Invents, 0.999),
         (Replays, 0.999),
-        (Relabels, 0.8),
+        (Relabels, 0.999),
         (Delays, 0.999),
-        (DropsHalf, 0.75),
-        (WithholdsVoice, 0.9),
-        (WithholdsAll, 0.95),
+        (DropsHalf, 0.95),
+        (WithholdsVoice, 0.98),
+        (WithholdsAll, 0.98),
     ] {
         let (mut heard, mut sent) = (0, 0);
         for seed in 0..2 {
