@@ -119,6 +119,8 @@ impl Chain {
             speech = 0.0;
         }
         let floor = self.floor.dbfs();
+        // Who spoke for long without a pause has hidden the room, which shows only some time after the last word.
+        let pause = pause && !self.floor.falls();
         self.noise.decide(self.stages.noise, self.level.speech_dbfs(), floor, pause);
         self.noise.suppress(pcm);
         if speech >= SPEECH && echo < SOME_ECHO {
@@ -156,16 +158,18 @@ const UNKNOWN_FLOOR: f32 = -60.0;
 mod tests {
     use super::*;
     use crate::gate::{Gate, Verdict};
-    use crate::sound::{noise, speaker, speech};
+    use crate::sound::{noise, sine, speaker, speech};
 
     struct Run {
         chain: Chain,
         out: Vec<f32>,
+        /// Blocks sent, and blocks in which noise suppression worked.
         open: usize,
+        suppressed: usize,
     }
 
     fn run(stages: Stages, far: Option<&[f32]>, near: &[f32]) -> Run {
-        let mut run = Run { chain: Chain::new(), out: Vec::new(), open: 0 };
+        let mut run = Run { chain: Chain::new(), out: Vec::new(), open: 0, suppressed: 0 };
         run.chain.set(stages);
         let mut gate = Gate::new();
         for (i, block) in near.as_chunks::<BLOCK>().0.iter().enumerate() {
@@ -175,6 +179,7 @@ mod tests {
             let mut block = *block;
             let found = run.chain.work(&mut block, !gate.is_open());
             run.open += usize::from(gate.judge(10, found.dbfs, found.speech) != Verdict::Closed);
+            run.suppressed += usize::from(run.chain.suppresses_noise());
             run.out.extend(block);
         }
         run
@@ -196,11 +201,24 @@ mod tests {
         let mut clean = speech(8.0);
         clean.splice(0..0, noise(0.0002, 48_000, 3));
         let noisy: Vec<f32> = clean.iter().zip(noise(0.01, clean.len(), 4)).map(|(s, n)| s + n).collect();
-        assert!(!run(Stages::default(), None, &clean).chain.suppresses_noise());
+        assert_eq!(run(Stages::default(), None, &clean).suppressed, 0);
         let run = run(Stages::default(), None, &noisy);
         assert!(run.chain.suppresses_noise());
         let pause = dbfs(&noisy[24_000..48_000]) - dbfs(&run.out[24_000..48_000]);
         assert!(pause < 20.0, "half a second was needed to know the room");
+    }
+
+    #[test]
+    fn what_hides_a_quiet_room_for_seconds_does_not_make_it_noisy() {
+        let mut pcm = sine(200.0, 0.09, 48_000, 6.0);
+        let voice = pcm.len();
+        pcm.extend(noise(0.0018, 48_000, 3));
+        let mut chain = Chain::new();
+        for (i, block) in pcm.as_chunks::<BLOCK>().0.iter().enumerate() {
+            chain.work(&mut block.clone(), i * BLOCK >= voice);
+            assert!(!chain.suppresses_noise(), "{i}");
+        }
+        assert!(chain.floor.dbfs().is_some_and(|floor| floor < -50.0), "{:?}", chain.floor.dbfs());
     }
 
     #[test]
@@ -227,7 +245,7 @@ mod tests {
 
     #[test]
     fn stages_are_switched_while_they_run_without_a_click() {
-        let pcm = crate::sound::sine(300.0, 0.1, 48_000, 4.0);
+        let pcm = sine(300.0, 0.1, 48_000, 4.0);
         let mut chain = Chain::new();
         let mut out = Vec::new();
         for (i, block) in pcm.as_chunks::<BLOCK>().0.iter().enumerate() {

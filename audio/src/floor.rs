@@ -2,7 +2,8 @@
 
 /// Follows the noise floor of blocks of 10 ms.
 pub(crate) struct Floor {
-    /// Power, smoothed.
+    /// Power, of the last block and smoothed.
+    last: f32,
     smooth: f32,
     /// The least of the running and of past half seconds.
     least: [f32; PIECES],
@@ -12,13 +13,14 @@ pub(crate) struct Floor {
 
 impl Floor {
     pub(crate) fn new() -> Floor {
-        Floor { smooth: 0.0, least: [f32::MAX; PIECES], piece: 0, blocks: 0 }
+        Floor { last: 0.0, smooth: 0.0, least: [f32::MAX; PIECES], piece: 0, blocks: 0 }
     }
 
     /// Takes the level of a block.
     pub(crate) fn hear(&mut self, dbfs: f32) {
         let power = 10f32.powf(dbfs / 10.0);
         self.smooth = if self.blocks == 0 { power } else { self.smooth + (power - self.smooth) * SMOOTH };
+        self.last = power;
         self.blocks += 1;
         if self.blocks.is_multiple_of(PIECE) {
             self.piece = (self.piece + 1) % PIECES;
@@ -34,8 +36,15 @@ impl Floor {
         let least = self.least.iter().copied().fold(f32::MAX, f32::min);
         (self.blocks > PIECE).then(|| 10.0 * least.max(1e-10).log10() + BIAS)
     }
+
+    /// Whether the average still falls, as right after a word: then the room is quieter than it seems.
+    pub(crate) fn falls(&self) -> bool {
+        self.last < self.smooth * FALLS
+    }
 }
 
+/// As power, 1 dB below the average.
+const FALLS: f32 = 0.8;
 /// Of half a second each.
 const PIECES: usize = 10;
 const PIECE: u32 = 50;
