@@ -74,7 +74,7 @@ impl Lab {
         }
         let floor = pink(far.len(), -72.0, 7);
         let mic: Vec<f32> = (0..far.len()).map(|i| echo[i] + near[i] + floor[i]).collect();
-        let stages = Stages { echo: Switch::Auto, noise: Switch::Off, level: false };
+        let stages = Stages { echo: Switch::Auto, noise: Switch::Off, level: false, gate: true };
         let run = run(stages, Some(far), &mic);
         // The gate holds on for a while after the own voice.
         let alone = |i: usize| i > 300 && dbfs(&near[(i - 45) * BLOCK..(i + 1) * BLOCK]) < -80.0;
@@ -114,7 +114,7 @@ impl Lab {
             let mic: Vec<f32> = said.iter().zip(&noise).map(|(s, n)| s + n).collect();
             let runs =
                 [("off", Switch::Off), ("on", Switch::On), ("auto", Switch::Auto)].map(|(tag, noise)| {
-                    (tag, run(Stages { echo: Switch::Off, noise, level: false }, None, &mic))
+                    (tag, run(Stages { echo: Switch::Off, noise, level: false, gate: true }, None, &mic))
                 });
             let mut row = format!("| {name} ");
             for (voice, at) in &voices {
@@ -188,7 +188,7 @@ impl Lab {
         println!("\n## Cost\n\n| stages | microseconds per 10 ms | of a core |\n|---|---|---|");
         let far = &self.bob;
         let echo = convolved(far, &ROOMS[3].response(), false);
-        let off = Stages { echo: Switch::Off, noise: Switch::Off, level: false };
+        let off = Stages { echo: Switch::Off, noise: Switch::Off, level: false, gate: true };
         let cells = [
             ("high-pass, detector, limiter", off, None),
             ("the same and level", Stages { level: true, ..off }, None),

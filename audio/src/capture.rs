@@ -43,6 +43,8 @@ pub struct Capture {
     gate: Gate,
     /// Everything is meant, see [`Capture::hold`].
     held: bool,
+    /// Voice detection decides, see [`Stages::gate`].
+    gated: bool,
     /// The frame while the chain works on it.
     work: Vec<f32>,
     packets: Packets,
@@ -59,6 +61,7 @@ impl Capture {
             chain: Chain::new(),
             gate: Gate::new(),
             held: false,
+            gated: Stages::default().gate,
             work: Vec::with_capacity(frame.samples()),
             packets: Packets::new(Quality { frame, bitrate, protection: Protection::default() })?,
             before: VecDeque::new(),
@@ -101,6 +104,7 @@ impl Capture {
 
     /// Which stages of the chain work from now on.
     pub fn set_stages(&mut self, stages: Stages) {
+        self.gated = stages.gate;
         self.chain.set(stages);
     }
 
@@ -144,7 +148,7 @@ impl Capture {
 
     fn process(&mut self, pcm: &mut [f32]) -> Verdict {
         let (mut power, mut speech) = (0.0, 0f32);
-        let pause = !self.gate.is_open();
+        let pause = self.gate.is_pause();
         let (blocks, _) = pcm.as_chunks_mut::<BLOCK>();
         let count = blocks.len().max(1) as f32;
         for block in blocks {
@@ -152,10 +156,11 @@ impl Capture {
             power += 10f32.powf(found.dbfs / 10.0) / count;
             speech = speech.max(found.speech);
         }
-        if self.held {
-            return self.gate.hold();
+        let (len, dbfs) = (self.frame.as_millis(), 10.0 * power.max(1e-10).log10());
+        match self.held || !self.gated {
+            true => self.gate.hold(len, dbfs, speech),
+            false => self.gate.judge(len, dbfs, speech),
         }
-        self.gate.judge(self.frame.as_millis(), 10.0 * power.max(1e-10).log10(), speech)
     }
 
     fn hang_up(&mut self, voice: &mut dyn FnMut(Captured)) {
@@ -186,6 +191,6 @@ impl Capture {
 
 /// What is sent from before the gate opened, in milliseconds: the detector wakes at the vowel, and a hiss or a stop
 /// before it lasts about this long.
-const PRE_ROLL: u32 = 60;
+const PRE_ROLL: u32 = 100;
 /// The largest sample of 16 bits; what is larger was cut off to it.
 const FULL: f32 = 32_767.0 / 32_768.0;

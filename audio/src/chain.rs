@@ -14,7 +14,7 @@ use crate::mixer::Limiter;
 use crate::noise::{self, Noise};
 use crate::spec::{BLOCK, Switch};
 
-/// Which stages work.
+/// Which stages work. The high-pass and the limiter always do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stages {
     /// Echo cancellation: takes out of the microphone what the loudspeaker plays.
@@ -23,11 +23,13 @@ pub struct Stages {
     pub noise: Switch,
     /// Automatic level: makes all friends equally loud.
     pub level: bool,
+    /// Voice detection: only speech is sent, and what is loud for a while. Without it all that the microphone gives.
+    pub gate: bool,
 }
 
 impl Default for Stages {
     fn default() -> Stages {
-        Stages { echo: Switch::Auto, noise: Switch::Auto, level: true }
+        Stages { echo: Switch::Auto, noise: Switch::Auto, level: true, gate: true }
     }
 }
 
@@ -254,6 +256,7 @@ mod tests {
                 noise: if on { Switch::On } else { Switch::Off },
                 echo: Switch::Off,
                 level: on,
+                gate: true,
             });
             let mut block = *block;
             chain.work(&mut block, false);

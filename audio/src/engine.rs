@@ -149,6 +149,11 @@ impl Engine {
         self.wish(|wishes| wishes.stages.level = level);
     }
 
+    /// Voice detection: only speech is sent. Without it all that the microphone gives, unless muted or alone.
+    pub fn set_gate(&self, gate: bool) {
+        self.wish(|wishes| wishes.stages.gate = gate);
+    }
+
     /// Nobody to talk to: devices rest, nothing is encoded, a wav or tone input waits where it is.
     pub fn set_alone(&self, alone: bool) {
         self.wish(|wishes| wishes.alone = alone);

@@ -47,15 +47,23 @@ impl Gate {
         verdict
     }
 
-    /// As [`Gate::judge`] while somebody holds the talk key: everything is meant.
-    pub(crate) fn hold(&mut self) -> Verdict {
+    /// As [`Gate::judge`] while everything is meant.
+    pub(crate) fn hold(&mut self, len: u32, dbfs: f32, speech: f32) -> Verdict {
         let verdict = if self.is_open() { Verdict::Open } else { Verdict::Opens };
-        self.state = State::Open { left: 0 };
+        self.judge(len, dbfs, speech);
+        if !self.is_open() {
+            self.state = State::Open { left: 0 };
+        }
         verdict
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.state != State::Closed
+    }
+
+    /// Whether nobody speaks, though it may be held open.
+    pub(crate) fn is_pause(&self) -> bool {
+        matches!(self.state, State::Closed | State::Open { left: 0 })
     }
 
     /// Closes at once, as when the microphone is muted.
@@ -141,8 +149,11 @@ mod tests {
     #[test]
     fn a_held_key_opens_for_silence_and_letting_go_is_the_end() {
         let mut gate = Gate::new();
-        assert_eq!(gate.hold(), Verdict::Opens);
-        assert_eq!(gate.hold(), Verdict::Open);
+        assert_eq!(gate.hold(20, -100.0, 0.0), Verdict::Opens);
+        assert_eq!(gate.hold(20, -30.0, 0.9), Verdict::Open);
+        assert!(!gate.is_pause());
+        let rest = [0; 20].map(|_| gate.hold(20, -100.0, 0.0));
+        assert!(gate.is_pause() && rest == [Verdict::Open; 20]);
         assert_eq!(gate.judge(20, -100.0, 0.0), Verdict::Closes);
     }
 }

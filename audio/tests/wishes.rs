@@ -46,6 +46,27 @@ fn a_held_key_sends_silence_too() {
 }
 
 #[test]
+fn without_voice_detection_silence_is_sent_too_but_not_while_muted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("quiet.wav");
+    write(&path, &vec![0.0; 48_000]);
+    let (engine, events) = start(InputSpec::Wav { path, repeat: true });
+    let silent = events.recv_timeout(Duration::from_millis(200));
+    assert!(!matches!(silent, Ok(FromEngine::Voice(_))), "{silent:?}");
+    engine.set_gate(false);
+    let first = voice(&events);
+    assert_eq!(voice(&events).time, first.time + 1);
+    engine.set_muted(true);
+    wait(&events, |event| matches!(event, FromEngine::Voice(voice) if voice.last_of_talk));
+    let silent = events.recv_timeout(Duration::from_millis(200));
+    assert!(!matches!(silent, Ok(FromEngine::Voice(_))), "{silent:?}");
+    engine.set_muted(false);
+    voice(&events);
+    engine.set_gate(true);
+    wait(&events, |event| matches!(event, FromEngine::Voice(voice) if voice.last_of_talk));
+}
+
+#[test]
 fn nothing_is_sent_while_muted_and_who_talks_on_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("speech.wav");

@@ -9,6 +9,7 @@ pub(crate) struct Habits {
     pub(crate) noise: Option<Stage>,
     pub(crate) echo: Option<Stage>,
     pub(crate) level: Option<bool>,
+    pub(crate) gate: Option<bool>,
     pub(crate) push_to_talk: bool,
     pub(crate) volumes: Volumes,
 }
@@ -19,6 +20,7 @@ impl Habits {
             noise: settings.noise,
             echo: settings.echo,
             level: settings.level,
+            gate: settings.gate,
             push_to_talk: settings.push_to_talk.unwrap_or(false),
             volumes: Volumes::new(settings.volumes.clone().unwrap_or_default()),
         }
@@ -35,6 +37,9 @@ impl Habits {
         if let Some(level) = self.level {
             sound.set_level(level);
         }
+        if let Some(gate) = self.gate {
+            sound.set_gate(gate);
+        }
         sound.set_push_to_talk(self.push_to_talk);
         for (friend, percent) in self.volumes.used() {
             sound.set_volume(friend, percent);
@@ -50,6 +55,7 @@ impl Habits {
         set("noise", self.noise.map(|noise| noise.word().into()));
         set("echo", self.echo.map(|echo| echo.word().into()));
         set("level", self.level.map(Into::into));
+        set("gate", self.gate.map(Into::into));
         set("push_to_talk", Some(self.push_to_talk.into()));
         let volumes = self.volumes.kept();
         settings.extend(volumes.map(|(name, percent)| (vec!["volumes", name], i64::from(percent).into())));

@@ -32,6 +32,8 @@ pub(crate) enum Order {
     Echo(Stage),
     /// Of the own voice.
     Level(bool),
+    /// Voice detection.
+    Gate(bool),
     Devices,
     Input(InputSpec),
     Output(OutputSpec),
@@ -189,6 +191,7 @@ impl Word {
             "noise" => Order::Noise(stage(rest)),
             "echo" => Order::Echo(stage(rest)),
             "level" => Order::Level(rest == "on"),
+            "gate" => Order::Gate(rest == "on"),
             "devices" => Order::Devices,
             "input" => Order::Input(whatever(rest)),
             "output" => Order::Output(whatever(rest)),
@@ -381,7 +384,7 @@ const OUTSIDE: [(&str, &str); 3] = [
     ("leave", "the same as quit"),
 ];
 
-pub(crate) const WORDS: [Word; 26] = [
+pub(crate) const WORDS: [Word; 27] = [
     word("peers", Takes::Nothing, "who is here, and by which path"),
     word("status", Takes::Nothing, "how the call is, in short"),
     word("mute", Takes::Nothing, "your microphone off"),
@@ -394,6 +397,7 @@ pub(crate) const WORDS: [Word; 26] = [
     word("noise", Takes::OneOf(ON_OFF_AUTO), "noise suppression"),
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
+    word("gate", Takes::OneOf(ON_OFF), "send only while you speak"),
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
     word("input", Takes::Device, "another microphone, as `devices` lists them"),
     word("output", Takes::Device, "another loudspeaker"),

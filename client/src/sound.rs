@@ -251,6 +251,10 @@ impl Sound {
         self.ask(|engine| engine.set_level(on));
     }
 
+    pub(crate) fn set_gate(&self, on: bool) {
+        self.ask(|engine| engine.set_gate(on));
+    }
+
     pub(crate) fn set_volume(&self, friend: MemberId, percent: u16) {
         self.ask(|engine| engine.set_volume(friend.as_u64(), percent));
     }

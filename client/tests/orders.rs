@@ -34,6 +34,7 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
         ("/noise off", "Noise suppression: off."),
         ("/echo auto", "Echo cancellation: when it helps."),
         ("/level off", "Your voice is sent as it is."),
+        ("/gate off", "All that your microphone hears is sent, unless it is muted."),
         ("/ptt down", "Push-to-talk is off, so you are heard anyway; /ptt on changes that."),
         ("/lock", "The room is locked: nobody can join. /unlock opens it."),
         ("/name Ada L.", "You are called Ada L. now."),
@@ -169,7 +170,7 @@ fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
     bob.wait(|event| event["event"] == "stats" && event["peers"][0]["heard"].as_u64() > Some(10));
     ada.say("/input wav:/nowhere.wav");
     assert_eq!(ada.wait_for("answer")["done"], false);
-    for order in ["/volume Bob 50", "/noise off", "/ptt on", "/name Ada L.", "/save"] {
+    for order in ["/volume Bob 50", "/noise off", "/gate off", "/ptt on", "/name Ada L.", "/save"] {
         ada.say(order);
         assert_eq!(ada.wait_for("answer")["done"], true, "{order}");
     }
@@ -185,6 +186,7 @@ fn devices_change_in_the_call_and_what_was_set_up_is_kept_on_request() {
         "input = \"tone:500\"",
         "output = \"null\"",
         "noise = \"off\"",
+        "gate = false",
         "push_to_talk = true",
         "volumes = { Bob = 50 }",
         "server = \"127.0.0.1:",

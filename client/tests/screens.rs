@@ -156,6 +156,7 @@ fn every_command_in_the_call_is_answered() {
         ("/noise on", "suppression: on"),
         ("/echo off", "cancellation: off"),
         ("/level off", "sent as it is"),
+        ("/gate off", "unless it is muted"),
         ("/devices", "No sound server answers"),
         ("/input silence", "speak into silence"),
         ("/output null", "friends on null"),

@@ -59,6 +59,13 @@ impl App<'_> {
                 let on = if on { "evened out" } else { "sent as it is" };
                 done("level", format!("Your voice is {on}."))
             }
+            Order::Gate(on) => {
+                self.plan.habits.gate = Some(on);
+                self.keep(&["gate"], on);
+                self.plan.sound.set_gate(on);
+                let what = if on { "Your microphone is sent while you speak." } else { SENT_WHOLE };
+                done("gate", what)
+            }
             Order::NewInvite => self.order_new_invite(),
             Order::Verify => match self.room.verify() {
                 Some(words) => Ok(Note::Verify { words }),
@@ -409,6 +416,7 @@ fn no_invite(given: Given) -> String {
 
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
+const SENT_WHOLE: &str = "All that your microphone hears is sent, unless it is muted.";
 const SHARED: &str = "In this call only: another friend here has the same name.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 /// A script may ask for the devices in a loop; each question holds a thread.

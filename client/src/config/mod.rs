@@ -80,6 +80,9 @@ pub(crate) struct Settings {
     /// Never even out how loud you are
     #[arg(long = "no-level", num_args = 0, default_missing_value = "false")]
     pub(crate) level: Option<bool>,
+    /// Send all that the microphone gives, not only speech
+    #[arg(long = "no-gate", num_args = 0, default_missing_value = "false")]
+    pub(crate) gate: Option<bool>,
     /// Be heard only while the talk key is down
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub(crate) push_to_talk: Option<bool>,
@@ -202,6 +205,7 @@ impl Settings {
             noise: self.noise.or(other.noise),
             echo: self.echo.or(other.echo),
             level: self.level.or(other.level),
+            gate: self.gate.or(other.gate),
             push_to_talk: self.push_to_talk.or(other.push_to_talk),
             volumes: self.volumes.or(other.volumes),
             sounds: self.sounds.or(other.sounds),
