@@ -191,6 +191,6 @@ impl Capture {
 
 /// What is sent from before the gate opened, in milliseconds: the detector wakes at the vowel, and a hiss or a stop
 /// before it lasts about this long.
-const PRE_ROLL: u32 = 100;
+const PRE_ROLL: u32 = 60;
 /// The largest sample of 16 bits; what is larger was cut off to it.
 const FULL: f32 = 32_767.0 / 32_768.0;

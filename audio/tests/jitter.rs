@@ -307,11 +307,11 @@ fn who_mutes_in_the_middle_of_a_word_leaves_nothing_to_invent() {
 
 #[test]
 fn what_the_gate_held_back_is_heard_whole_without_raising_the_delay_for_good() {
-    // Five frames come at once at each start of a spurt, as after a pre-roll.
+    // Three frames come at once at each start of a spurt, as after a pre-roll.
     let out = Net::new(FrameLen::Ms20)
         .frames(3000)
         .silent(|i| i % 150 >= 100)
-        .delay(|i| 20_000 * i64::from(4 - (i % 150).min(4)))
+        .delay(|i| 20_000 * i64::from(2 - (i % 150).min(2)))
         .run();
     assert_eq!(out.voiced().len(), 2000);
     assert_eq!(out.concealed, 0);
