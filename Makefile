@@ -75,7 +75,7 @@ ctl-cost: build ## how long `voicechat ctl` takes during a call, median and 99th
 	scripts/ctl_cost.py $(ARGS)
 
 .PHONY: mouth
-mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); four minutes
+mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); six minutes
 	$(CARGO) build --release -p voicechat -p sound_lab
 	target/release/sound_lab mouth target/release/voicechat client/assets/alice.wav
 

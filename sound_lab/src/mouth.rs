@@ -22,8 +22,13 @@ pub(crate) fn table(program: &Path, speech: &Path, seconds: u32) -> Result<()> {
     println!("| | median ms | p95 ms | less the bare loop | as the listener's program tells | pieces |");
     println!("|---|---|---|---|---|---|");
     let floor = at(&alone(speech, seconds)?, "bare loop, pieces of 10 ms", 0.0, "-");
-    for (frame, name) in [(10, "10 ms frames"), (20, "20 ms frames")] {
-        let (delays, told) = called(program, speech, seconds, frame)?;
+    for (frame, gate, name) in [
+        (10, "", "10 ms frames"),
+        (20, "", "20 ms frames"),
+        (10, "--no-gate", "10 ms frames, all is sent"),
+        (20, "--no-gate", "20 ms frames, all is sent"),
+    ] {
+        let (delays, told) = called(program, speech, seconds, frame, gate)?;
         at(&delays, name, floor, &format!("{told:.1}"));
     }
     Ok(())
@@ -49,12 +54,14 @@ fn alone(speech: &Path, seconds: u32) -> Result<Vec<f64>> {
     rig.delays(seconds)
 }
 
-fn called(program: &Path, speech: &Path, seconds: u32, frame: u32) -> Result<(Vec<f64>, f64)> {
+fn called(program: &Path, speech: &Path, seconds: u32, frame: u32, gate: &str) -> Result<(Vec<f64>, f64)> {
     let rig = Rig::start(speech, None)?;
     let (_server, serving) = rig.program(program, &["serve", "--listen", "127.0.0.1:0"], "serving")?;
     let place = serving.context("no place")?;
     let low = if frame == 10 { "--low-latency=true" } else { "--low-latency=false" };
-    let create = ["create", "--server", &place, "--name", "Mouth", low, "--input", "mic", "--output", "null"];
+    let create =
+        ["create", "--server", &place, "--name", "Mouth", low, "--input", "mic", "--output", "null", gate];
+    let create = create.iter().copied().filter(|arg| !arg.is_empty()).collect::<Vec<_>>();
     let (_mouth, code) = rig.program(program, &create, "invite")?;
     let code = code.context("no code")?;
     let join =
