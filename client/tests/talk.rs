@@ -91,6 +91,7 @@ fn the_log_holds_neither_words_nor_names_nor_chat_nor_addresses() {
     let words = code.split_once('-').unwrap().1;
     let key = place.split_once('#').unwrap().1;
     let told = link.split_once('#').unwrap().1;
+    assert!(fs::read_to_string(&logs[0]).unwrap().contains("Said("));
     for log in logs {
         let text = fs::read_to_string(&log).unwrap();
         assert!(text.contains("Joined(") && text.contains("Ended("), "{text}");
