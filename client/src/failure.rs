@@ -177,8 +177,8 @@ impl From<Error> for Failure {
             ),
             Error::Version => (
                 Kind::Version,
-                "The other side speaks another version of the protocol.",
-                "Update voicechat on both sides.",
+                "The server, or the friend who opens the door, runs another version of voicechat.",
+                "Update voicechat on both sides; `voicechat doctor` says whether the server is the older one.",
             ),
             Error::Unreachable => (
                 Kind::Unreachable,

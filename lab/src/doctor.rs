@@ -105,7 +105,7 @@ fn expected(kind: Kind) -> Vec<(&'static str, &'static str)> {
         Dependence::Address | Dependence::Port => "symmetric NAT",
     };
     let filters = match nat.filtering {
-        Dependence::Endpoint | Dependence::Address => "other ports of an address",
+        Dependence::Endpoint | Dependence::Address => "any port of an address",
         Dependence::Port => "only what was asked for",
     };
     let opens = match access.opens_ports {

@@ -22,6 +22,8 @@ enum Reach {
     /// As those two, but the relay carries nothing.
     Unaided,
     Nobody,
+    /// The server speaks another version of the protocol.
+    Estranged,
 }
 
 pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
@@ -32,7 +34,7 @@ pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
 }
 
 fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
-    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Nobody) {
+    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Nobody | Reach::Estranged) {
         return Err(Failure::new(
             Kind::Machine,
             "The network is fine, but a call would be without your voice or without theirs.",
@@ -75,6 +77,13 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
                 "Mend what stands above.",
             ));
         }
+        Reach::Estranged => {
+            return Err(Failure::new(
+                Kind::Version,
+                "No call will come about: the server runs another version of voicechat.",
+                "Mend what stands above.",
+            ));
+        }
     };
     ui.notice(through);
     Ok(())
@@ -112,5 +121,6 @@ mod tests {
         }
         assert_eq!(kind(State::Bad, Reach::Nobody), Err(Kind::Unreachable));
         assert_eq!(kind(State::Good, Reach::Unaided), Err(Kind::NoPath));
+        assert_eq!(kind(State::Bad, Reach::Estranged), Err(Kind::Version));
     }
 }

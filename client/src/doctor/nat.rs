@@ -86,7 +86,8 @@ impl Nat {
         match self.mapping() {
             None => (
                 State::Good,
-                "No router changes this machine's address on the way to the server.".to_owned(),
+                "No router changes this machine's address on the way to the server: friends reach it directly."
+                    .to_owned(),
                 "",
             ),
             Some(Mapping::Independent) => {
@@ -123,25 +124,25 @@ impl Nat {
         let (state, what, hint) = match (self.filtering, self.mapping().is_some()) {
             (Filtering::AtMostByAddress, true) => (
                 State::Good,
-                "The router lets in what comes from other ports of an address that was written to; whether also from \
-                 addresses that were not, only a second server could tell.",
+                "The router lets in what comes from any port of an address that this machine wrote to, which calls \
+                 need; whether strangers get in, too, only a second server could tell.",
                 "",
             ),
             (Filtering::AtMostByAddress, false) => (
                 State::Good,
-                "No firewall keeps out what comes from other ports of an address that was written to; whether also from \
-                 other addresses, only a second server could tell.",
+                "No firewall keeps out what comes from any port of an address that this machine wrote to, which calls \
+                 need; whether strangers get in, too, only a second server could tell.",
                 "",
             ),
             (Filtering::ByPort, true) => (
                 State::Good,
-                "The router lets in only what was asked for, by address and port, as most do; calls open the way from \
-                 both sides at once.",
+                "The router lets in only what was asked for, as most do: calls work all the same, for both sides ask at \
+                 once.",
                 "",
             ),
             (Filtering::ByPort, false) => (
                 State::Good,
-                "A firewall lets in only what was asked for, by address and port; calls open the way from both sides at \
+                "A firewall lets in only what was asked for, as most do: calls work all the same, for both sides ask at \
                  once.",
                 "",
             ),

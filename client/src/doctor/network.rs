@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
 use vc_core::io::PathPolicy;
 use vc_core::protocol::codec::Wire;
-use vc_core::protocol::signal::{ToClient, ToServer, VERSION};
+use vc_core::protocol::signal::{Refusal, ToClient, ToServer, VERSION};
 
 use super::nat::Nat;
 use super::{Reach, tell};
@@ -26,7 +26,7 @@ use crate::ui::Ui;
 
 pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
     ipv6(ui);
-    tell(ui, "clock", State::Good, "Nothing in a call depends on this machine's clock.", "");
+    tell(ui, "clock", State::Good, CLOCK, "");
     let asked = tokio::spawn(mapped(asks_router(settings)));
     let way = match &settings.server {
         // As a call does: the key that it showed the first time is the one that it has to show.
@@ -51,7 +51,10 @@ pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failu
 }
 
 async fn by_server(place: &Place, settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
-    let Some((server, probes)) = signaling(place, ui).await? else { return Ok(Reach::Nobody) };
+    let (server, probes) = match signaling(place, ui).await? {
+        Ok(found) => found,
+        Err(reach) => return Ok(reach),
+    };
     let way = by_datagrams(server, &probes, settings, ui).await;
     let carried = relay(place, settings, ui).await;
     Ok(match way {
@@ -107,8 +110,12 @@ fn ipv6(ui: &Ui) {
         IpAddr::V4(_) => false,
     });
     let what = match global {
-        true => "This machine has a global IPv6 address; calls try it beside IPv4.",
-        false => "This machine has no global IPv6 address; calls use IPv4.",
+        true => {
+            "This machine has an IPv6 address of the internet: calls try it beside IPv4, you need not choose."
+        }
+        false => {
+            "This machine has no IPv6 address of the internet: calls use IPv4, which is enough for most."
+        }
     };
     tell(ui, "ipv6", State::Good, what, "");
 }
@@ -132,10 +139,10 @@ async fn mapped(asks: bool) -> Option<Found> {
 fn port_mapping(found: &Found, way: Reach, ui: &Ui) -> bool {
     let (state, what, hint) = match found {
         Found::NoRouter => {
-            (State::Good, "There is no router that would have to open a port.".to_owned(), "")
+            (State::Good, "There is no router here, so there is no port to forward.".to_owned(), "")
         }
         Found::Mapped(by, outside) if reach(outside.ip()) == note::Reach::Public => {
-            (State::Good, format!("The router opens ports for calls ({}).", by.name()), "")
+            (State::Good, format!("The router opens ports for calls ({}): you need not forward any by hand.", by.name()), "")
         }
         Found::Mapped(by, _) => (
             State::Doubtful,
@@ -146,17 +153,30 @@ fn port_mapping(found: &Found, way: Reach, ui: &Ui) -> bool {
             "Ask the provider for an address of your own, or for IPv6.",
         ),
         Found::Silent => (
-            if way == Reach::Relay { State::Doubtful } else { State::Good },
-            "The router opens no ports for programs: it knows neither PCP, NAT-PMP nor UPnP, or they are off.".to_owned(),
-            if way == Reach::Relay { "Switch one of them on in the router." } else { "" },
+            if matches!(way, Reach::Relay | Reach::Nearby) { State::Doubtful } else { State::Good },
+            match way {
+                Reach::Relay => "The router opens no ports for programs, so calls need the relay more often.",
+                Reach::Nearby => {
+                    "The router opens no ports for programs, so only friends in this network reach a room on this machine."
+                }
+                _ => "The router opens no ports for programs; calls find their way without.",
+            }
+            .to_owned(),
+            match way {
+                Reach::Relay => OPEN,
+                Reach::Nearby => OPEN_OR_FORWARD,
+                _ => "",
+            },
         ),
     };
     tell(ui, "port_mapping", state, what, hint);
     matches!(found, Found::Mapped(_, outside) if reach(outside.ip()) == note::Reach::Public)
 }
 
-/// Where the server was reached, and where it wants to be asked by UDP.
-async fn signaling(place: &Place, ui: &Ui) -> Result<Option<(SocketAddr, Vec<SocketAddr>)>, Failure> {
+/// Where the server was reached, and where it wants to be asked by UDP; else how far that leads.
+type Met = Result<(SocketAddr, Vec<SocketAddr>), Reach>;
+
+async fn signaling(place: &Place, ui: &Ui) -> Result<Met, Failure> {
     let mut link = Link::default();
     let start = Instant::now();
     link.dial(place.clone(), seed()?);
@@ -170,9 +190,9 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Option<(SocketAddr, Vec<Soc
         News::Down(fault) => {
             let Failure { what, hint, .. } = report::unreachable(place, fault);
             tell(ui, "server", State::Bad, what, hint);
-            return Ok(None);
+            return Ok(Err(Reach::Nobody));
         }
-        News::Frame(_) => return Ok(None),
+        News::Frame(_) => return Ok(Err(Reach::Nobody)),
     };
     let took = start.elapsed().as_millis();
     link.send(ToServer::Hello { version: VERSION }.encode());
@@ -185,34 +205,55 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Option<(SocketAddr, Vec<Soc
         Ok(probes) => {
             let what = format!("The server answers by TCP; connecting took {took} ms.");
             tell(ui, "server", State::Good, what, "");
-            Some((server, probes))
+            Ok((server, probes))
         }
-        Err((topic, what, hint)) => {
+        Err(Unmet { reach, what, hint }) => {
+            let topic = if reach == Reach::Estranged { "version" } else { "server" };
             tell(ui, topic, State::Bad, what, hint);
-            None
+            Err(reach)
         }
     })
 }
 
-/// The ports to ask by UDP, or what is wrong with a server that greets so, and what to do.
-fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, (&'static str, String, &'static str)> {
-    match answer {
-        Some(ToClient::Hello { version: VERSION, probes }) => Ok(probes),
-        Some(ToClient::Hello { version, .. }) => {
-            let hint =
-                if version > VERSION { "Update this program." } else { "Its operator has to update it." };
-            let what = format!(
-                "The server speaks version {version} of the protocol, this program version {VERSION}."
-            );
-            Err(("version", what, hint))
-        }
-        _ => {
-            let what = "The server was reached, but does not answer.".to_owned();
-            Err(("server", what, "It may be full, or of another version."))
-        }
-    }
+/// What is wrong with a server that was reached, and what to do.
+struct Unmet {
+    reach: Reach,
+    what: String,
+    hint: &'static str,
 }
 
+/// The ports to ask by UDP.
+fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, Unmet> {
+    Err(match answer {
+        Some(ToClient::Hello { version: VERSION, probes }) => return Ok(probes),
+        Some(ToClient::Hello { version, .. }) => Unmet {
+            reach: Reach::Estranged,
+            what: format!(
+                "The server speaks version {version} of the protocol, this program version {VERSION}."
+            ),
+            hint: if version > VERSION { "Update this program." } else { "Its operator has to update it." },
+        },
+        // It does not say its own.
+        Some(ToClient::Refused(Refusal::Version)) => Unmet {
+            reach: Reach::Estranged,
+            what: format!(
+                "The server does not speak version {VERSION} of the protocol, which this program speaks."
+            ),
+            hint: "Update this program, or ask its operator to update it: whichever is older.",
+        },
+        _ => Unmet {
+            reach: Reach::Nobody,
+            what: "The server was reached, but does not answer.".to_owned(),
+            hint: "It may be full, or busy: try again in a minute, then ask its operator.",
+        },
+    })
+}
+
+const CLOCK: &str =
+    "A clock that is wrong does no harm: calls do not use this machine's, so leave it as it is.";
+const OPEN: &str = "Switch on UPnP, NAT-PMP or PCP in the router's settings.";
+const OPEN_OR_FORWARD: &str =
+    "Switch on UPnP, NAT-PMP or PCP in the router's settings, or forward port 47700 there, UDP and TCP.";
 const NO_RELAY: &str =
     "Friends who cannot be reached directly will not hear you; ask whoever runs the server.";
 /// Entering a room, the fall back to TCP, and the first voice.
@@ -228,8 +269,8 @@ mod tests {
     fn of_two_versions_the_older_one_is_to_be_updated() {
         let hint = |version| {
             let greeted = greeted(Some(ToClient::Hello { version, probes: Vec::new() }));
-            greeted.err().map(|(topic, what, hint)| {
-                assert!(topic == "version" && what.contains(&format!("version {version} ")), "{what}");
+            greeted.err().map(|Unmet { reach, what, hint }| {
+                assert!(reach == Reach::Estranged && what.contains(&format!("version {version} ")), "{what}");
                 hint
             })
         };

@@ -84,7 +84,8 @@ async fn microphone(wanted: &Config, seconds: u32, ui: &Ui) -> State {
     engine.set_noise(Switch::Off);
     engine.set_echo(Switch::Off);
     engine.set_level(false);
-    ui.notice(format!("Speak for {seconds} seconds, as you do in a call."));
+    let time = if seconds == 1 { "a second".to_owned() } else { format!("{seconds} seconds") };
+    ui.notice(format!("Speak for {time}, as you do in a call."));
     let spoken = listen(&mut events, f32::NEG_INFINITY, Duration::from_secs(seconds.into()), ui).await;
     let captured = engine.captured();
     let mut worst = level(&spoken, captured.clipped as f32 / captured.samples.max(1) as f32, ui);

@@ -31,7 +31,7 @@ use crate::io::{
 use crate::protocol::codec::Wire;
 use crate::protocol::member::{Entry, MemberId, Record};
 use crate::protocol::packet::Packet;
-use crate::protocol::signal::{Form, Nameplate, ToClient, ToServer, VERSION};
+use crate::protocol::signal::{Form, Nameplate, Refusal, ToClient, ToServer, VERSION};
 use crate::protocol::text;
 
 pub struct Room {
@@ -273,6 +273,7 @@ impl Room {
                     stay.seated(&mut self.world);
                     self.enter(stay);
                 }
+                (_, ToClient::Refused(Refusal::Version)) => self.fail(Error::Version),
                 (_, ToClient::Refused(_)) => self.fail(Error::TooFast),
                 _ => self.world.counters.out_of_turn += 1,
             },
