@@ -75,7 +75,7 @@ impl Plan {
             return Ok(plan);
         };
         // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
-        let sound = sound(&call, &settings, ui)?;
+        let sound = sound(&call, &settings)?;
         tell_cost(&settings, ui);
         let (place, pins) = pinned(server)?;
         Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
@@ -109,7 +109,7 @@ impl Plan {
         settings: Settings,
         ui: &Ui,
     ) -> Result<Self, Failure> {
-        let sound = sound(call, &settings, ui)?;
+        let sound = sound(call, &settings)?;
         let host = embedded(listen.or(settings.listen), settings.key_file.clone(), ui)?;
         let place = Place::at(host.address, host.key);
         let told = address.map(|address| Place { key: Some(host.key), ..address });
@@ -135,7 +135,7 @@ impl Plan {
         };
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
-        let sound = sound(call, &settings, ui)?;
+        let sound = sound(call, &settings)?;
         tell_cost(&settings, ui);
         let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
         Ok(Self { named, standing: plan.standing && !named, ..plan })
@@ -222,7 +222,7 @@ fn chosen(flag: Option<Place>, told: Option<Place>, standing: Option<Place>) -> 
     }
 }
 
-fn sound(call: &Call, settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
+fn sound(call: &Call, settings: &Settings) -> Result<Sound, Failure> {
     let defaults = audio::Config::default();
     let frame = match settings.low_latency {
         Some(true) => audio::FrameLen::Ms10,
@@ -235,7 +235,7 @@ fn sound(call: &Call, settings: &Settings, ui: &Ui) -> Result<Sound, Failure> {
         bitrate: defaults.bitrate,
     };
     let typed = Typed { input: call.settings.input.is_some(), output: call.settings.output.is_some() };
-    Sound::start(&config, typed, ui)
+    Sound::start(&config, typed)
 }
 
 fn embedded(listen: Option<SocketAddr>, key_file: Option<PathBuf>, ui: &Ui) -> Result<Host, Failure> {

@@ -17,7 +17,7 @@ use vc_core::protocol::text::harmless;
 use crate::failure::{Failure, Kind};
 use crate::note::Note;
 use crate::printer;
-use crate::ui::{self, Ui};
+use crate::ui;
 use crate::words::Words;
 
 pub(crate) struct Sound {
@@ -32,6 +32,8 @@ pub(crate) struct Sound {
     quality: Quality,
     microphone: Chosen<InputSpec>,
     loudspeaker: Chosen<OutputSpec>,
+    /// What does not work from the beginning, until it is told.
+    ailment: Option<String>,
 }
 
 enum State {
@@ -91,18 +93,15 @@ struct Opened {
 
 impl Sound {
     /// What was typed and does not exist is an error. A machine without sound, or with half of it, is not, nor is a
-    /// headset that is elsewhere today: the call goes on with what there is, a sentence says so, and the rest is used
-    /// as soon as it is there.
-    pub(crate) fn start(config: &audio::Config, typed: Typed, ui: &Ui) -> Result<Self, Failure> {
+    /// headset that is elsewhere today: the call goes on with what there is, [`Sound::ailment`] says so, and the rest
+    /// is used as soon as it is there.
+    pub(crate) fn start(config: &audio::Config, typed: Typed) -> Result<Self, Failure> {
         let dropped = Arc::new(AtomicU64::new(0));
         let input = (config.input != InputSpec::Default).then(|| config.input.clone());
         let output = (config.output != OutputSpec::Default).then(|| config.output.clone());
         let microphone = chosen(input);
         let loudspeaker = chosen(output);
         let opened = open(config, typed, (&microphone, &loudspeaker), &dropped)?;
-        if let Some(trouble) = opened.trouble {
-            ui.trouble(trouble);
-        }
         let quality =
             Quality { frame: config.frame, bitrate: config.bitrate, protection: Protection::default() };
         Ok(Self {
@@ -116,7 +115,13 @@ impl Sound {
             quality,
             microphone,
             loudspeaker,
+            ailment: opened.trouble,
         })
+    }
+
+    /// In a sentence or two; once, for when there is a call that it matters to.
+    pub(crate) fn ailment(&mut self) -> Option<String> {
+        self.ailment.take()
     }
 
     pub(crate) async fn next(&mut self) -> FromSound {

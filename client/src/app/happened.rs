@@ -79,7 +79,13 @@ impl App<'_> {
                 self.plan.habits.volumes.forget(id);
                 self.name_all();
             }
-            Event::Entered { .. } => self.keep_server(),
+            Event::Entered { .. } => {
+                self.keep_server();
+                // Before there was a call it would only have hidden why there is none.
+                if let Some(ailment) = self.plan.sound.ailment() {
+                    self.ui.trouble(ailment);
+                }
+            }
             _ => {}
         }
         self.glance();

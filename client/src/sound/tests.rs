@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::ui::Mode;
 
 fn started() -> Sound {
     let config =
         audio::Config { input: InputSpec::Silence, output: OutputSpec::Null, ..audio::Config::default() };
-    Sound::start(&config, Typed::default(), &Ui::new(Mode::Silent).unwrap()).unwrap()
+    Sound::start(&config, Typed::default()).unwrap()
 }
 
 /// An engine whose thread ends by a panic as soon as it has anything to say.
