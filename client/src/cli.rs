@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{NETWORK, Settings};
 use crate::ui::Mode;
 
 #[derive(Parser)]
@@ -20,10 +20,10 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// Say on stderr what happens inside; never addresses, codes or what is said
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GENERAL)]
     pub(crate) verbose: bool,
-    /// Write the same to FILE
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Write to FILE what happens inside; never addresses, codes or what is said
+    #[arg(long, global = true, value_name = "FILE", help_heading = GENERAL)]
     pub(crate) log: Option<PathBuf>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     #[command(after_help = CREATE)]
     Create {
         /// Where the room's own server listens, when no other is set [default: 47700 at every address]
-        #[arg(long, value_name = "ADDR:PORT")]
+        #[arg(long, value_name = "ADDR:PORT", value_parser = address, help_heading = NETWORK)]
         listen: Option<SocketAddr>,
         #[command(flatten)]
         call: Call,
@@ -43,16 +43,16 @@ pub(crate) enum Command {
     #[command(after_help = HOST, mut_args(|arg| without(arg, &["server", "relay_only"])))]
     Host {
         /// Where to listen, TCP and UDP [default: 47700 at every address]
-        #[arg(long, value_name = "ADDR:PORT")]
+        #[arg(long, value_name = "ADDR:PORT", value_parser = address, help_heading = NETWORK)]
         listen: Option<SocketAddr>,
         /// What the code says instead, when friends reach this machine by another address: a name, a forwarded port
-        #[arg(long, value_name = "HOST:PORT")]
+        #[arg(long, value_name = "HOST:PORT", help_heading = NETWORK)]
         address: Option<crate::place::Place>,
         #[command(flatten)]
         call: Call,
     },
     /// Enter a friend's room
-    #[command(after_help = JOIN)]
+    #[command(after_help = JOIN, mut_arg("server", |arg| arg.help(SERVER_OF_JOIN)))]
     Join {
         /// The code or link; asked for when left out, so that nobody on this machine can read it in the process list
         #[arg(value_name = "CODE|LINK")]
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Run a server for your friends: signaling and relay on one port, TCP and UDP
     #[command(after_help = SERVE)]
     Serve(Serve),
-    /// Watch two friends talk on this machine, without sound card or network
+    /// Watch two friends talk on this machine, without sound card or network; what they heard is kept in ./demo
     #[command(after_help = DEMO)]
     Demo(Demo),
     /// List microphones and loudspeakers
@@ -74,10 +74,18 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Find out what works here, what does not, and how to mend it
-    #[command(after_help = DOCTOR, mut_args(|arg| without(arg, &OF_A_CALL)))]
+    #[command(
+        after_help = DOCTOR,
+        mut_args(|arg| without(arg, &OF_A_CALL)),
+        mut_arg("server", |arg| arg.help(SERVER_OF_DOCTOR)),
+    )]
     Doctor(Doctor),
     /// Hear yourself through the whole path: microphone, codec, seal, relay, jitter buffer, loudspeaker
-    #[command(after_help = ECHO, mut_args(|arg| without(arg, &OF_A_CALL)))]
+    #[command(
+        after_help = ECHO,
+        mut_args(|arg| without(without(arg, &OF_A_CALL), &OF_A_PATH)),
+        mut_arg("server", |arg| arg.help(SERVER_OF_ECHO)),
+    )]
     Echo(Echo),
     /// Give orders to the call that runs here: for keys of the desktop and for programs
     #[command(after_help = ORDERS)]
@@ -91,6 +99,7 @@ pub(crate) enum Command {
     /// Write the manual pages to DIR; packages ship them
     #[command(after_help = MAN)]
     Man {
+        /// Made when it is not there
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
@@ -99,20 +108,28 @@ pub(crate) enum Command {
 #[derive(Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Every setting: what it means, its value, and where that comes from
-    Show,
+    Show {
+        /// The value of this one alone, for scripts: text without quotes, all else as in the file; nothing where it is
+        /// not set and has no default
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
     /// Where the configuration file is
     Path,
-    /// Open it in the editor
+    /// Open it in the editor that VISUAL or EDITOR names
     Edit,
     /// Set KEY to VALUE in it
     Set {
+        /// A setting, as `voicechat config show` lists them
         #[arg(value_name = "KEY")]
         key: String,
+        /// Text as it is, true or false, or a list as it stands in the file
         #[arg(value_name = "VALUE")]
         value: String,
     },
     /// Take KEY out of it, so that the default holds
     Unset {
+        /// A setting, as `voicechat config show` lists them
         #[arg(value_name = "KEY")]
         key: String,
     },
@@ -126,7 +143,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) json: bool,
     /// How long to listen to the microphone
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = seconds::<1, 60>)]
     pub(crate) seconds: u32,
 }
 
@@ -138,7 +155,7 @@ pub(crate) struct Echo {
     #[arg(long)]
     pub(crate) json: bool,
     /// End by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
 }
 
@@ -156,7 +173,7 @@ pub(crate) struct Call {
     #[arg(long, conflicts_with = "json")]
     pub(crate) plain: bool,
     /// Leave by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
 }
 
@@ -179,7 +196,7 @@ pub(crate) struct Ctl {
     #[arg(long)]
     pub(crate) json: bool,
     /// The call of this process [default: the one that began last]
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = process)]
     pub(crate) call: Option<u32>,
     /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave... All that follows
     /// belongs to it, whatever it looks like, so options stand before; where no text is taken, `--json` may be last
@@ -190,17 +207,17 @@ pub(crate) struct Ctl {
 #[derive(Args)]
 pub(crate) struct Serve {
     /// Where to listen [default: 47700 at every address]; port 0 takes any free one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub(crate) also: Vec<u16>,
     /// The server's key, made on first use [default: server.key in the state directory]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// One more relay, a `voicechat-relay` somewhere else: each room gets up to three; give its ADDR:443 as well
     /// where it listens there
-    #[arg(long, value_name = "ADDR:PORT", requires = "relay_key_file")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address, requires = "relay_key_file")]
     pub(crate) relay: Vec<SocketAddr>,
     /// The key file of that relay, once for each
     #[arg(long, value_name = "FILE", requires = "relay")]
@@ -209,21 +226,42 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) json: bool,
     /// Stop by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
 }
 
 #[derive(Args)]
 pub(crate) struct Demo {
     /// How long the two talk
-    #[arg(long, value_name = "N", default_value_t = 18, value_parser = clap::value_parser!(u32).range(8..=600))]
+    #[arg(long, value_name = "N", default_value_t = 18, value_parser = seconds::<8, 600>)]
     pub(crate) seconds: u32,
-    /// Force the step of the connection ladder
-    #[arg(long, value_enum, default_value_t)]
+    /// How the two are connected: direct (only straight to each other), relay (only through a relay) or auto
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) path: crate::config::Path,
-    /// Write what each friend heard to DIR [default: ./demo]
+    /// Keep what each friend heard in DIR, as wav files [default: ./demo]
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+}
+
+/// Errors of these say what is taken.
+fn seconds<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let fits = text.parse().ok().filter(|seconds| (LEAST..=MOST).contains(seconds));
+    fits.ok_or_else(|| match MOST {
+        u32::MAX => format!("it takes a whole number of seconds, {LEAST} or more"),
+        most => format!("it takes a whole number of seconds from {LEAST} to {most}"),
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "it takes an IP address and a port, such as 192.0.2.7:5000 or [::]:47700")
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "it takes a port, a whole number up to 65535")
+}
+
+fn process(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "it takes the number of the process that the call runs in")
 }
 
 /// Of the settings, those that make no sense there are not shown.
@@ -231,8 +269,19 @@ fn without(arg: clap::Arg, senseless: &[&str]) -> clap::Arg {
     if senseless.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }
 }
 
+/// The section of each help that comes last.
+const GENERAL: &str = "On every command";
+
+const SERVER_OF_JOIN: &str =
+    "Where the room is, for a code that does not say it [default: the server that is set]";
+const SERVER_OF_ECHO: &str =
+    "Whose relay your voice goes through [default: the server that is set, else this machine]";
+const SERVER_OF_DOCTOR: &str = "Which one to examine [default: the server that is set]";
+
 /// What `echo` and `doctor`, who have nobody to talk to, do without.
-const OF_A_CALL: [&str; 5] = ["push_to_talk", "sounds", "bell", "notify", "hook"];
+const OF_A_CALL: [&str; 7] = ["name", "forward", "push_to_talk", "sounds", "bell", "notify", "hook"];
+/// What `echo`, which always goes through the relay, does without.
+const OF_A_PATH: [&str; 3] = ["relay_only", "path", "port_mapping"];
 
 const ORDERS: &str = "\
 Orders:
@@ -263,6 +312,7 @@ Examples:
 const JOIN: &str = "\
 Examples:
   voicechat join                                asks for the code
+  voicechat join 48213-tiger-lamp-ocean@192.168.1.7:47700   one that says where
   voicechat join --name Bob --low-latency       10 ms frames, for good networks
   voicechat join --relay-only                   no friend learns your address
   echo CODE | voicechat join --json --seconds 60   for programs";
@@ -297,6 +347,7 @@ Examples:
 const CONFIG: &str = "\
 Examples:
   voicechat config show
+  voicechat config show server    its value alone, for scripts
   voicechat config set name Ada
   voicechat config unset server";
 

@@ -17,6 +17,7 @@ mod failure;
 mod habits;
 mod host;
 mod lines;
+mod mistyped;
 mod names;
 mod network;
 mod note;
@@ -54,7 +55,7 @@ use crate::ui::{Mode, Ui};
 fn main() -> ExitCode {
     trace::quiet_panics();
     trace::leave_no_core();
-    match catch_unwind(AssertUnwindSafe(|| run(Cli::parse()))) {
+    match catch_unwind(AssertUnwindSafe(|| run(typed()?))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
             printer::fail(&failure);
@@ -63,6 +64,11 @@ fn main() -> ExitCode {
         // The hook has said its sentence.
         Err(_) => ExitCode::from(Kind::Defect.status()),
     }
+}
+
+fn typed() -> Result<Cli, Failure> {
+    let words = || std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    Cli::try_parse().map_err(|error| mistyped::failure(&error, words()))
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

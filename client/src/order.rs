@@ -312,6 +312,21 @@ pub(crate) fn help(given: Given) -> String {
     head.to_owned() + &words.chain(rest).collect::<String>()
 }
 
+/// Each first word that `voicechat ctl` takes, the words that may follow it where these are few, and what it does.
+pub(crate) fn outside() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static str)> {
+    let words = WORDS.iter().map(|word| match word.takes {
+        Takes::OneOf(choices) | Takes::Perhaps(choices) => (word.name, choices, word.does),
+        Takes::Nothing | Takes::Friend | Takes::FriendAndPercent | Takes::NewName | Takes::Device => {
+            (word.name, &[][..], word.does)
+        }
+    });
+    let others = OUTSIDE.iter().map(|(usage, does)| {
+        let name = usage.split(' ').next().unwrap_or_default();
+        (name, &[][..], *does)
+    });
+    words.chain(others)
+}
+
 /// What the word at the end of `before` can become: where it starts, and each way to end it.
 pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<String>) {
     let start = before.rfind(char::is_whitespace).map_or(0, |space| space + 1);

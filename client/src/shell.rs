@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
-use crate::config::reason;
+use crate::config::{choices, keys, meaning, reason};
 use crate::failure::Failure;
+use crate::order;
 use crate::printer;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut completed(), NAME, &mut script);
     printer::say(&String::from_utf8(script).map_err(Failure::defect)?);
     Ok(())
 }
@@ -27,6 +28,40 @@ pub(crate) fn man(dir: &Path) -> Result<(), Failure> {
             "Name a directory that is yours.",
         )
     })
+}
+
+/// The command line as shells complete it: orders and settings are commands there, the one kind of word that all of
+/// them complete in every place.
+fn completed() -> Command {
+    let general: Vec<_> = Cli::command().get_arguments().map(|arg| arg.clone().global(false)).collect();
+    let command = Cli::command().mut_args(|arg| arg.global(false)).disable_help_subcommand(true);
+    // Not behind an order, where all that follows belongs to it.
+    let command = command
+        .mut_subcommands(|command| command.args(&general).mut_subcommands(|command| command.args(&general)));
+    let order = |(name, choices, does)| word(name, does, choices);
+    let orders: Vec<_> = order::outside().map(order).collect();
+    let settings = |values: bool| {
+        let choices = move |key| if values { choices(key) } else { &[] };
+        keys().map(move |key| word(key, &meaning(key), choices(key)))
+    };
+    command.mut_subcommand("ctl", |ctl| taking("ctl", &ctl, orders)).mut_subcommand("config", |config| {
+        config
+            .mut_subcommand("show", |show| taking("show", &show, settings(false)))
+            .mut_subcommand("set", |set| taking("set", &set, settings(true)))
+            .mut_subcommand("unset", |unset| taking("unset", &unset, settings(false)))
+    })
+}
+
+fn word(name: &'static str, does: &str, choices: &[&'static str]) -> Command {
+    let choices = choices.iter().map(|choice| Command::new(*choice).disable_help_flag(true));
+    Command::new(name).about(does.to_owned()).disable_help_flag(true).subcommands(choices)
+}
+
+/// The command with these words in the place of what it is given.
+fn taking(name: &'static str, command: &Command, words: impl IntoIterator<Item = Command>) -> Command {
+    let options = command.get_arguments().filter(|arg| !arg.is_positional());
+    let about = command.get_about().cloned().unwrap_or_default();
+    Command::new(name).about(about).args(options).subcommands(words)
 }
 
 const NAME: &str = "voicechat";

@@ -66,8 +66,38 @@ fn wrong_usage_is_status_2() {
         &["demo", "--seconds", "1"],
     ] {
         let run = run(args);
-        assert_eq!(run.status, 2, "{args:?}: {}", run.stderr);
-        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+        run.fails(2, "`");
+        // What is wrong, and what to do.
+        assert_eq!(run.stderr.lines().count(), 2, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.lines().all(|line| line.ends_with(['.', '?'])), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn that_there_is_no_sound_server_is_told_in_the_call_and_not_before_it() {
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let run = |args: &[&str], stdin: &[u8]| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().envs(environment(home.path())).env("PULSE_SERVER", "unix:/nowhere");
+        let output = command.args(args).write_stdin(stdin).timeout(PATIENCE).output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let (_ada, code) = room(home.path(), &place, &NO_SOUND);
+    for (code, says) in
+        [(mistaken(&code), "The words of the code"), (A_CODE.to_owned(), "No room has this code")]
+    {
+        let said = run(&["join", "--server", &place], code.as_bytes());
+        assert!(said.contains(says) && !said.contains("sound server"), "{said}");
+    }
+    for command in ["create", "echo"] {
+        let said = run(&[command, "--server", "127.0.0.1:1"], b"");
+        assert!(said.contains("Nothing runs at") && !said.contains("sound server"), "{said}");
+    }
+    for (args, stdin) in [(["create", "--seconds", "1"], ""), (["join", "--seconds", "1"], code.as_str())] {
+        let said = run(&[&args[..], &["--server", &place]].concat(), stdin.as_bytes());
+        assert_eq!(said.matches("No sound server").count(), 1, "{said}");
     }
 }
 

@@ -36,6 +36,22 @@ fn what_is_set_is_shown_with_where_it_comes_from() {
 }
 
 #[test]
+fn of_one_setting_a_script_gets_the_value_that_holds_and_nothing_else() {
+    let home = TempDir::new().unwrap();
+    let value = |key: &str| said(config(&home, &["show", key]).env("USER", "ada"));
+    for (key, holds) in [("name", "ada\n"), ("server", ""), ("noise", "auto\n"), ("low_latency", "false\n")] {
+        assert_eq!(value(key), holds, "{key}");
+    }
+    said(&mut config(&home, &["set", "name", "Bob \"B\""]));
+    said(&mut config(&home, &["set", "also", "[443, 8443]"]));
+    assert_eq!(value("name"), "Bob \"B\"\n");
+    assert_eq!(value("also"), "[443, 8443]\n");
+    assert_eq!(said(config(&home, &["show", "name"]).env("VOICECHAT_NAME", "Eve")), "Eve\n");
+    let failed = config(&home, &["show", "nmae"]).assert().code(2);
+    assert!(String::from_utf8_lossy(&failed.get_output().stderr).contains("Did you mean `name`?"));
+}
+
+#[test]
 fn the_editor_gets_a_file_that_explains_everything() {
     let home = TempDir::new().unwrap();
     let path = said(&mut config(&home, &["path"]));

@@ -7,7 +7,7 @@ use std::process::Command;
 use toml::Value;
 use unicode_width::UnicodeWidthStr;
 
-use super::{EXAMPLE, Layers, SEE, file, keys, nearest, reason, typed, variable};
+use super::{EXAMPLE, Layers, SEE, default_name, example, file, keys, nearest, reason, typed, variable};
 use crate::cli::ConfigCommand;
 use crate::failure::Failure;
 use crate::printer;
@@ -15,7 +15,13 @@ use crate::printer;
 pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
     let path = file::place().ok_or_else(nowhere)?;
     match command {
-        ConfigCommand::Show => printer::say(&shown(&Layers::read()?)),
+        ConfigCommand::Show { key: None } => printer::say(&shown(&Layers::read()?)),
+        ConfigCommand::Show { key: Some(key) } => {
+            let key = known(&key)?;
+            if let Some(value) = value(&Layers::read()?, key) {
+                printer::say(&(bare(&value) + "\n"));
+            }
+        }
         ConfigCommand::Path => printer::say(&format!("{}\n", path.display())),
         ConfigCommand::Set { key, value } => {
             let key = known(&key)?;
@@ -92,6 +98,40 @@ fn shown(layers: &Layers) -> String {
     text
 }
 
+/// What holds for `key`. `None` where nothing is set and nothing holds unless set.
+fn value(layers: &Layers, key: &str) -> Option<Value> {
+    let set = layers.env.get(key).or_else(|| layers.file.get(key)).cloned();
+    set.or_else(|| match key {
+        "name" => Some(default_name().into()),
+        _ => example(key).filter(|_| !WITHOUT_DEFAULT.contains(&key)),
+    })
+}
+
+/// As a script wants it.
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What `key` may be, where these are few words.
+pub(crate) fn choices(key: &str) -> &'static [&'static str] {
+    match (key, example(key)) {
+        ("noise" | "echo", _) => &["auto", "on", "off"],
+        ("path", _) => &["direct", "relay", "auto"],
+        (_, Some(Value::Boolean(_))) => &["true", "false"],
+        _ => &[],
+    }
+}
+
+/// What the example says of `key`, up to the first full stop.
+pub(crate) fn meaning(key: &str) -> String {
+    let setting = format!("# {key} = ");
+    let mut paragraphs = EXAMPLE.split("\n\n");
+    let paragraph = paragraphs.find(|text| text.lines().any(|line| line.starts_with(&setting)));
+    let words = paragraph.unwrap_or_default().lines().take_while(|line| !line.starts_with(&setting));
+    let words = words.map(|line| line.trim_start_matches("# ")).collect::<Vec<_>>().join(" ");
+    words.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
 /// With the note behind it, above it where both are too wide for a terminal.
 fn noted(line: &str, note: &str) -> String {
     let whole = format!("{line}  # {note}");
@@ -143,6 +183,15 @@ mod tests {
     use toml::Table;
 
     use super::*;
+
+    #[test]
+    fn of_every_setting_it_is_said_what_it_means_and_what_it_may_be_is_taken() {
+        assert_eq!(meaning("noise"), "Noise suppression: auto (when the room is noisy), on or off");
+        for key in keys() {
+            assert!(meaning(key).len() > 5, "{key}: {:?}", meaning(key));
+            assert!(choices(key).iter().all(|choice| typed(key, choice).is_ok()), "{key}");
+        }
+    }
 
     #[test]
     fn what_is_shown_is_a_valid_file_with_the_same_meaning() {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 use vc_core::io::PathPolicy;
 
-pub(crate) use self::command::{remember, run};
+pub(crate) use self::command::{choices, meaning, remember, run};
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::volumes::LOUDEST;
@@ -33,27 +33,27 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDR[#KEY]")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) server: Option<Place>,
-    #[arg(help = "default, a device, wav:FILE[,loop], tone[:HZ] or silence", long, value_name = "INPUT")]
+    #[arg(long, value_name = "INPUT", help_heading = SOUND, help = MICROPHONE)]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) input: Option<InputSpec>,
-    /// default, a device, wav:FILE or null
-    #[arg(long, value_name = "OUTPUT")]
+    /// Loudspeaker: default, a name from `voicechat devices`, wav:FILE or null
+    #[arg(long, value_name = "OUTPUT", help_heading = SOUND)]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) output: Option<OutputSpec>,
     /// Frames of 10 ms instead of 20: less delay, more packets
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = SOUND)]
     pub(crate) low_latency: Option<bool>,
     /// Friends never learn your address: all goes through a relay, with more delay, and not at all without one
-    #[arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "path")]
+    #[arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "path", help_heading = NETWORK)]
     pub(crate) relay_only: Option<bool>,
     /// Never carry sealed packets for friends who cannot reach each other
-    #[arg(long = "no-forward", num_args = 0, default_missing_value = "false")]
+    #[arg(long = "no-forward", num_args = 0, default_missing_value = "false", help_heading = NETWORK)]
     pub(crate) forward: Option<bool>,
-    /// Force the step of the connection ladder, for tests
-    #[arg(long, value_enum)]
+    /// For tests: direct (only straight to each other), relay (only through a relay) or auto (the best that works)
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = NETWORK)]
     pub(crate) path: Option<Path>,
     /// Never ask the router to open a port
-    #[arg(long = "no-port-mapping", num_args = 0, default_missing_value = "false")]
+    #[arg(long = "no-port-mapping", num_args = 0, default_missing_value = "false", help_heading = NETWORK)]
     pub(crate) port_mapping: Option<bool>,
     /// Where `host`, `create` without a server, and `serve` listen; each has its own flag for it, as for what follows.
     #[arg(skip)]
@@ -71,38 +71,45 @@ pub(crate) struct Settings {
     pub(crate) plain: Option<bool>,
     #[arg(skip)]
     pub(crate) muted: Option<bool>,
-    /// Noise suppression
-    #[arg(long, value_enum)]
+    /// Noise suppression: auto (when the room is noisy), on or off
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = SOUND)]
     pub(crate) noise: Option<Stage>,
-    /// Echo cancellation
-    #[arg(long, value_enum)]
+    /// Echo cancellation: auto (when the microphone hears the loudspeaker), on or off
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = SOUND)]
     pub(crate) echo: Option<Stage>,
     /// Never even out how loud you are
-    #[arg(long = "no-level", num_args = 0, default_missing_value = "false")]
+    #[arg(long = "no-level", num_args = 0, default_missing_value = "false", help_heading = SOUND)]
     pub(crate) level: Option<bool>,
     /// Send all that the microphone gives, not only speech
-    #[arg(long = "no-gate", num_args = 0, default_missing_value = "false")]
+    #[arg(long = "no-gate", num_args = 0, default_missing_value = "false", help_heading = SOUND)]
     pub(crate) gate: Option<bool>,
     /// Be heard only while the talk key is down
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = SOUND)]
     pub(crate) push_to_talk: Option<bool>,
     /// By name, in percent.
     #[arg(skip)]
     #[serde(default, deserialize_with = "percents")]
     pub(crate) volumes: Option<BTreeMap<String, u16>>,
     /// No sounds when friends come and go
-    #[arg(long = "no-sounds", num_args = 0, default_missing_value = "false")]
+    #[arg(long = "no-sounds", num_args = 0, default_missing_value = "false", help_heading = NOTICES)]
     pub(crate) sounds: Option<bool>,
     /// The terminal's bell when friends come or write
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = NOTICES)]
     pub(crate) bell: Option<bool>,
     /// A notification of the desktop when friends come or write
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = NOTICES)]
     pub(crate) notify: Option<bool>,
     /// A command to run when something happens, with the event as a line of JSON on stdin
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = NOTICES)]
     pub(crate) hook: Option<String>,
 }
+
+/// Sections of the help.
+const SOUND: &str = "Sound";
+pub(crate) const NETWORK: &str = "Network";
+const NOTICES: &str = "Notices";
+const MICROPHONE: &str =
+    "Microphone: default, a name from `voicechat devices`, wav:FILE[,loop], tone[:HZ] or silence";
 
 /// A `voicechat-relay` that our own server offers as well.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

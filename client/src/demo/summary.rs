@@ -242,7 +242,7 @@ fn way(rung: &str) -> &'static str {
         "direct" => "directly",
         "relay" => "through the relay",
         "host" => "through a friend",
-        _ => "for text only",
+        _ => "by the server (text only, no voice)",
     }
 }
 

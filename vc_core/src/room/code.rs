@@ -39,7 +39,10 @@ pub enum Code {
 /// What is wrong with a code that was typed; each sentence says what to do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BadCode {
-    #[error("a code looks like 48213-tiger-lamp-ocean: a number, then three words")]
+    #[error(
+        "a code looks like 48213-tiger-lamp-ocean, a number, then three words, or has an address behind it: \
+         48213-tiger-lamp-ocean@192.168.1.7:47700"
+    )]
     Form,
     #[error("the {0} word is not in the list; check its spelling (the first four letters are enough)")]
     Word(&'static str),

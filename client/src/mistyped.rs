@@ -1,0 +1,210 @@
+//! A command line that cannot be meant: what clap found, as one sentence on what is wrong and one on what to do.
+
+use std::error::Error;
+
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use vc_core::protocol::text::harmless;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+/// Of all `words` of the command line. Ends the program where nothing is wrong: help was asked for, or is the answer
+/// to half a command.
+pub(crate) fn failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Failure {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let command = command(words);
+    let see = format!("`{command} --help` shows what it takes.");
+    let option = bare(&said(error, ContextKind::InvalidArg).join(" and "));
+    let value = said(error, ContextKind::InvalidValue).concat();
+    let (what, hint) = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if value.is_empty() => {
+            (format!("`{option}` needs a value."), see)
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            (format!("`{option}` does not take `{value}`."), takes(error).unwrap_or(see))
+        }
+        ErrorKind::UnknownArgument if option.starts_with('-') => {
+            (format!("`{command}` has no option `{option}`."), meant(error, ContextKind::SuggestedArg, see))
+        }
+        ErrorKind::UnknownArgument if command.ends_with(" join") => {
+            (format!("`{option}` is one word too many."), DASHES.to_owned())
+        }
+        ErrorKind::UnknownArgument => (format!("`{option}` is one word too many."), see),
+        ErrorKind::InvalidSubcommand => {
+            let unknown = said(error, ContextKind::InvalidSubcommand).concat();
+            let see = format!("`{command} --help` lists the commands.");
+            (format!("There is no command `{unknown}`."), meant(error, ContextKind::SuggestedSubcommand, see))
+        }
+        ErrorKind::MissingRequiredArgument => (format!("`{command}` needs {option} as well."), see),
+        ErrorKind::ArgumentConflict => {
+            let prior = bare(&said(error, ContextKind::PriorArg).join(" and "));
+            match prior == option {
+                true => (format!("`{option}` was given twice."), "Leave one of them out.".to_owned()),
+                false => (
+                    format!("`{option}` and `{prior}` exclude each other."),
+                    "Leave one of them out.".to_owned(),
+                ),
+            }
+        }
+        ErrorKind::InvalidUtf8 => {
+            ("A word of the command line is no text (UTF-8).".to_owned(), "Type it anew.".to_owned())
+        }
+        _ => ("The command line cannot be understood.".to_owned(), see),
+    };
+    Failure::usage(what, hint)
+}
+
+/// What stands in the error for this, free of escapes.
+fn said(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![harmless(text)],
+        Some(ContextValue::Strings(texts)) => texts.iter().map(|text| harmless(text)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Without what clap says of its value: `--seconds <N>` is `--seconds`, and `<ORDER>...` is `ORDER`.
+fn bare(option: &str) -> String {
+    let name = match option.starts_with('-') {
+        true => option.split([' ', '=', '[']).next().unwrap_or_default(),
+        false => option,
+    };
+    name.trim_end_matches("...").replace(['<', '>'], "")
+}
+
+fn takes(error: &clap::Error) -> Option<String> {
+    let valid = said(error, ContextKind::ValidValue);
+    let why = match valid.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("it takes {} or {last}", others.join(", ")),
+        _ => error.source()?.to_string(),
+    };
+    let mut letters = why.chars();
+    let first = letters.next()?;
+    Some(format!("{}{}.", first.to_uppercase(), letters.as_str().trim_end_matches('.')))
+}
+
+fn meant(error: &clap::Error, kind: ContextKind, otherwise: String) -> String {
+    match said(error, kind).first() {
+        Some(near) => format!("Did you mean `{}`?", bare(near)),
+        None => otherwise,
+    }
+}
+
+/// As far as it was understood.
+fn command(words: impl Iterator<Item = String>) -> String {
+    let mut command = Cli::command();
+    let mut known = command.get_name().to_owned();
+    // General options may stand before it.
+    let first = words.skip_while(|word| command.find_subcommand(word).is_none()).collect::<Vec<_>>();
+    for word in first {
+        let Some(next) = command.find_subcommand(&word) else { break };
+        known = format!("{known} {word}");
+        command = next.clone();
+    }
+    known
+}
+
+const DASHES: &str = "A code is written without blanks, as in 48213-tiger-lamp-ocean.";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[track_caller]
+    fn says(typed: &str) -> String {
+        let words = ["voicechat"].into_iter().chain(typed.split(' ')).map(str::to_owned);
+        failure(&Cli::try_parse_from(words.clone()).err().unwrap(), words).to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said_with_what_to_do_and_in_no_programmers_words() {
+        for (typed, what, hint) in [
+            (
+                "demo --seconds abc",
+                "`--seconds` does not take `abc`.",
+                "It takes a whole number of seconds from 8 to 600.",
+            ),
+            (
+                "demo --seconds 7",
+                "`--seconds` does not take `7`.",
+                "It takes a whole number of seconds from 8 to 600.",
+            ),
+            (
+                "echo --seconds 0",
+                "`--seconds` does not take `0`.",
+                "It takes a whole number of seconds, 1 or more.",
+            ),
+            (
+                "create --seconds 1.5",
+                "`--seconds` does not take `1.5`.",
+                "It takes a whole number of seconds, 1 or more.",
+            ),
+            ("demo --seconds", "`--seconds` needs a value.", "`voicechat demo --help` shows what it takes."),
+            (
+                "create --path sideways",
+                "`--path` does not take `sideways`.",
+                "It takes direct, relay or auto.",
+            ),
+            ("create --low-latency=2", "`--low-latency` does not take `2`.", "It takes true or false."),
+            ("serve --listen 47700", "`--listen` does not take `47700`.", ADDRESS),
+            (
+                "serve --also 70000",
+                "`--also` does not take `70000`.",
+                "It takes a port, a whole number up to 65535.",
+            ),
+            (
+                "ctl --call Bob mute",
+                "`--call` does not take `Bob`.",
+                "It takes the number of the process that the call runs in.",
+            ),
+            ("create --server a:b:c", "`--server` does not take `a:b:c`.", SERVER),
+            (
+                "completions tcsh",
+                "`SHELL` does not take `tcsh`.",
+                "It takes bash, elvish, fish, powershell or zsh.",
+            ),
+            ("create --mutde", "`voicechat create` has no option `--mutde`.", "Did you mean `--muted`?"),
+            (
+                "create --xyzzy",
+                "`voicechat create` has no option `--xyzzy`.",
+                "`voicechat create --help` shows what it takes.",
+            ),
+            ("join 48213-tiger orbit", "`orbit` is one word too many.", DASHES),
+            ("devices all", "`all` is one word too many.", "`voicechat devices --help` shows what it takes."),
+            (
+                "-v --log x demo --seconds",
+                "`--seconds` needs a value.",
+                "`voicechat demo --help` shows what it takes.",
+            ),
+            ("craete", "There is no command `craete`.", "Did you mean `create`?"),
+            ("frobnicate", "There is no command `frobnicate`.", "`voicechat --help` lists the commands."),
+            (
+                "config frobnicate",
+                "There is no command `frobnicate`.",
+                "`voicechat config --help` lists the commands.",
+            ),
+            (
+                "config set name",
+                "`voicechat config set` needs VALUE as well.",
+                "`voicechat config set --help` shows what it takes.",
+            ),
+            ("ctl", "`voicechat ctl` needs ORDER as well.", "`voicechat ctl --help` shows what it takes."),
+            ("create --name A --name B", "`--name` was given twice.", "Leave one of them out."),
+            ("create --json --plain", "`--json` and `--plain` exclude each other.", "Leave one of them out."),
+        ] {
+            assert_eq!(says(typed), format!("{what}\n{hint}"), "{typed}");
+        }
+        assert!(!says("create --\u{1b}[2J").contains('\u{1b}'));
+    }
+
+    const ADDRESS: &str = "It takes an IP address and a port, such as 192.0.2.7:5000 or [::]:47700.";
+    const SERVER: &str =
+        "A server is written HOST:PORT, for example play.example.org:47700 or 192.168.1.5:47700.";
+}
