@@ -43,9 +43,9 @@ build_tools() {
 }
 
 # A sound server without hardware; network namespaces with firewalls, loss and delay; a terminal that a program can
-# look at. All of them are needed on Linux alone.
+# look at; the shells whose completions are tried. All of them are needed on Linux alone.
 test_tools() {
-    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack tmux pgrep; fi
+    if [ "$(uname -s)" = Linux ]; then echo pulseaudio pactl nft ip ethtool conntrack tmux pgrep zsh fish; fi
 }
 
 # A desktop that nobody sees, and somebody who presses its keys.

@@ -37,7 +37,7 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
     if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Nobody | Reach::Estranged) {
         return Err(Failure::new(
             Kind::Machine,
-            "The network is fine, but a call would be without your voice or without theirs.",
+            "The network is good enough for a call, but it would be without your voice or without theirs.",
             "Mend what stands above about sound.",
         ));
     }
