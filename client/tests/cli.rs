@@ -52,6 +52,23 @@ fn help_shows_no_flag_that_makes_no_sense_there() {
 }
 
 #[test]
+fn help_says_of_a_server_what_it_is_there_for_and_ends_with_what_every_command_takes() {
+    for (command, server) in [
+        ("create", "The server to meet at"),
+        ("join", "Where the room is"),
+        ("echo", "Whose relay your voice goes through"),
+        ("doctor", "Which one to examine"),
+    ] {
+        let help = run(&[command, "--help"]).stdout;
+        assert!(help.contains(server), "{help}");
+        let (own, general) = help.split_once("On every command:").unwrap();
+        assert!(own.contains("--seconds") && own.contains("Sound:") && !own.contains("--log"), "{help}");
+        let (general, _) = general.split_once("Examples:").unwrap();
+        assert!(general.contains("--verbose") && general.contains("--log"), "{help}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_status_2() {
     for args in [
         &["frobnicate"][..],

@@ -288,6 +288,13 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_carries_no_voice_yet_is_named_in_words() {
+        let path = heard(Who::Ada, json!({"event": "path", "name": "Bob", "rung": "mail"}));
+        let said = "  Ada: Bob is connected by the server (text only, no voice)\n";
+        assert_eq!(Tally::words(&path).as_deref(), Some(said));
+    }
+
+    #[test]
     fn a_forced_path_must_be_the_one_that_was_used() {
         let rungs = |list: &[&str]| list.iter().map(|rung| (*rung).to_owned()).collect::<Vec<_>>();
         assert!(as_asked(config::Path::Auto, &rungs(&["mail", "relay", "direct"])));
