@@ -27,7 +27,7 @@ use crate::host::seed;
 use crate::lines::Typed;
 use crate::names::Names;
 use crate::network::Network;
-use crate::note::{self, Note};
+use crate::note::{self, Entrance, Note};
 use crate::order::{Answer, Given, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::portmap::{PortMap, Use};
@@ -403,7 +403,7 @@ impl<'a> App<'a> {
             self.ui.notice(OPENED);
         }
         if let Some(codes) = &self.codes {
-            let note = self.plan.invitation(codes, self.is_up(), self.open);
+            let note = self.plan.invitation(codes, self.entrance());
             self.happened(false, note);
         }
     }
@@ -414,7 +414,11 @@ impl<'a> App<'a> {
     }
 
     fn invitation(&self) -> Option<Note> {
-        self.codes.as_ref().map(|codes| self.plan.invitation(codes, self.is_up(), self.open))
+        self.codes.as_ref().map(|codes| self.plan.invitation(codes, self.entrance()))
+    }
+
+    fn entrance(&self) -> Entrance {
+        Entrance { up: self.is_up(), open: self.open }
     }
 
     /// Whether the server is there.

@@ -17,8 +17,8 @@ pub(crate) type Terminal = Box<dyn FnOnce(&str) + Send>;
 
 pub(crate) fn put(invite: &Note, terminal: Option<Terminal>) -> impl Future<Output = Answer> + Send + use<> {
     let (text, barred) = match invite {
-        Note::Invite { code, link, up, open, .. } => {
-            (link.clone().or_else(|| code.clone()).unwrap_or_default(), barred(*up, *open))
+        Note::Invite { code, link, entrance, .. } => {
+            (link.clone().or_else(|| code.clone()).unwrap_or_default(), barred(*entrance))
         }
         _ => (String::new(), ""),
     };

@@ -17,10 +17,8 @@ pub(crate) enum Note {
         link: Option<String>,
         server: String,
         reach: Reach,
-        /// The server is there to let friends in.
-        up: bool,
-        /// The room is unlocked.
-        open: bool,
+        #[serde(flatten)]
+        entrance: Entrance,
     },
     Entered {
         me: Id,
@@ -210,6 +208,15 @@ pub(crate) enum State {
     /// A call works, but not as well as it could.
     Doubtful,
     Bad,
+}
+
+/// Whether a code lets friends in now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Entrance {
+    /// The server is there to let them in.
+    pub(crate) up: bool,
+    /// The room is unlocked.
+    pub(crate) open: bool,
 }
 
 /// How far an address is heard.
@@ -433,7 +440,13 @@ pub(crate) mod tests {
         let via = Some(Via::default());
         let peers = vec![PeerStats { sound, via: via.clone(), ..PeerStats::default() }];
         vec![
-            Note::Invite { code: None, link: None, server: text(), reach: Reach::Lan, up: true, open: true },
+            Note::Invite {
+                code: None,
+                link: None,
+                server: text(),
+                reach: Reach::Lan,
+                entrance: Entrance { up: true, open: true },
+            },
             Note::Entered { me: id() },
             Note::Joined { id: id(), name: name() },
             Note::Left { id: id(), name: name(), why: parting(Parting::Left) },

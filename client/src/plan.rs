@@ -16,7 +16,7 @@ use crate::config::{Settings, default_name, state_dir};
 use crate::failure::Failure;
 use crate::habits::Habits;
 use crate::host::{Door, Host, key, reach};
-use crate::note::{Note, Reach};
+use crate::note::{Entrance, Note, Reach};
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::sockets::outward;
@@ -188,8 +188,7 @@ impl Plan {
     }
 
     /// The codes as people hand them on. The link needs the server's key.
-    /// `up`: whether the server is there to let anybody in; `open`: whether the room does.
-    pub(crate) fn invitation(&self, codes: &Codes, up: bool, open: bool) -> Note {
+    pub(crate) fn invitation(&self, codes: &Codes, entrance: Entrance) -> Note {
         let server = self.told.as_ref().unwrap_or(&self.place).address();
         let spoken = codes.spoken.clone().map(|(number, words)| {
             Code::Spoken { number, words, server: self.named.then(|| server.clone()) }.text()
@@ -197,7 +196,7 @@ impl Plan {
         let link = codes.link.zip(self.place.key).map(|((nameplate, secret), key)| {
             Code::Link { server: server.clone(), key, nameplate, secret }.text()
         });
-        Note::Invite { code: spoken, link, server, reach: self.reach, up, open }
+        Note::Invite { code: spoken, link, server, reach: self.reach, entrance }
     }
 }
 

@@ -10,7 +10,7 @@ use vc_core::room::Room;
 use crate::config::state_dir;
 use crate::failure::{Failure, Kind};
 use crate::names::Names;
-use crate::note::{self, Drops, Note, PeerSound, PeerStats, Stats, Via};
+use crate::note::{self, Drops, Entrance, Note, PeerSound, PeerStats, Stats, Via};
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
@@ -96,10 +96,10 @@ impl Counts {
 }
 
 /// `None` for what is said elsewhere.
-pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, (up, open): (bool, bool)) -> Option<Note> {
+pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, entrance: Entrance) -> Option<Note> {
     let name = |id: &MemberId| names.of(*id);
     Some(match event {
-        Event::Invite(codes) => plan.invitation(codes, up, open),
+        Event::Invite(codes) => plan.invitation(codes, entrance),
         Event::Entered { me } => Note::Entered { me: (*me).into() },
         Event::Joined { id, name } => Note::Joined { id: (*id).into(), name: name.clone() },
         Event::Moved { id, rung } => {

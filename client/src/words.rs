@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::note::{Device, Note, PeerStats, Reach, State, Stats, Status, Via};
+use crate::note::{Device, Entrance, Note, PeerStats, Reach, State, Stats, Status, Via};
 use crate::order::Given;
 use crate::sound::Presence;
 use crate::volumes::AS_SENT;
@@ -45,8 +45,8 @@ impl Words {
     /// `None` for what only programs want.
     pub(crate) fn of(note: &Note) -> Option<Self> {
         Some(match note {
-            Note::Invite { code, link, server, reach, up, open } => {
-                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach) + barred(*up, *open))
+            Note::Invite { code, link, server, reach, entrance } => {
+                Self::Block(invitation(code.as_deref(), link.as_deref(), server, *reach) + barred(*entrance))
             }
             Note::Serving { place, .. } => Self::Block(format!("{place}\n")),
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
@@ -160,8 +160,8 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
 }
 
 /// Why nobody gets in with a code, whatever it is.
-pub(crate) fn barred(up: bool, open: bool) -> &'static str {
-    match (up, open) {
+pub(crate) fn barred(entrance: Entrance) -> &'static str {
+    match (entrance.up, entrance.open) {
         (true, true) => "",
         (false, true) => "The server is lost at the moment: they get in once it is back.\n",
         (true, false) => "The room is locked: they get in once it is unlocked.\n",

@@ -13,7 +13,7 @@ impl App<'_> {
     pub(super) fn event(&mut self, event: Event) {
         tracing::debug!(?event);
         // Before anything is forgotten: who was renamed, who left.
-        let note = report::note(&event, &self.plan, &self.names, (self.is_up(), self.open));
+        let note = report::note(&event, &self.plan, &self.names, self.entrance());
         match &event {
             Event::Joined { id, name } => {
                 self.names.set(*id, name.clone());
@@ -49,11 +49,7 @@ impl App<'_> {
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
             Event::Door { open, .. } => self.open = *open,
-            // Only words can be guessed: the link goes on.
-            Event::Locked => {
-                let linked = self.codes.take().filter(|codes| codes.link.is_some());
-                self.codes = linked.map(|codes| Codes { spoken: None, ..codes });
-            }
+            Event::Locked => self.silence_words(),
             Event::NewCode { .. } => self.codes = None,
             Event::Moved { .. }
             | Event::Reconnecting { .. }
@@ -89,6 +85,12 @@ impl App<'_> {
             _ => {}
         }
         self.glance();
+    }
+
+    /// Only words can be guessed: the link goes on.
+    fn silence_words(&mut self) {
+        let linked = self.codes.take().filter(|codes| codes.link.is_some());
+        self.codes = linked.map(|codes| Codes { spoken: None, ..codes });
     }
 
     /// Whether it only tells what we ordered, which is answered.

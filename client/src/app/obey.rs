@@ -52,20 +52,8 @@ impl App<'_> {
                 self.plan.sound.set_echo(when.into());
                 done("echo", format!("Echo cancellation: {}.", stage(when)))
             }
-            Order::Level(on) => {
-                self.plan.habits.level = Some(on);
-                self.keep(&["level"], on);
-                self.plan.sound.set_level(on);
-                let on = if on { "evened out" } else { "sent as it is" };
-                done("level", format!("Your voice is {on}."))
-            }
-            Order::Gate(on) => {
-                self.plan.habits.gate = Some(on);
-                self.keep(&["gate"], on);
-                self.plan.sound.set_gate(on);
-                let what = if on { "Your microphone is sent while you speak." } else { SENT_WHOLE };
-                done("gate", what)
-            }
+            Order::Level(on) => self.order_level(on),
+            Order::Gate(on) => self.order_gate(on),
             Order::NewInvite => self.order_new_invite(),
             Order::Verify => match self.room.verify() {
                 Some(words) => Ok(Note::Verify { words }),
@@ -211,6 +199,21 @@ impl App<'_> {
                 talk_key: self.talk_key.is_down(),
             });
         }
+    }
+
+    fn order_level(&mut self, on: bool) -> Answer {
+        self.plan.habits.level = Some(on);
+        self.keep(&["level"], on);
+        self.plan.sound.set_level(on);
+        let on = if on { "evened out" } else { "sent as it is" };
+        done("level", format!("Your voice is {on}."))
+    }
+
+    fn order_gate(&mut self, on: bool) -> Answer {
+        self.plan.habits.gate = Some(on);
+        self.keep(&["gate"], on);
+        self.plan.sound.set_gate(on);
+        done("gate", if on { "Your microphone is sent while you speak." } else { SENT_WHOLE })
     }
 
     fn order_volume(&mut self, friend: &str, percent: u16) -> Answer {
