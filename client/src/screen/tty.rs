@@ -1,7 +1,7 @@
 //! The terminal's own settings: taken over, given back whatever happens.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
@@ -22,22 +22,22 @@ static RELEASES: AtomicBool = AtomicBool::new(false);
 
 /// Does nothing while the terminal is somebody else's: nobody would take it back.
 pub(super) fn report_releases(on: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let out = io::stdout().lock();
     if !TAKEN.load(Ordering::SeqCst) || RELEASES.swap(on, Ordering::SeqCst) == on {
         return Ok(());
     }
-    put(&mut out, if on { b"\x1b[>3u\x1b[?1004h" } else { b"\x1b[<u\x1b[?1004l" })
+    put(&out, if on { b"\x1b[>3u\x1b[?1004h" } else { b"\x1b[<u\x1b[?1004l" })
 }
 
 /// As it was before. Once; later calls do nothing.
 pub(super) fn give_back() {
     // Held, so that nothing of another thread comes after it.
-    let mut out = io::stdout().lock();
+    let out = io::stdout().lock();
     if TAKEN.swap(false, Ordering::SeqCst) {
         if RELEASES.swap(false, Ordering::SeqCst) {
-            let _ = put(&mut out, b"\x1b[<u\x1b[?1004l");
+            let _ = put(&out, b"\x1b[<u\x1b[?1004l");
         }
-        let _ = put(&mut out, b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
+        let _ = put(&out, b"\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[?2026l\x1b[0m");
         let _ = disable_raw_mode();
     }
 }
@@ -51,11 +51,27 @@ pub(super) fn give_back_quietly() {
 
 /// Nothing while the terminal is somebody else's.
 pub(super) fn write(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if TAKEN.load(Ordering::SeqCst) { put(&mut out, bytes) } else { Ok(()) }
+    let out = io::stdout().lock();
+    if TAKEN.load(Ordering::SeqCst) { put(&out, bytes) } else { Ok(()) }
 }
 
-fn put(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+/// All at once: std's stdout cuts what it is given behind the last line end, and for a moment the input line would be
+/// gone.
+#[cfg(unix)]
+fn put(out: &impl std::os::fd::AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(out, bytes))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = bytes.get(written..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn put(_held: &io::StdoutLock<'_>, bytes: &[u8]) -> io::Result<()> {
+    use io::Write;
+    let mut out = io::stdout();
     out.write_all(bytes)?;
     out.flush()
 }
@@ -102,6 +118,19 @@ pub(super) fn stop() {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_painting_reaches_the_terminal_whole() {
+        // Each write is one datagram.
+        let (terminal, screen) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let painting = b"* Bob is here.\r\n  Bob direct\r\n> ";
+        put(&screen, painting).unwrap();
+        let mut seen = [0; 64];
+        let len = terminal.recv(&mut seen).unwrap();
+        assert_eq!(&seen[..len], painting);
+    }
 
     #[test]
     fn a_terminal_that_is_not_ours_is_not_switched_to_anything() {
