@@ -88,6 +88,8 @@ struct App<'a> {
     late: JoinSet<(obey::Reply, Answer)>,
     /// Orders from outside, where the system has a place for them.
     outside: Option<Listener>,
+    /// When we were let in, or the room was made.
+    entered: Option<Instant>,
     stage: Stage,
 }
 
@@ -150,6 +152,7 @@ impl<'a> App<'a> {
             glanced: Instant::now(),
             late: JoinSet::new(),
             outside,
+            entered: None,
             stage: Stage::Staying,
         })
     }
@@ -173,6 +176,9 @@ impl<'a> App<'a> {
                 tokio::join!(released(self.port_map.take()), released(self.door_map.take()));
                 let result = result.and(self.plan.sound.finish());
                 self.plan.alerts.end(&Note::ended(&result)).await;
+                if result.is_ok() {
+                    self.ui.part(self.entered.map(|entered| entered.elapsed()));
+                }
                 return result;
             }
             self.next(stop, &mut second, stay).await;
@@ -353,7 +359,7 @@ impl<'a> App<'a> {
         match typed {
             Typed::Line(line) => self.line(&line),
             Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
-            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down), Given::InTheCall)),
+            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down))),
             Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
             Typed::End if self.ui.is_person() => self.leave(),

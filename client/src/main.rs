@@ -17,6 +17,7 @@ mod failure;
 mod habits;
 mod host;
 mod lines;
+mod message;
 mod mistyped;
 mod names;
 mod network;

@@ -6,6 +6,8 @@ use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
 use crate::failure::Failure;
+use crate::message::Message;
+use crate::order::Given;
 use crate::sound::Presence;
 use crate::volumes::AS_SENT;
 
@@ -118,7 +120,7 @@ pub(crate) enum Note {
     Answer {
         order: Option<&'static str>,
         done: bool,
-        message: String,
+        message: Message,
     },
     Peers {
         peers: Vec<PeerStats>,
@@ -379,6 +381,16 @@ impl From<MemberId> for Id {
 }
 
 impl Note {
+    /// As programs outside the call read it: what answers an order names it as it was `called` there.
+    pub(crate) fn outside(self, called: Option<&'static str>) -> Self {
+        match self {
+            Self::Answer { order, done, message } => {
+                Self::Answer { order: called.or(order), done, message: message.read(Given::Outside).into() }
+            }
+            note => note,
+        }
+    }
+
     /// The last event of a call or of any other run.
     pub(crate) fn ended(result: &Result<(), Failure>) -> Self {
         match result {
@@ -471,7 +483,7 @@ pub(crate) mod tests {
             Note::Stats(Stats { peers, ..Stats::default() }),
             Note::Status(Box::default()),
             Note::Own { muted: true, deafened: false, push_to_talk: false, talk_key: false },
-            Note::Answer { order: Some("mute"), done: true, message: text() },
+            Note::Answer { order: Some("mute"), done: true, message: text().into() },
             Note::Peers { peers: vec![PeerStats::default()] },
             Note::Verify { words: ["abandon"; 5] },
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use audio::{InputSpec, OutputSpec};
-use vc_core::protocol::text::{self, MAX_CHAT};
+use vc_core::protocol::member::MAX_NAME;
+use vc_core::protocol::text::{self, MAX_CHAT, NAME_COLUMNS};
 
 use crate::config::{Stage, nearest};
 use crate::note::Note;
@@ -106,7 +107,7 @@ pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
 
 impl From<Refusal> for Note {
     fn from(refusal: Refusal) -> Self {
-        Note::Answer { order: refusal.order, done: false, message: refusal.why }
+        Note::Answer { order: refusal.order, done: false, message: refusal.why.into() }
     }
 }
 
@@ -154,6 +155,40 @@ impl Order {
             return Err(Refusal { order: None, why: NOTHING.to_owned() });
         }
         if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Self::Say(text.to_owned())) }
+    }
+
+    /// Whether what it does is read in the call, wherever it was ordered. Not what only asks, and not the talk key, which
+    /// the rows show.
+    pub(crate) fn is_deed(&self) -> bool {
+        match self {
+            Self::Say(_)
+            | Self::Mute(_)
+            | Self::Deafen(_)
+            | Self::Talk(TalkKey::Wanted(_))
+            | Self::Volume { .. }
+            | Self::Noise(_)
+            | Self::Echo(_)
+            | Self::Level(_)
+            | Self::Gate(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Save
+            | Self::NewInvite
+            | Self::Lock(_)
+            | Self::Kick(_)
+            | Self::Name(_)
+            | Self::Quit => true,
+            Self::Talk(TalkKey::Down(_))
+            | Self::Help
+            | Self::Peers
+            | Self::Status
+            | Self::Stats
+            | Self::Volumes
+            | Self::Devices
+            | Self::Invite
+            | Self::Copy
+            | Self::Verify => false,
+        }
     }
 
     /// An order without its slash.
@@ -357,6 +392,19 @@ pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<Strin
     (start, names.map(|name| format!("{name}{}", if start == 0 { ": " } else { " " })).collect())
 }
 
+/// What is said of a name that is not taken as it was typed.
+pub(crate) fn cut(typed: &str) -> Option<String> {
+    let name = text::name(typed);
+    match typed.trim() {
+        typed if typed == name => None,
+        typed if typed.starts_with(&name) => Some(format!(
+            "You are called {name}: a name is at most {NAME_COLUMNS} columns wide and {MAX_NAME} bytes long, so the rest is \
+             left out."
+        )),
+        _ => Some(format!("You are called {name}: not all of what you typed can stand in a name.")),
+    }
+}
+
 pub(crate) fn too_long() -> Refusal {
     let why = format!("That line is longer than {MAX_CHAT} bytes and was not sent. Split it.");
     Refusal { order: None, why }
@@ -416,7 +464,7 @@ pub(crate) const WORDS: [Word; 27] = [
     word("devices", Takes::Nothing, "microphones and loudspeakers"),
     word("input", Takes::Device, "another microphone, as `devices` lists them"),
     word("output", Takes::Device, "another loudspeaker"),
-    word("save", Takes::Nothing, "keep name, server, devices and sound of this call, flags included"),
+    word("save", Takes::Nothing, "keep this call's name, server, devices and sound"),
     word("invite", Takes::Perhaps(&["new"]), "how friends get in; a new code"),
     word("copy", Takes::Nothing, "the invite to the clipboard"),
     word("verify", Takes::Nothing, "five words to compare aloud"),
@@ -477,6 +525,31 @@ mod tests {
             assert!(help(Given::InTheCall).contains(&format!("\n  /{} ", word.usage())), "{}", word.name);
             assert!(help(Given::Outside).contains(&format!("\n  {} ", word.usage())), "{}", word.name);
         }
+    }
+
+    #[test]
+    fn each_row_of_the_help_fits_into_eighty_columns() {
+        for given in [Given::InTheCall, Given::Outside] {
+            // The last column stays free.
+            let wide = |row: &&str| row.len() > 79;
+            assert_eq!(help(given).lines().find(wide), None);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_taken_whole_is_told_as_it_is_taken() {
+        assert_eq!(cut("Ada L."), None);
+        assert_eq!(cut(" Ada "), None);
+        let long = cut(&"x".repeat(25)).unwrap();
+        assert!(
+            long.starts_with(&format!("You are called {}: a name is at most 24", "x".repeat(24))),
+            "{long}"
+        );
+        let wide = cut(&"你".repeat(13)).unwrap();
+        assert!(wide.contains(&format!("called {}:", "你".repeat(12))), "{wide}");
+        let strange = cut("\u{202e}Ada").unwrap();
+        assert!(strange.ends_with("not all of what you typed can stand in a name."), "{strange}");
+        assert!(!strange.contains('\u{202e}'));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::habits::Habits;
 use crate::host::{Door, Host, key, reach};
 use crate::note::{Entrance, Note, Reach};
+use crate::order;
 use crate::pins::Pins;
 use crate::place::Place;
 use crate::sockets::outward;
@@ -76,6 +77,7 @@ impl Plan {
         };
         // First what can be wrong on this machine: nobody is to be told of a room that does not come to be.
         let sound = sound(&call, &settings)?;
+        tell_name(&settings, ui);
         tell_cost(&settings, ui);
         let (place, pins) = pinned(server)?;
         Ok(Self::new(Entry::Create, place, pins, sound, &call, settings))
@@ -110,6 +112,7 @@ impl Plan {
         ui: &Ui,
     ) -> Result<Self, Failure> {
         let sound = sound(call, &settings)?;
+        tell_name(&settings, ui);
         let host = embedded(listen.or(settings.listen), settings.key_file.clone(), ui)?;
         let place = Place::at(host.address, host.key);
         let told = address.map(|address| Place { key: Some(host.key), ..address });
@@ -136,6 +139,7 @@ impl Plan {
         // A place that a code names may be any machine's address in any network: nothing to remember.
         let (place, pins) = if named { (server, None) } else { pinned(server)? };
         let sound = sound(call, &settings)?;
+        tell_name(&settings, ui);
         tell_cost(&settings, ui);
         let plan = Self::new(Entry::Join(code), place, pins, sound, call, settings);
         Ok(Self { named, standing: plan.standing && !named, ..plan })
@@ -259,6 +263,13 @@ fn can_be_found(settings: &Settings) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whoever set a name is told when others read another one.
+fn tell_name(settings: &Settings, ui: &Ui) {
+    if let Some(cut) = settings.name.as_deref().and_then(order::cut) {
+        ui.notice(cut);
+    }
 }
 
 fn tell_cost(settings: &Settings, ui: &Ui) {

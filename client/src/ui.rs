@@ -210,6 +210,26 @@ impl Ui {
         self.show(&answer.unwrap_or_else(Note::from));
     }
 
+    /// What an order from outside did, as if it had been typed here.
+    pub(crate) fn overhear(&self, note: &Note) {
+        match (note, &self.face) {
+            (Note::Said { text }, Face::Plain(_)) => {
+                self.record(note);
+                // Nobody typed it here, so it does not stand there yet.
+                self.words(Some(Words::Said { who: "you".to_owned(), text: text.clone() }));
+            }
+            (Note::Said { .. }, _) => self.show(note),
+            _ => self.speak(note),
+        }
+    }
+
+    /// The last line of a call that was left, for people: how long one was in it, if one was.
+    pub(crate) fn part(&self, stayed: Option<Duration>) {
+        if !self.is_json() {
+            self.words(Some(words::parted(stayed)));
+        }
+    }
+
     /// For one who was let in: how to let others in, in a line.
     pub(crate) fn invite_as_guest(&self, note: &Note) {
         match note {

@@ -1,8 +1,10 @@
 //! Notes in plain words, for people. The screen sets them; a pipe gets them as they are.
 
+use std::time::Duration;
+
 use unicode_width::UnicodeWidthStr;
 
-use crate::note::{Device, Entrance, Note, PeerStats, Reach, State, Stats, Status, Via};
+use crate::note::{Device, Drops, Entrance, Note, PeerStats, Reach, State, Stats, Status, Via};
 use crate::order::Given;
 use crate::sound::Presence;
 use crate::volumes::AS_SENT;
@@ -52,10 +54,14 @@ impl Words {
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
             Note::Said { text } => Self::Own(text.clone()),
             Note::Notice { message } => Self::Aside(message.clone()),
-            Note::Answer { message, .. } => Self::Answer(message.clone()),
+            Note::Answer { message, .. } => Self::Answer(message.read(Given::InTheCall).to_owned()),
             Note::Trouble { message } => Self::Trouble(message.clone()),
             Note::Missed { lines } => Self::Trouble(format!(
-                "{lines} lines are missing here, because nobody read what was printed."
+                "{} missing here, because nobody read what was printed.",
+                match lines {
+                    1 => "1 line is".to_owned(),
+                    lines => format!("{lines} lines are"),
+                }
             )),
             Note::Finding { state, message, hint, .. } => Self::Block(finding(*state, message, hint)),
             Note::Echo { level_dbfs, delay_ms, rtt_ms, loss } => {
@@ -79,6 +85,7 @@ impl Words {
 pub(crate) fn answer(note: &Note, given: Given) -> Option<String> {
     match note {
         Note::Status(now) => Some(status(now, given)),
+        Note::Answer { message, .. } => Some(message.read(given).to_owned()),
         _ => Words::of(note).map(Words::text),
     }
 }
@@ -123,6 +130,32 @@ fn finding(state: State, message: &str, hint: &str) -> String {
         State::Bad => "NO",
     };
     format!("{mark}  {}\n", format!("{message} {hint}").trim_end())
+}
+
+/// The end of a call that was left.
+pub(crate) fn parted(stayed: Option<Duration>) -> Words {
+    Words::News(match stayed {
+        Some(stayed) => format!("You left the call after {}.", lasted(stayed)),
+        None => "You left before the call began.".to_owned(),
+    })
+}
+
+/// As people say it.
+fn lasted(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => count(seconds, "second"),
+        (0, minutes) => count(minutes, "minute"),
+        (hours, 0) => count(hours, "hour"),
+        (hours, minutes) => format!("{} and {}", count(hours, "hour"), count(minutes, "minute")),
+    }
+}
+
+/// So many of these.
+fn count(number: u64, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }
 
 /// For one who was let in: how to let others in, in a line.
@@ -218,22 +251,25 @@ fn volume(peer: &PeerStats) -> String {
 }
 
 fn numbers(stats: &Stats) -> String {
-    let mut text = format!("* You: {} frames from the microphone, {} sent", stats.captured, stats.sent);
+    let captured = count(stats.captured, "frame");
+    let mut text = format!("* You: {captured} from the microphone, {} sent", stats.sent);
     if let Some(level) = stats.level_dbfs {
         text += &format!(", {level:.0} dBFS");
     }
     text += &format!(
-        "; {:.0} ms to here, {:.0} ms to the ear with a reserve of {:.0}, ran dry {} times\n",
-        stats.capture_ms, stats.playback_ms, stats.reserve_ms, stats.ran_dry
+        "; {:.0} ms to here, {:.0} ms to the ear with a reserve of {:.0}, ran dry {}\n",
+        stats.capture_ms,
+        stats.playback_ms,
+        stats.reserve_ms,
+        count(stats.ran_dry, "time")
     );
     for peer in &stats.peers {
         text += &person(peer);
-        text += &format!("; {} frames heard", peer.heard);
+        text += &format!("; {} heard", count(peer.heard, "frame"));
         if let Some(sound) = &peer.sound {
             text += &format!(
                 ": {} played, {} of them from a copy in a later packet, {} recovered from the next frame, {} from later ones, {} \
-                 concealed, {} late, {} skipped; \
-                 buffer {} of {} ms",
+                 concealed, {} late, {} skipped; each waits {} ms for its turn, and {} ms would do now",
                 sound.played,
                 sound.again,
                 sound.fec,
@@ -247,18 +283,27 @@ fn numbers(stats: &Stats) -> String {
         }
         text.push('\n');
     }
-    let drops = &stats.drops;
+    text + &thrown_away(&stats.drops)
+}
+
+/// What is worth a look. Not packets or handshakes that came again or too late: where several paths are tried, each
+/// brings a copy.
+fn thrown_away(drops: &Drops) -> String {
     let garbage = &drops.garbage;
-    let strange = garbage.malformed + garbage.unknown + garbage.replayed + garbage.forged + garbage.gate;
-    let refused = garbage.stranger + garbage.too_many + garbage.out_of_turn;
-    text += &format!(
-        "* Thrown away: {} datagrams that the system did not take, {} voice frames between threads, {} packets from \
-         the network\n",
-        drops.unsent,
-        drops.voice,
-        strange + refused
-    );
-    text
+    let strange = garbage.malformed + garbage.forged + garbage.gate + garbage.too_many;
+    let what: Vec<String> = [
+        (drops.unsent, "packet", " that the system did not take"),
+        (drops.voice, "voice frame", " between threads"),
+        (strange, "packet", " from the network that nobody in this call sent so"),
+    ]
+    .into_iter()
+    .filter(|(number, ..)| *number > 0)
+    .map(|(number, what, which)| count(number, what) + which)
+    .collect();
+    match what.as_slice() {
+        [] => "* Thrown away: nothing\n".to_owned(),
+        what => format!("* Thrown away: {}\n", what.join(", ")),
+    }
 }
 
 fn status(now: &Status, given: Given) -> String {
@@ -372,6 +417,49 @@ mod tests {
                 )),
             }
         }
+    }
+
+    #[test]
+    fn how_long_a_call_lasted_is_said_as_people_say_it() {
+        let said = |seconds| parted(Some(Duration::from_secs(seconds))).text();
+        assert_eq!(said(1), "You left the call after 1 second.");
+        assert_eq!(said(59), "You left the call after 59 seconds.");
+        assert_eq!(said(119), "You left the call after 1 minute.");
+        assert_eq!(said(3_600), "You left the call after 1 hour.");
+        assert_eq!(said(7_260), "You left the call after 2 hours and 1 minute.");
+        assert_eq!(parted(None).text(), "You left before the call began.");
+    }
+
+    #[test]
+    fn what_was_thrown_away_is_told_where_it_says_something() {
+        use crate::note::Garbage;
+        let quiet = Garbage { replayed: 11, stranger: 8, unknown: 2, out_of_turn: 1, ..Garbage::default() };
+        let drops = Drops { garbage: quiet, ..Drops::default() };
+        assert_eq!(thrown_away(&drops), "* Thrown away: nothing\n");
+        let garbage = Garbage { forged: 1, malformed: 1, ..drops.garbage };
+        let drops = Drops { unsent: 1, voice: 2, garbage };
+        assert_eq!(
+            thrown_away(&drops),
+            "* Thrown away: 1 packet that the system did not take, 2 voice frames between threads, 2 packets from the \
+             network that nobody in this call sent so\n"
+        );
+    }
+
+    #[test]
+    fn the_numbers_say_what_they_are_of_and_one_is_one() {
+        let sound = Some(crate::note::PeerSound { buffer_ms: 13, target_ms: 10, ..Default::default() });
+        let peer = PeerStats { name: "Bob".into(), heard: 1, sound, ..PeerStats::default() };
+        let said = numbers(&Stats { captured: 1, ran_dry: 1, peers: vec![peer], ..Stats::default() });
+        for text in [
+            "1 frame from",
+            "dry 1 time\n",
+            "; 1 frame heard:",
+            "waits 13 ms for its turn, and 10 ms would do now",
+        ] {
+            assert!(said.contains(text), "{text} is not in {said}");
+        }
+        let missed = Words::of(&Note::Missed { lines: 1 }).map(Words::text);
+        assert!(missed.is_some_and(|text| text.starts_with("1 line is missing")));
     }
 
     #[test]

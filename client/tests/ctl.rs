@@ -96,6 +96,69 @@ fn a_call_is_run_by_a_script_alone() {
 }
 
 #[test]
+fn an_answer_names_the_order_as_it_was_given() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &NO_SOUND);
+    let alone = ctl(&party, &ada, &["say", "hello"]);
+    assert_eq!(serde_json::from_slice::<Value>(&alone.stdout).unwrap()["order"], "say");
+    let mut bob = party.join(&place, "Bob", &code, &NO_SOUND);
+    ada.wait_for("joined");
+    bob.wait_for("joined");
+    for order in [
+        &["mute"][..],
+        &["unmute"],
+        &["toggle"],
+        &["deafen"],
+        &["undeafen"],
+        &["ptt", "on"],
+        &["ptt", "down"],
+        &["ptt", "off"],
+        &["volume"],
+        &["volume", "Bob", "50"],
+        &["noise", "on"],
+        &["echo", "off"],
+        &["level", "on"],
+        &["gate", "on"],
+        &["input", "silence"],
+        &["output", "null"],
+        &["save"],
+        &["invite", "new"],
+        &["lock"],
+        &["unlock"],
+        &["name", "Ada L."],
+        &["help"],
+        &["kick", "Bob"],
+    ] {
+        let answer = done(&party, &ada, order);
+        assert_eq!((&answer["event"], &answer["order"]), (&"answer".into(), &order[0].into()), "{order:?}");
+    }
+    // Leaving may be faster than its answer.
+    let left = ctl(&party, &ada, &["leave"]);
+    assert!(left.status.success());
+    if !left.stdout.is_empty() {
+        assert_eq!(serde_json::from_slice::<Value>(&left.stdout).unwrap()["order"], "leave");
+    }
+}
+
+#[test]
+fn what_is_said_from_outside_is_told_to_programs_like_what_is_typed() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &NO_SOUND);
+    let _bob = party.join(&place, "Bob", &code, &NO_SOUND);
+    ada.wait_for("joined");
+    done(&party, &ada, &["say", "hello"]);
+    assert_eq!(ada.wait_for("said")["text"], "hello");
+    // Whoever drives the call by its stdin reads the answers to that alone.
+    done(&party, &ada, &["mute"]);
+    done(&party, &ada, &["leave"]);
+    let (_, log, _) = ada.end();
+    assert!(log.iter().any(|event| event["event"] == "own" && event["muted"] == true));
+    assert!(!log.iter().any(|event| event["event"] == "answer"), "{log:?}");
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_a_sentence() {
     let party = Party::new();
     let nobody = party.command(&["ctl", "mute"]).output().unwrap();

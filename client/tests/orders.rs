@@ -104,6 +104,68 @@ fn only_whoever_made_the_room_removes_a_friend() {
 }
 
 #[test]
+fn a_name_that_is_too_long_is_said_to_be_cut() {
+    let mut party = Party::new();
+    let (_server, place) = party.serve();
+    let (long, cut) = ("Ada of the many names and titles", "Ada of the many names an");
+    let says = format!("You are called {cut}: a name is at most");
+    let told = |event: &serde_json::Value| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["event"] == "notice" && message.starts_with(&says)
+    };
+    let call = ["create", "--json", "--server", &place];
+    let mut flagged = party.start(&[&call[..], &["--name", long], &QUIET].concat());
+    flagged.wait(told);
+    flagged.say(&format!("/name {long}"));
+    assert!(flagged.wait_for("answer")["message"].as_str().unwrap().starts_with(&says));
+    flagged.say("/name Ada");
+    assert_eq!(flagged.wait_for("answer")["message"], "You are called Ada now.");
+
+    let config = party.path("config.toml");
+    std::fs::write(&config, format!("name = \"{long}\"\n")).unwrap();
+    party.env.push(("VOICECHAT_CONFIG".into(), config.display().to_string()));
+    party.start(&[&call[..], &QUIET].concat()).wait(told);
+}
+
+/// What is sent of a room in which nobody speaks shows whether voice detection is at work.
+#[test]
+fn a_gate_that_is_off_by_flag_or_by_the_file_is_off_from_the_first_frame() {
+    let mut party = Party::new();
+    let (_server, place) = party.serve();
+    let config = party.path("config.toml");
+    std::fs::write(&config, "").unwrap();
+    party.env.push(("VOICECHAT_CONFIG".into(), config.display().to_string()));
+    let room = party.path("room.wav");
+    let mut noise = 1_u32;
+    party::recording(
+        &room,
+        (0..2 * audio::RATE).map(|_| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (noise >> 16) as f32 / 65_536.0 * 0.002 - 0.001
+        }),
+    );
+    let room = format!("wav:{},loop", room.display());
+    // How much of what the microphone heard, in the hundred frames after the first hundred.
+    let sent = |party: &Party, more: &[&str]| {
+        let quiet = ["--input", &room, "--output", "null"];
+        let (mut ada, code) = party.create(&place, "Ada", &[&quiet, more].concat());
+        let mut bob = party.join(&place, "Bob", &code, &QUIET);
+        bob.wait_for("joined");
+        let mut at = |frames| {
+            let stats =
+                ada.wait(|event| event["event"] == "stats" && event["captured"].as_u64() > Some(frames));
+            (stats["captured"].as_u64().unwrap() as f32, stats["sent"].as_u64().unwrap() as f32)
+        };
+        let (before, after) = (at(100), at(200));
+        (after.1 - before.1) / (after.0 - before.0)
+    };
+    let (gated, flagged) = (sent(&party, &[]), sent(&party, &["--no-gate"]));
+    std::fs::write(&config, "gate = false\n").unwrap();
+    let kept = sent(&party, &[]);
+    assert!(gated < 0.2 && flagged > 0.9 && kept > 0.9, "{gated} {flagged} {kept}");
+}
+
+#[test]
 fn one_who_enters_muted_is_seen_muted() {
     let party = Party::new();
     let (_server, mut ada, _bob) = two_friends(&party, &["--muted"]);

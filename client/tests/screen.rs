@@ -32,7 +32,10 @@ fn a_call_on_a_wide_terminal() {
     scene.terminal.press(&["C-u"]);
     scene.terminal.line("/quit");
     assert_eq!(bob.wait_for("left")["why"], "left");
-    scene.terminal.shows("Leaving.");
+    scene.terminal.until(|seen| {
+        let seen = seen.find("Leaving.").and_then(|at| seen.get(at..));
+        seen.is_some_and(|seen| seen.contains("\n* You left the call after ") && seen.ends_with("\n$\n"))
+    });
     scene.terminal.is_restored();
 }
 
@@ -177,7 +180,8 @@ fn the_terminal_is_given_back_whatever_ends_the_program() {
     }
     let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
     scene.terminal.press(&["C-c"]);
-    scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+    let seen = scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+    assert!(seen.contains("* You left the call after "), "{seen}");
     scene.terminal.is_restored();
 }
 
@@ -238,6 +242,10 @@ fn the_code_is_asked_for_until_it_is_right() {
     terminal.press(&["C-w"]);
     terminal.line(&format!("{number}-{words}"));
     terminal.shows("Ada is here.");
+    let all = terminal.all();
+    let (home, others) =
+        (all.find("* You are in."), all.find(&format!("* Others get in with {}", scene.code)));
+    assert!(home.is_some() && home < others, "{all}");
     terminal.line("/quit");
     terminal.until(|seen| seen.lines().last() == Some("$"));
 

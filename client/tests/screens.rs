@@ -183,7 +183,8 @@ fn every_command_in_the_call_is_answered() {
     };
     scene.kept("commands", &answers.lines().map(line).collect::<String>());
     scene.terminal.line("/kick Bob");
-    scene.terminal.shows("Bob is out, and the old code with them.");
+    let told = scene.terminal.shows("Bob is out, and the old code with them.");
+    assert!(!told.contains("was removed"), "{told}");
     friends[0].wait_for("ended");
 }
 
@@ -208,6 +209,54 @@ fn a_call_is_run_from_another_window() {
     assert_eq!(friends[0].wait_for("left")["why"], "left");
     scene.kept("outside", &outside.all());
     scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+}
+
+#[test]
+fn what_is_ordered_from_outside_reads_as_if_it_had_been_typed() {
+    for (mode, own) in [("", "you: hello"), ("--plain", "you: hello")] {
+        let Some(scene) = Scene::new((100, 60), &[], &format!("{mode} {QUIET}")) else { return };
+        let _friends = scene.crowd(&["Bob"]);
+        let Some(outside) = shell(&scene.party, (100, 40), &[]) else { return };
+        let deeds = [
+            ("say hello", own),
+            ("mute", "Your microphone is off; /unmute switches it on."),
+            ("toggle", "Your microphone is on."),
+            ("lock", "The room is locked: nobody can join. /unlock opens it."),
+            ("name Ada L.", "You are called Ada L. now."),
+            ("gate off", "All that your microphone hears is sent, unless it is muted."),
+            ("volume Bob 50", "You hear Bob at 50 %."),
+            ("output null", "You hear your friends on null now."),
+            ("leave", "Leaving."),
+        ];
+        // What only asks, and the talk key, are for whoever asked or holds it.
+        let asks = ["status", "peers", "volume", "verify", "ptt down", "ptt up"].map(|order| (order, ""));
+        for (order, _) in asks.iter().chain(&deeds) {
+            outside.line(&format!("sh call ctl {order}; echo \"= $?\""));
+            let orders = outside.all().matches("= $?").count();
+            outside.until(|_| outside.all().lines().filter(|line| line.starts_with("= ")).count() == orders);
+        }
+        scene.terminal.until(|seen| seen.lines().last() == Some("$"));
+        let all = scene.terminal.all();
+        let mut read = all.lines();
+        for (order, line) in deeds {
+            assert!(read.any(|row| row == line), "{order}: {line:?} is not in its place in\n{all}");
+        }
+        for never in ["push-to-talk", "Room check", "Whoever is not named", "heard anyway", "ctl"] {
+            assert!(!all.contains(never), "{never}:\n{all}");
+        }
+    }
+}
+
+#[test]
+fn the_help_is_read_at_any_width() {
+    for width in [80, 60, 40] {
+        let Some(scene) = Scene::new((width, 100), &[], QUIET) else { return };
+        scene.terminal.line("/help");
+        let seen = scene.terminal.shows("//text");
+        let from = seen.find("Just type to chat. Tab").unwrap();
+        let help = seen[from..].split("\n  you ").next().unwrap().to_owned() + "\n";
+        kept(&format!("help_{width}"), &help);
+    }
 }
 
 #[test]
@@ -324,6 +373,40 @@ fn the_devices_of_a_machine_and_of_one_without() {
         let seen = terminal.until(|seen| seen.lines().count() > 2 && seen.ends_with("$\n"));
         kept(name, &seen);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn devices_with_names_full_of_tricks_are_rows_like_others() {
+    let party = Party::new();
+    let Some(server) = sound_server::Sound::start(&party.path("")) else { return };
+    let names = [
+        "\u{1b}[2J\u{1b}]0;owned\u{7}red\u{9b}31m",
+        "\u{202e}kcab\u{2066}",
+        "👩\u{200d}👩\u{200d}👧 你好 שלום",
+        "e\u{301}\u{301}\u{301}\u{301}",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let name = format!("sink_properties='device.description=\"{name} end\"'");
+        server.load(&["module-null-sink", &format!("sink_name=trick{number}"), &name]);
+    }
+    let Some(scene) = Scene::new((80, 60), &[("PULSE_SERVER", &server.address())], QUIET) else { return };
+    scene.terminal.types("half a li");
+    scene.terminal.press(&["C-u"]);
+    scene.terminal.line("/devices");
+    scene.terminal.types("typing");
+    let seen = scene.terminal.until(|seen| seen.contains("Loudspeakers") && seen.ends_with("> typing\n"));
+    let all = scene.terminal.all();
+    assert!(all.contains(&scene.code), "something cleared the screen:\n{all}");
+    for (number, _) in names.iter().enumerate() {
+        assert!(seen.lines().any(|row| row.contains(&format!(" trick{number}  ("))), "{seen}");
+    }
+    assert!(seen.contains("red") && seen.contains("kcab") && seen.contains("你好"), "{seen}");
+    assert!(!all.contains(['\u{202e}', '\u{2066}', '\u{7}', '\u{9b}']), "{all}");
+    assert_eq!(scene::inputs(&seen), 1, "{seen}");
+    let coloured = scene.terminal.coloured();
+    let rows = coloured.lines().filter(|row| row.contains("trick"));
+    assert!(rows.clone().count() > 3 && rows.clone().all(|row| !row.contains("\u{1b}[31m")), "{coloured}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the room tells: taken note of here, and passed on to whom it concerns.
 
-use vc_core::io::{Command, Denial, Ended, Event, Input};
+use tokio::time::Instant;
+use vc_core::io::{Command, Denial, Ended, Event, Input, Parting};
 use vc_core::protocol::member::{Codes, MemberId};
 
 use super::{App, Stage, Verdict};
@@ -38,14 +39,7 @@ impl App<'_> {
                 self.counts.level = None;
             }
             Event::Muted { id, muted } => self.plan.sound.set_friend_muted(*id, *muted),
-            Event::Denied(denial) => {
-                if !matches!(self.verdict, Verdict::Unasked) {
-                    self.verdict = Verdict::Denied(*denial);
-                }
-                if *denial == Denial::NoServer {
-                    self.codes = None;
-                }
-            }
+            Event::Denied(denial) => self.denied(*denial),
             Event::Ended(ended) => self.stage = Stage::Over(self.result(*ended)),
             Event::Invite(codes) => self.codes = Some(codes.clone()),
             Event::Door { open, .. } => self.open = *open,
@@ -75,16 +69,32 @@ impl App<'_> {
                 self.plan.habits.volumes.forget(id);
                 self.name_all();
             }
-            Event::Entered { .. } => {
-                self.keep_server();
-                // Before there was a call it would only have hidden why there is none.
-                if let Some(ailment) = self.plan.sound.ailment() {
-                    self.ui.trouble(ailment);
-                }
-            }
+            Event::Entered { .. } => self.at_home(),
             _ => {}
         }
         self.glance();
+    }
+
+    /// What can be told once we are in.
+    fn at_home(&mut self) {
+        self.entered = Some(Instant::now());
+        if let (Entry::Join(_), Some(invite)) = (&self.plan.entry, self.invitation()) {
+            self.announce(&invite);
+        }
+        self.keep_server();
+        // Before there was a call it would only have hidden why there is none.
+        if let Some(ailment) = self.plan.sound.ailment() {
+            self.ui.trouble(ailment);
+        }
+    }
+
+    fn denied(&mut self, denial: Denial) {
+        if !matches!(self.verdict, Verdict::Unasked) {
+            self.verdict = Verdict::Denied(denial);
+        }
+        if denial == Denial::NoServer {
+            self.codes = None;
+        }
     }
 
     /// Only words can be guessed: the link goes on.
@@ -97,7 +107,9 @@ impl App<'_> {
     fn is_answered(&self, event: &Event) -> bool {
         match event {
             Event::Door { by, .. } | Event::NewCode { by } => Some(*by) == self.room.me(),
-            Event::Denied(_) => !matches!(self.verdict, Verdict::Unasked),
+            Event::Denied(_) | Event::Left { why: Parting::Kicked, .. } => {
+                !matches!(self.verdict, Verdict::Unasked)
+            }
             _ => false,
         }
     }
@@ -120,16 +132,17 @@ impl App<'_> {
     /// Programs are told at once, people when it is worth it, and of what they did themselves not again.
     pub(super) fn happened(&mut self, own: bool, note: Note) {
         self.ui.record(&note);
-        if own {
-            return;
-        }
-        for note in self.calm.hear(self.clock.now(), note) {
-            self.announce(&note);
+        for told in self.calm.hear(self.clock.now(), note.clone()) {
+            if !(own && told == note) {
+                self.announce(&told);
+            }
         }
     }
 
     pub(super) fn announce(&mut self, note: &Note) {
         match (&self.plan.entry, note) {
+            // Not before one is in oneself: then it is told first of all.
+            (Entry::Join(_), Note::Invite { .. }) if self.entered.is_none() => return,
             (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(note),
             _ => self.ui.speak(note),
         }

@@ -8,6 +8,7 @@ use vc_core::protocol::text;
 use super::{App, Verdict};
 use crate::clipboard;
 use crate::config::{self, Settings, Stage};
+use crate::message::Message;
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Given, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
@@ -29,15 +30,16 @@ impl App<'_> {
     }
 
     pub(crate) fn obey(&mut self, order: Order, given: Given, reply: Reply) {
+        let reply = if given == Given::Outside && order.is_deed() { overheard(reply) } else { reply };
         let answer = match order {
             Order::Say(text) => self.say(text),
             Order::Help => done("help", order::help(given)),
             Order::Peers => Ok(Note::Peers { peers: self.stats().peers }),
             Order::Status => Ok(Note::Status(Box::new(self.status()))),
             Order::Stats => Ok(Note::Stats(self.stats())),
-            Order::Mute(switch) => self.order_mute(switch, given),
-            Order::Deafen(switch) => self.order_deafen(switch, given),
-            Order::Talk(key) => Ok(self.order_talk(key, given)),
+            Order::Mute(switch) => self.order_mute(switch),
+            Order::Deafen(switch) => self.order_deafen(switch),
+            Order::Talk(key) => Ok(self.order_talk(key)),
             Order::Volumes => done("volume", self.volumes()),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
@@ -59,7 +61,7 @@ impl App<'_> {
                 Some(words) => Ok(Note::Verify { words }),
                 None => Err(refused("verify", NOT_IN)),
             },
-            Order::Lock(locked) => self.order_lock(locked, given),
+            Order::Lock(locked) => self.order_lock(locked),
             Order::Kick(friend) => self.order_kick(&friend),
             Order::Name(name) => self.order_name(&name),
             Order::Invite => self.invitation().ok_or_else(|| refused("invite", no_invite(given))),
@@ -117,25 +119,30 @@ impl App<'_> {
         Ok(Note::Said { text })
     }
 
-    fn order_mute(&mut self, switch: Switch, given: Given) -> Answer {
+    fn order_mute(&mut self, switch: Switch) -> Answer {
         let muted = switch.from(self.muted);
         let was = std::mem::replace(&mut self.muted, muted);
         self.mute(muted);
         self.tell_own(muted != was);
+        let order = match switch {
+            Switch::On => "mute",
+            Switch::Off => "unmute",
+            Switch::Toggle => "toggle",
+        };
         done(
-            if muted { "mute" } else { "unmute" },
-            match (muted, was) {
+            order,
+            Message::naming(|given| match (muted, was) {
                 (true, false) => format!("Your microphone is off; {} switches it on.", given.typed("unmute")),
                 (true, true) => {
                     format!("Your microphone is off already; {} switches it on.", given.typed("unmute"))
                 }
                 (false, true) => "Your microphone is on.".to_owned(),
                 (false, false) => "Your microphone is on already.".to_owned(),
-            },
+            }),
         )
     }
 
-    fn order_deafen(&mut self, switch: Switch, given: Given) -> Answer {
+    fn order_deafen(&mut self, switch: Switch) -> Answer {
         let deafened = switch.from(self.deafened);
         let was = std::mem::replace(&mut self.deafened, deafened);
         self.tell_own(deafened != was);
@@ -143,19 +150,19 @@ impl App<'_> {
         self.tell(Input::Command(Command::Deafen(deafened)));
         done(
             if deafened { "deafen" } else { "undeafen" },
-            match (deafened, was) {
+            Message::naming(|given| match (deafened, was) {
                 (true, false) => format!("You hear nobody now; {} ends it.", given.typed("undeafen")),
                 (true, true) => format!("You hear nobody already; {} ends it.", given.typed("undeafen")),
                 (false, true) => "You hear again.".to_owned(),
                 (false, false) => "You hear everybody already.".to_owned(),
-            },
+            }),
         )
     }
 }
 
 /// What was ordered of the others and of the sound.
 impl App<'_> {
-    pub(super) fn order_talk(&mut self, key: TalkKey, given: Given) -> Note {
+    pub(super) fn order_talk(&mut self, key: TalkKey) -> Note {
         let was = (self.plan.habits.push_to_talk, self.talk_key.is_down());
         let message = match key {
             TalkKey::Wanted(wanted) => {
@@ -163,9 +170,9 @@ impl App<'_> {
                 self.plan.habits.push_to_talk = wanted;
                 self.keep(&["push_to_talk"], wanted);
                 match wanted {
-                    true => PUSH_TO_TALK.to_owned(),
-                    false if self.muted => still_muted(given),
-                    false => "You are heard whenever you speak.".to_owned(),
+                    true => PUSH_TO_TALK.into(),
+                    false if self.muted => still_muted(),
+                    false => "You are heard whenever you speak.".into(),
                 }
             }
             TalkKey::Down(down) => {
@@ -175,13 +182,13 @@ impl App<'_> {
                     self.counts.level = None;
                 }
                 match (self.plan.habits.push_to_talk, down) {
-                    (true, true) if self.muted => still_muted(given),
-                    (true, true) => "You are heard.".to_owned(),
-                    (true, false) => "You are not heard.".to_owned(),
-                    (false, _) => {
+                    (true, true) if self.muted => still_muted(),
+                    (true, true) => "You are heard.".into(),
+                    (true, false) => "You are not heard.".into(),
+                    (false, _) => Message::naming(|given| {
                         let on = given.typed("ptt on");
                         format!("Push-to-talk is off, so you are heard anyway; {on} changes that.")
-                    }
+                    }),
                 }
             }
         };
@@ -258,7 +265,7 @@ impl App<'_> {
         }
     }
 
-    fn order_lock(&mut self, locked: bool, given: Given) -> Answer {
+    fn order_lock(&mut self, locked: bool) -> Answer {
         let word = if locked { "lock" } else { "unlock" };
         if self.room.me().is_none() {
             return Err(refused(word, NOT_IN));
@@ -266,10 +273,10 @@ impl App<'_> {
         self.tell(Input::Command(Command::Lock(locked)));
         done(
             word,
-            match locked {
+            Message::naming(|given| match locked {
                 true => format!("The room is locked: nobody can join. {} opens it.", given.typed("unlock")),
                 false => "The room is open: the code lets friends in.".to_owned(),
-            },
+            }),
         )
     }
 
@@ -343,6 +350,7 @@ impl App<'_> {
     }
 
     fn order_name(&mut self, name: &str) -> Answer {
+        let cut = order::cut(name);
         let name = text::name(name);
         self.plan.room.name.clone_from(&name);
         self.keep(&["name"], name.as_str());
@@ -351,7 +359,7 @@ impl App<'_> {
             self.names.set(me, name.clone());
         }
         self.name_all();
-        done("name", format!("You are called {name} now."))
+        done("name", cut.unwrap_or_else(|| format!("You are called {name} now.")))
     }
 
     fn friend(&self, order: &'static str, typed: &str) -> Result<(MemberId, String), Refusal> {
@@ -372,7 +380,17 @@ fn stage(when: Stage) -> &'static str {
     }
 }
 
-fn done(order: &'static str, message: impl Into<String>) -> Answer {
+/// Said in the call as well: see [`Order::is_deed`].
+fn overheard(reply: Reply) -> Reply {
+    Box::new(|ui, answer| {
+        if let Ok(note) = &answer {
+            ui.overhear(note);
+        }
+        reply(ui, answer);
+    })
+}
+
+fn done(order: &'static str, message: impl Into<Message>) -> Answer {
     Ok(Note::Answer { order: Some(order), done: true, message: message.into() })
 }
 
@@ -406,8 +424,8 @@ async fn devices() -> Answer {
     }
 }
 
-fn still_muted(given: Given) -> String {
-    format!("Your microphone is muted: {} first.", given.typed("unmute"))
+fn still_muted() -> Message {
+    Message::naming(|given| format!("Your microphone is muted: {} first.", given.typed("unmute")))
 }
 
 fn no_invite(given: Given) -> String {

@@ -34,7 +34,11 @@ pub(crate) struct Asked {
 
 /// What a line asks for.
 enum Request {
-    Order(Result<Order, Refusal>),
+    Order {
+        order: Result<Order, Refusal>,
+        /// Where it is called otherwise in the call, or nothing.
+        called: Option<&'static str>,
+    },
     Events,
     /// No line, so whatever follows is none either.
     Endless,
@@ -110,7 +114,7 @@ async fn serve(
     while let Some(request) = next(&mut requests).await? {
         match request {
             Request::Events => return stream(events.subscribe(), &mut requests, &mut answers).await,
-            Request::Order(Ok(order)) => {
+            Request::Order { order: Ok(order), called } => {
                 let (to, answer) = oneshot::channel();
                 let reply: Reply = Box::new(move |_, answer| {
                     // The caller may have gone.
@@ -120,12 +124,18 @@ async fn serve(
                     return Ok(());
                 }
                 match answer.await {
-                    Ok(Ok(note)) => say(&mut answers, 0, note).await?,
-                    Ok(Err(refusal)) => say(&mut answers, Kind::Refused.status(), refusal.into()).await?,
+                    Ok(Ok(note)) => say(&mut answers, 0, note.outside(called)).await?,
+                    Ok(Err(refusal)) => {
+                        let note = Note::from(refusal).outside(called);
+                        say(&mut answers, Kind::Refused.status(), note).await?;
+                    }
                     Err(_) => return Ok(()),
                 }
             }
-            Request::Order(Err(refusal)) => say(&mut answers, Kind::Usage.status(), refusal.into()).await?,
+            Request::Order { order: Err(refusal), called } => {
+                let note = Note::from(refusal).outside(called);
+                say(&mut answers, Kind::Usage.status(), note).await?;
+            }
             Request::Endless => return say(&mut answers, Kind::Usage.status(), too_long().into()).await,
         }
     }
@@ -149,9 +159,9 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
     let line = line.trim();
     Ok(Some(match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
         ("events", "") => Request::Events,
-        ("say", text) => Request::Order(Order::said(text.trim_start())),
-        ("leave", "") => Request::Order(Ok(Order::Quit)),
-        _ => Request::Order(Order::words(line, Given::Outside)),
+        ("say", text) => Request::Order { order: Order::said(text.trim_start()), called: Some("say") },
+        ("leave", "") => Request::Order { order: Ok(Order::Quit), called: Some("leave") },
+        _ => Request::Order { order: Order::words(line, Given::Outside), called: None },
     }))
 }
 

@@ -84,28 +84,29 @@ impl Row {
     fn broken(self, window: usize, is_kept_whole: impl Fn(&str) -> bool) -> Vec<Self> {
         // Terminals differ in the last column.
         let width = window.saturating_sub(1);
+        let hanging = self.hanging(width);
         let mut rows = Vec::new();
         let mut row = Self::default();
         let mut blanks = 0;
         for (ink, text) in &self.pieces {
-            for word in words(text, width.saturating_sub(HANGING.len())) {
+            for word in words(text, width.saturating_sub(hanging.len())) {
                 let bare = word.trim_end_matches(char::is_whitespace);
                 if !bare.is_empty() {
                     let wide = columns(bare);
                     let fits = row.width + blanks + wide <= width;
-                    let whole = wide + HANGING.len() <= width;
+                    let whole = wide + hanging.len() <= width;
                     // What follows a link that the terminal wrapped would stand behind its end.
                     if row.width > width || (row.width > 0 && !fits && whole) {
                         rows.push(std::mem::take(&mut row));
                         // Nothing that was said stands where names stand.
-                        row.push(Ink::Plain, HANGING);
+                        row.push(Ink::Plain, hanging);
                         blanks = 0;
                     }
                     row.push(Ink::Plain, &" ".repeat(blanks));
                     if fits || whole || is_kept_whole(bare) {
                         row.push(*ink, bare);
                     } else {
-                        row.pour(&mut rows, *ink, bare, width);
+                        row.pour(&mut rows, (*ink, bare), hanging, width);
                     }
                     blanks = 0;
                 }
@@ -116,12 +117,19 @@ impl Row {
         rows
     }
 
+    /// What stands before each row that goes on: deeper where the line itself stands in, as in a table, so that a row of
+    /// it is told from the next.
+    fn hanging(&self, width: usize) -> &'static str {
+        let stands_in = self.pieces.first().is_some_and(|(_, text)| text.starts_with(HANGING));
+        if stands_in && width >= 4 * DEEPER.len() { DEEPER } else { HANGING }
+    }
+
     /// A word that fits into no row.
-    fn pour(&mut self, rows: &mut Vec<Self>, ink: Ink, word: &str, width: usize) {
+    fn pour(&mut self, rows: &mut Vec<Self>, (ink, word): (Ink, &str), hanging: &str, width: usize) {
         for grapheme in word.graphemes(true) {
-            if self.width > HANGING.len() && self.width + columns(grapheme) > width {
+            if self.width > hanging.len() && self.width + columns(grapheme) > width {
                 rows.push(std::mem::take(self));
-                self.push(Ink::Plain, HANGING);
+                self.push(Ink::Plain, hanging);
             }
             self.push(ink, grapheme);
         }
@@ -194,6 +202,7 @@ fn words(text: &str, width: usize) -> impl Iterator<Item = &str> {
 const STANDS_IN: &str = "    ";
 /// Before what goes on from the row above.
 const HANGING: &str = "  ";
+const DEEPER: &str = "      ";
 
 fn is_link(word: &str) -> bool {
     ["vc://", "https://", "http://"].iter().any(|scheme| word.starts_with(scheme))
@@ -266,6 +275,12 @@ mod tests {
         assert_eq!(rows(&format!("{link} yes"), 16), [format!("Bob: {link}"), "  yes".into()]);
         let table = Row::new(Ink::Plain, "  /peers    who is here").wrapped(40);
         assert_eq!(table[0].text(), "  /peers    who is here");
+        // What goes on of a row of a table does not stand where the next one begins.
+        let table = Row::new(Ink::Plain, "  /volume [FRIEND]  how loud you hear").wrapped(34);
+        assert_eq!(
+            table.iter().map(Row::text).collect::<Vec<_>>(),
+            ["  /volume [FRIEND]  how loud you", "      hear"]
+        );
         let quoted = "as `voicechat host` does.";
         assert_eq!(rows(quoted, 22), ["Bob: as", "  `voicechat host`", "  does."]);
         assert_eq!(rows("x `a b c` `d`", 80), ["Bob: x `a b c` `d`"]);
