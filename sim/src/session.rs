@@ -187,9 +187,9 @@ fn play(world: &mut World, people: &mut [Person], server: usize, act: Act) {
         Act::Rename(n) => order(world, client(n), Command::Rename(format!("renamed {n}"))),
         Act::Roam(n) => {
             people[n].at = world.net.site(people[n].nat);
-            if let Some(client) = people[n].client.filter(|client| world.is_up(*client)) {
+            if let Some(client) = people[n].client.filter(|client| world.clients[*client].ended.is_none()) {
                 world.roam(client, people[n].at);
-                world.tell(client, Input::LocalAddrs(&[people[n].at.1]));
+                world.notice(client);
             }
         }
         Act::Kick(n) => {

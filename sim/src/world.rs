@@ -61,6 +61,7 @@ enum Owner {
 enum Happening {
     Arrival { flight: Flight, bytes: Vec<u8> },
     Wake { client: usize, alarm: u64 },
+    Notice { client: usize },
     Pump { conn: ConnId, way: Way },
     DialLimit { conn: ConnId },
     Speak { client: usize },
@@ -264,6 +265,18 @@ impl World {
         self.clients[client].tcp.clear();
     }
 
+    /// The program looks at its machine's addresses, when that is awake.
+    pub fn notice(&mut self, client: usize) {
+        match self.clients[client].asleep.filter(|until| self.now < *until) {
+            Some(until) => self.schedule(until, Happening::Notice { client }),
+            None if self.clients[client].ended.is_none() => {
+                let addr = self.clients[client].addr;
+                self.tell(client, Input::LocalAddrs(&[addr]));
+            }
+            None => {}
+        }
+    }
+
     /// The process is gone, without a word.
     pub fn kill(&mut self, client: usize) {
         self.clients[client].ended = Some(vc_core::io::Ended::Left);
@@ -325,6 +338,7 @@ impl World {
         match happening {
             Happening::Arrival { flight, bytes } => self.arrive(flight, &bytes),
             Happening::Wake { client, alarm } => self.wake(client, alarm),
+            Happening::Notice { client } => self.notice(client),
             Happening::Pump { conn, way } => self.pump(conn, way),
             Happening::DialLimit { conn } => self.dial_limit(conn),
             Happening::Speak { client } => self.frame(client),
