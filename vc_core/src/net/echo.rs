@@ -71,6 +71,11 @@ impl Echo {
         self.seen.filter(|_| matches!(self.state, State::Answered)).map(|(seen, _)| seen)
     }
 
+    /// Its first answer may still come.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.state, State::Asking { tries, .. } if tries <= RETRY_MS.len())
+    }
+
     pub fn wake(&self) -> Option<Time> {
         match self.state {
             State::Asking { due, .. } => Some(due),

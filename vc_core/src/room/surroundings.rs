@@ -231,11 +231,20 @@ impl Surroundings {
         let asked = self.echoes.iter().filter_map(|echo| Some((echo.server(), echo.seen_lately()?)));
         let others =
             self.relayed.iter().filter(|(relay, _)| self.echoes.iter().all(|e| e.server() != *relay));
-        Mapping::observed(&asked.chain(others.map(|(relay, seen)| (*relay, seen.addr))).collect::<Vec<_>>())
+        let answers: Vec<_> = asked.chain(others.map(|(relay, seen)| (*relay, seen.addr))).collect();
+        match Mapping::observed(&answers) {
+            // Two ports of one host see the same where another host may not.
+            Mapping::Independent if self.echoes.iter().any(Echo::is_awaited) => Mapping::Unknown,
+            mapping => mapping,
+        }
     }
 
     pub(crate) fn tick(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
-        self.echoes.iter_mut().filter_map(|echo| echo.tick(now)).collect()
+        let questions: Vec<_> = self.echoes.iter_mut().filter_map(|echo| echo.tick(now)).collect();
+        if !questions.is_empty() {
+            self.conclude();
+        }
+        questions
     }
 
     pub(crate) fn wake(&self) -> Option<Time> {
