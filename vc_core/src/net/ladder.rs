@@ -86,7 +86,12 @@ impl Ladder {
         match self.paths.get_mut(&path) {
             Some(tried) => tried.probes.heard(now),
             None if self.shunned.iter().any(|(c, until)| path.carrier() == Some(*c) && now < *until) => {}
-            None => self.offer(now, path),
+            None => {
+                self.offer(now, path);
+                if let Some(tried) = self.paths.get_mut(&path) {
+                    tried.probes.heard(now);
+                }
+            }
         }
     }
 
@@ -273,6 +278,9 @@ impl Ladder {
 
     /// A response came. Returns the new carrying path if that changes it.
     pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
+        if !self.asked_by(token).is_some_and(|path| self.is_open(now, &path)) {
+            return None;
+        }
         let path = self
             .paths
             .0
@@ -384,6 +392,13 @@ impl Ladder {
         self.paths.0.retain(|(path, tried)| {
             path.spare().is_none() || used.contains(&Some(*path)) || !tried.probes.is_given_up()
         });
+    }
+
+    /// Packets of the peer's come from there, too (as RFC 8445, 7.2.5.2.1 wants it). What its router mapped for somebody
+    /// else may let us in, but is not kept open by what it sends us, and closes unannounced.
+    fn is_open(&self, now: Time, path: &Path) -> bool {
+        let heard = self.paths.get(path).and_then(|tried| tried.probes.heard_at());
+        path.direct().is_none() || heard.is_some_and(|at| now - at < KEPT_OPEN)
     }
 
     fn carry(&mut self, now: Time, path: Path) -> Path {
@@ -544,6 +559,8 @@ const COOL: Duration = Duration::from_secs(5);
 const OVERLAP: Duration = Duration::from_millis(200);
 /// All first tries of a probe but the slow ones.
 const OPENED: Duration = Duration::from_secs(1);
+/// The shortest lifetime of a mapping on record is 15 s, and a path is asked every six at least.
+const KEPT_OPEN: Duration = Duration::from_secs(20);
 /// Others may learn of it a little later than we.
 const SHUN: Duration = Duration::from_secs(10);
 /// Two probes of a hot path may be lost before it is doubted.

@@ -24,7 +24,7 @@ fn run(
     talk: bool,
     rtt: impl Fn(&Path) -> Option<u64>,
 ) -> Vec<(u64, Path)> {
-    let mut flying: Vec<(u64, [u8; 8])> = Vec::new();
+    let mut flying: Vec<(u64, Path, [u8; 8])> = Vec::new();
     let mut moves = Vec::new();
     let mut count = from;
     for t in from..from + ms {
@@ -32,7 +32,8 @@ fn run(
         if talk && t % 20 == 0 {
             ladder.media(now);
         }
-        for (_, token) in flying.extract_if(.., |(at, _)| *at == t) {
+        for (_, path, token) in flying.extract_if(.., |(at, ..)| *at == t) {
+            ladder.heard(now, path);
             moves.extend(ladder.answer(now, token).map(|path| (t, path)));
         }
         moves.extend(ladder.settle(now).map(|path| (t, path)));
@@ -40,7 +41,7 @@ fn run(
             count += 1;
             (count << 20 | t).to_be_bytes()
         });
-        flying.extend(sent.into_iter().filter_map(|(path, token)| Some((t + rtt(&path)?, token))));
+        flying.extend(sent.into_iter().filter_map(|(path, token)| Some((t + rtt(&path)?, path, token))));
     }
     moves
 }
@@ -114,6 +115,22 @@ fn the_first_answer_by_a_path_for_voice_ends_the_reign_of_mail() {
     ladder.offer(Time::from_micros(1_000_000), relay());
     let moves = run(&mut ladder, 1_000, 200, true, |path| Some(if *path == mail { 40 } else { 100 }));
     assert!(moves == [(1_100, relay())]);
+}
+
+#[test]
+fn an_address_whose_answers_come_from_another_carries_nothing_and_the_other_does() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    run(&mut ladder, 0, 1_000, true, |_| Some(RELAY_RTT));
+    let (named, real) = (Path::Direct(hop("192.0.2.1:5000")), direct());
+    ladder.offer(Time::from_micros(1_000_000), named);
+    let asked = ladder.probe(Time::from_micros(1_000_000), || [1; 8]);
+    assert!(asked.contains(&(named, [1; 8])));
+    let now = Time::from_micros(1_020_000);
+    ladder.heard(now, real);
+    assert!(ladder.answer(now, [1; 8]).is_none() && !ladder.is_direct());
+    run(&mut ladder, 1_020, 1_000, true, |path| (*path != named).then_some(20));
+    assert!(ladder.carrying() == Some(real));
 }
 
 #[test]
