@@ -241,11 +241,16 @@ impl Ladder {
     }
 
     /// Voice does not arrive by the carrying path, whatever its probes say. Another takes over if there is one, and this
-    /// one is shunned for a while, longer each time. Where voice arrives by none, none of them is to blame.
+    /// one is shunned for a while, longer each time if its probes say that it is well. Where voice arrives by none, none of them is to blame.
     pub fn distrust(&mut self, now: Time) {
         let Some(tried) = self.carrying().and_then(|path| self.paths.get_mut(&path)) else { return };
-        tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
-        tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
+        // Where probes are lost as well the line is bad, and may be good again at any time: nobody lies.
+        if tried.probes.is_losing(now) {
+            tried.distrusted = now + DISTRUST;
+        } else {
+            tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
+            tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
+        }
         let answers =
             |(path, tried): &(Path, Tried)| path.carries_voice() && tried.probes.answered().is_some();
         if self.paths.0.iter().filter(|entry| answers(entry)).all(|(_, tried)| now < tried.distrusted) {
@@ -581,7 +586,7 @@ const MARGIN_SHARE: f32 = 0.15;
 const MARGIN_MOST: Duration = Duration::from_millis(20);
 /// A rival that stops answering is a spare like any other.
 const RIVAL_SILENT: Duration = Duration::from_secs(1);
-/// A third party that drops voice gets another chance, four times later each time.
+/// A path that drops voice gets another chance; if it answers all probes, four times later each time.
 const DISTRUST: Duration = Duration::from_secs(60);
 const MAX_STRIKES: u32 = 3;
 /// More than any round trip: it carries only if nothing else answers.

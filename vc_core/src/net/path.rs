@@ -218,6 +218,12 @@ impl Probes {
         self.streak == 0 && self.tries as usize >= FIRST_TRIES_MS.len()
     }
 
+    /// An answer of the last seconds is missing.
+    pub fn is_losing(&self, now: Time) -> bool {
+        let late = self.srtt.unwrap_or_default() + 4 * self.var + LATE;
+        self.waiting.iter().any(|(_, asked)| now - *asked >= late)
+    }
+
     pub fn heard_at(&self) -> Option<Time> {
         self.heard
     }
@@ -269,6 +275,8 @@ const NEW_LOST: Duration = Duration::from_secs(3);
 const LOST: Duration = Duration::from_secs(25);
 /// A response later than this tells nothing of the path as it is now.
 const FORGET: Duration = Duration::from_secs(5);
+/// An answer that is held up for less is not lost.
+const LATE: Duration = Duration::from_millis(200);
 /// Alarm probes of `FORGET`, bounded.
 const MAX_WAITING: usize = 50;
 

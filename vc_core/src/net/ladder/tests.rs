@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use super::*;
@@ -131,6 +132,38 @@ fn an_address_whose_answers_come_from_another_carries_nothing_and_the_other_does
     assert!(ladder.answer(now, [1; 8]).is_none() && !ladder.is_direct());
     run(&mut ladder, 1_020, 1_000, true, |path| (*path != named).then_some(20));
     assert!(ladder.carrying() == Some(real));
+}
+
+#[test]
+fn a_path_that_drops_voice_is_shunned_ever_longer_only_if_it_answers_all_probes() {
+    let well = |path: &Path| Some(if *path == direct() { 20 } else { RELAY_RTT });
+    let minutes_shunned = |probes_are_lost: bool| {
+        let mut ladder = Ladder::default();
+        ladder.offer(Time::ZERO, relay());
+        ladder.offer(Time::ZERO, direct());
+        let mut t = 0;
+        [(); 2].map(|()| {
+            let asked = Cell::new(0);
+            let every_other = |path: &Path| {
+                asked.set(asked.get() + u32::from(*path == direct()));
+                well(path).filter(|_| *path != direct() || !probes_are_lost || asked.get() % 2 == 0)
+            };
+            run(&mut ladder, t, 4_000, true, every_other);
+            assert!(ladder.carrying() == Some(direct()));
+            let struck = t + 4_000;
+            ladder.distrust(Time::from_micros(struck * 1_000));
+            run(&mut ladder, struck, 5_000, true, well);
+            assert!(ladder.carrying() == Some(relay()));
+            t = struck + 5_000;
+            while ladder.carrying() != Some(direct()) {
+                run(&mut ladder, t, 1_000, true, well);
+                t += 1_000;
+            }
+            (t - struck) / 60_000
+        })
+    };
+    assert_eq!(minutes_shunned(false), [1, 4]);
+    assert_eq!(minutes_shunned(true), [1, 1]);
 }
 
 #[test]
