@@ -1,6 +1,5 @@
 //! From microphone samples to Opus frames: chain, gate, pre-roll, encoder. Pure: samples in, frames out.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::adaptation::Quality;
@@ -9,6 +8,7 @@ use crate::error::Error;
 use crate::gate::{Gate, Verdict, dbfs};
 use crate::opus::Protection;
 use crate::packets::{Captured, Packets};
+use crate::preroll::PreRoll;
 use crate::spec::{BLOCK, FrameLen};
 
 /// How loud the own microphone is and whether it is being sent.
@@ -48,7 +48,7 @@ pub struct Capture {
     /// The frame while the chain works on it.
     work: Vec<f32>,
     packets: Packets,
-    before: VecDeque<Vec<f32>>,
+    before: PreRoll,
     time: u32,
     stats: CaptureStats,
 }
@@ -64,7 +64,7 @@ impl Capture {
             gated: Stages::default().gate,
             work: Vec::with_capacity(frame.samples()),
             packets: Packets::new(Quality { frame, bitrate, protection: Protection::default() })?,
-            before: VecDeque::new(),
+            before: PreRoll::new(frame),
             time: 0,
             stats: CaptureStats::default(),
         })
@@ -81,17 +81,16 @@ impl Capture {
         self.stats.clipped += pcm.iter().filter(|sample| sample.abs() >= FULL).count() as u64;
         let pcm = &work[..];
         match verdict {
-            Verdict::Closed => self.keep(pcm),
+            Verdict::Closed => self.before.keep(pcm),
             Verdict::Opens => {
-                let mut before = std::mem::take(&mut self.before);
-                let start = self.time.wrapping_sub(before.len() as u32);
-                for (i, pcm) in before.iter().enumerate() {
+                let mut before = std::mem::replace(&mut self.before, PreRoll::new(self.frame));
+                let start = self.time.wrapping_sub(before.word().len() as u32);
+                for (i, pcm) in before.word().enumerate() {
                     self.send(start.wrapping_add(i as u32), pcm, false, voice);
                 }
                 self.send(self.time, pcm, false, voice);
-                // The buffers are used again.
-                std::mem::swap(&mut self.before, &mut before);
-                self.before.clear();
+                before.clear();
+                self.before = before;
             }
             Verdict::Open => self.send(self.time, pcm, false, voice),
             Verdict::Closes => self.send(self.time, pcm, true, voice),
@@ -171,15 +170,6 @@ impl Capture {
         }
     }
 
-    fn keep(&mut self, pcm: &[f32]) {
-        let room = (PRE_ROLL / self.frame.as_millis()) as usize;
-        let mut oldest =
-            if self.before.len() >= room { self.before.pop_front().unwrap_or_default() } else { Vec::new() };
-        oldest.clear();
-        oldest.extend_from_slice(pcm);
-        self.before.push_back(oldest);
-    }
-
     fn send(&mut self, time: u32, pcm: &[f32], last_of_talk: bool, voice: &mut dyn FnMut(Captured)) {
         let at = u64::from(time) * u64::from(self.frame.as_millis());
         if let Some(captured) = self.packets.push(at, pcm, last_of_talk) {
@@ -189,8 +179,5 @@ impl Capture {
     }
 }
 
-/// What is sent from before the gate opened, in milliseconds: the detector wakes at the vowel, and a hiss or a stop
-/// before it lasts about this long.
-const PRE_ROLL: u32 = 60;
 /// The largest sample of 16 bits; what is larger was cut off to it.
 const FULL: f32 = 32_767.0 / 32_768.0;

@@ -475,7 +475,7 @@ const OLD: i64 = MAX_DELAY;
 const REORDER: i64 = 3;
 /// Ticks. A longer hole is a pause whose last-of-talk frame was lost.
 const SPURT_GAP: i64 = 30;
-/// A sender's gate holds back up to this much of the start of a spurt.
-const HELD_BACK: i64 = 60_000;
+/// A sender's gate holds back up to this much of the start of a spurt ([`crate::preroll`]).
+const HELD_BACK: i64 = 120_000;
 /// Ticks.
 const CONCEALED_AT_ONCE: i64 = 2;

@@ -38,6 +38,7 @@ mod output;
 mod packets;
 mod past;
 mod playback;
+mod preroll;
 mod receiver;
 mod resample;
 mod reserve;

@@ -50,6 +50,8 @@ pub(crate) struct Receiver {
     fit: Fit,
     /// Samples played since the last splice.
     since_splice: usize,
+    /// Samples played since the friend began to talk.
+    spoken: usize,
     /// Of the voice; 0 when what is invented has faded out.
     gain: f32,
     /// Of the comfort noise.
@@ -72,6 +74,7 @@ impl Receiver {
             ready: Vec::new(),
             fit: Fit::Keep,
             since_splice: REST,
+            spoken: 0,
             gain: 1.0,
             hush: 0.0,
             stats: FriendStats { level_dbfs: -100.0, ..FriendStats::default() },
@@ -144,6 +147,7 @@ impl Receiver {
         let len = self.ready.len().min(STEP);
         out[..len].copy_from_slice(&self.ready[..len]);
         self.since_splice += len;
+        self.spoken += len;
         self.ready.drain(..len);
         len
     }
@@ -237,7 +241,9 @@ impl Receiver {
     fn splice(&mut self) {
         let fit = std::mem::replace(&mut self.fit, Fit::Keep);
         let (at, target) = self.jitter.delay();
-        let urgent = at.abs_diff(target) > URGENT;
+        // The sender's gate held the first frames back; nothing was said before them whose pace they could break.
+        let begins = fit == Fit::Shrink && self.spoken < BEGINNING;
+        let urgent = begins || at.abs_diff(target) > URGENT;
         if fit == Fit::Keep || !(urgent || self.since_splice >= REST || splice::is_quiet(&self.ready)) {
             return;
         }
@@ -253,6 +259,7 @@ impl Receiver {
     /// Nobody talks; a hush that is still there goes out.
     fn rest(&mut self, out: &mut [f32; STEP]) -> usize {
         self.gain = 1.0;
+        self.spoken = 0;
         if self.hush <= 0.0 {
             return 0;
         }
@@ -330,6 +337,8 @@ fn fade_out(since: Duration) -> f32 {
 
 /// One splice of about 8 ms in 60 ms changes the tempo by an eighth, which passes for eager speech.
 const REST: usize = 60 * 48;
+/// 250 ms: in half of it all that a gate holds back is made up for.
+const BEGINNING: usize = 250 * 48;
 /// With so much too much delay any splice will do.
 const URGENT: Duration = Duration::from_millis(100);
 /// The hush after a voice that broke off goes out within half a second, in mixing steps.
