@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tables of docs/SOUND.md, "Capture". Usage: scripts/capture.sh [TABLE...] (echo, noise, levels, detection, cost,
+# The tables of docs/SOUND.md, "Capture". Usage: scripts/capture.sh [TABLE...] (echo, noise, clean, levels, detection, cost,
 # encoder). PESQ is ITU-T P.862.2 as the Python package `pesq` has it; it is fetched into target/, for measuring only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

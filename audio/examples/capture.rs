@@ -2,22 +2,25 @@
 //!
 //! `cargo run --release -p audio --example capture [DIR] [TABLE...]`; with DIR, `DIR/NAME.said.wav` and
 //! `DIR/NAME.heard.wav` are written for each quality and `{NAME}` stands where its PESQ belongs (scripts/capture.sh
-//! fills it in). Tables are echo, noise, levels, detection, cost and encoder; without a name all of them.
+//! fills it in). Tables are echo, noise, clean, levels, detection, cost and encoder; without a name all of them.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use audio::{Capture, Chain, Decoder, Encoder, FrameLen, Resampler, Stages, Switch, measure};
+use audio::{
+    Capture, Chain, Decoder, Encoder, FrameLen, HighPass, Limiter, Resampler, Stages, Switch, measure,
+};
 
 fn main() {
     let dir = std::env::args().nth(1).map(PathBuf::from);
     let lab = Lab { bob: read("bob.wav"), alice: read("alice.wav"), dir };
     let wanted: Vec<String> = std::env::args().skip(2).collect();
-    let tables: [(&str, Table); 6] = [
+    let tables: [(&str, Table); 7] = [
         ("echo", Lab::echo),
         ("noise", Lab::noise),
+        ("clean", Lab::clean),
         ("levels", Lab::levels),
         ("detection", Lab::detection),
         ("cost", Lab::cost),
@@ -125,15 +128,39 @@ impl Lab {
             }
             println!("{row}| {:.0} % |", runs[2].1.suppressed);
         }
-        println!("\nThe whole chain with its defaults on a clean microphone:\n");
+    }
+
+    /// What each stage alone, and all of them, do to a microphone that needs none of them.
+    fn clean(&self) {
+        println!("\n## A clean microphone\n\n| stages | lower voice | higher voice |\n|---|---|---|");
+        let said = self.said();
         let mic: Vec<f32> = said.iter().zip(pink(said.len(), -75.0, 9)).map(|(s, n)| s + n).collect();
-        let run = run(Stages::default(), None, &mic);
-        println!("| | before | after |\n|---|---|---|");
-        for (voice, at) in voices {
-            let scored = |tag: &str, pcm: &[f32]| {
-                self.scored(&format!("chain-{voice}-{tag}"), &said[at.clone()], &pcm[at.clone()])
-            };
-            println!("| {voice} voice | {} | {} |", scored("before", &mic), scored("after", &run.out));
+        let row = |name: &str, heard: &[f32]| {
+            let voices = [("lower", 0..self.bob.len()), ("higher", self.bob.len() + RATE..said.len())];
+            let cells = voices.map(|(voice, at)| {
+                self.scored(&format!("clean-{name}-{voice}"), &said[at.clone()], &heard[at])
+            });
+            println!("| {name} | {} | {} |", cells[0], cells[1]);
+        };
+        row("none: the microphone", &mic);
+        for cutoff in [20.0, 30.0, 40.0, 60.0, 80.0] {
+            let mut heard = mic.clone();
+            HighPass::at(cutoff).filter(&mut heard);
+            row(&format!("high-pass at {cutoff} Hz"), &heard);
+        }
+        let mut limited = mic.clone();
+        let mut limiter = Limiter::new();
+        limited.chunks_exact_mut(BLOCK).for_each(|block| limiter.limit(block));
+        row("limiter", &limited);
+        let off = Stages { echo: Switch::Off, noise: Switch::Off, level: false, gate: true };
+        for (name, stages) in [
+            ("high-pass and limiter, as always", off),
+            ("the same and level", Stages { level: true, ..off }),
+            ("the same and noise suppression, automatic", Stages { noise: Switch::Auto, ..off }),
+            ("the same and echo cancellation, automatic", Stages { echo: Switch::Auto, ..off }),
+            ("all, as by default", Stages::default()),
+        ] {
+            row(name, &run(stages, None, &mic).out);
         }
     }
 

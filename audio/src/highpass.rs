@@ -6,16 +6,21 @@ use crate::spec::RATE;
 
 /// A Butterworth high-pass of second order, transposed direct form II. In `f64`, for the poles lie close to the unit
 /// circle.
-pub(crate) struct HighPass {
+pub struct HighPass {
     b: [f64; 3],
     a: [f64; 2],
     state: [f64; 2],
 }
 
 impl HighPass {
-    /// Coefficients by the bilinear transform (RBJ's cookbook formulae).
+    /// That of the capture chain.
     pub(crate) fn new() -> HighPass {
-        let omega = 2.0 * PI * CUTOFF / f64::from(RATE);
+        HighPass::at(CUTOFF)
+    }
+
+    /// With 3 dB less at `cutoff` Hz; coefficients by the bilinear transform (RBJ's cookbook formulae).
+    pub fn at(cutoff: f64) -> HighPass {
+        let omega = 2.0 * PI * cutoff / f64::from(RATE);
         let alpha = omega.sin() / SQRT_2;
         let a0 = 1.0 + alpha;
         let b = (1.0 + omega.cos()) / 2.0 / a0;
@@ -23,7 +28,7 @@ impl HighPass {
     }
 
     /// Works in place on samples at 48 kHz.
-    pub(crate) fn filter(&mut self, pcm: &mut [f32]) {
+    pub fn filter(&mut self, pcm: &mut [f32]) {
         for sample in pcm {
             // A broken driver's infinity would stay in the filter for ever.
             let x = if sample.is_finite() { f64::from(*sample) } else { 0.0 };

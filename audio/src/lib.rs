@@ -60,6 +60,7 @@ pub use device::{Device, Devices, devices};
 pub use dred::Dred;
 pub use engine::Engine;
 pub use error::{Direction, Error, Existing, Trouble};
+pub use highpass::HighPass;
 pub use jitter::{Counts, Fit, Frame, Heard, Jitter};
 pub use mixer::Limiter;
 pub use opus::{Again, Decoder, Encoder, Protection, Refused, has_fec};

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::print_stderr)]
 
 use std::f32::consts::TAU;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -106,7 +107,7 @@ pub(crate) fn find(needle: &[f32], hay: &[f32], reach: usize) -> (f32, usize) {
 }
 
 /// Runs what needs real time until it goes well. An attempt during which the machine let its threads wait says nothing;
-/// one failure beside others is chance, three without a stall are a fault.
+/// one failure beside others is chance, three without a stall are a fault. A machine that stalls for a minute judges nothing, and that is told.
 pub(crate) fn in_real_time(attempt: impl Fn() -> Result<(), String>) {
     const PATIENCE: Duration = Duration::from_secs(60);
     /// The least that waits before a loudspeaker: what is shorter must not be heard.
@@ -120,14 +121,23 @@ pub(crate) fn in_real_time(attempt: impl Fn() -> Result<(), String>) {
         match result {
             Ok(()) => return,
             Err(fault) if longest < STALL => faults.push(fault),
-            Err(fault) if began.elapsed() > PATIENCE => {
-                std::eprintln!("NOT JUDGED: this machine stalled for {longest:?} meanwhile ({fault})");
-                return;
-            }
+            Err(fault) if began.elapsed() > PATIENCE => return not_judged(longest, &fault),
             Err(_) => {}
         }
     }
     panic!("{}", faults.join("; "));
+}
+
+/// Says so past the test harness, which keeps to itself what a test prints that passes; `make unit` counts the lines.
+fn not_judged(stall: Duration, fault: &str) {
+    let test = std::thread::current();
+    let name = test.name().unwrap_or("a test");
+    let line = format!("NOT JUDGED: {name}, for this machine stalled for {stall:?} meanwhile ({fault})\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(path) = std::env::var_os("NOT_JUDGED") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
 }
 
 /// Sees how much later than it wants a thread of this process is woken.
