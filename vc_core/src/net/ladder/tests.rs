@@ -146,7 +146,7 @@ fn a_path_that_drops_voice_is_shunned_ever_longer_only_if_it_answers_all_probes(
             let asked = Cell::new(0);
             let every_other = |path: &Path| {
                 asked.set(asked.get() + u32::from(*path == direct()));
-                well(path).filter(|_| *path != direct() || !probes_are_lost || asked.get() % 2 == 0)
+                well(path).filter(|_| *path != direct() || !probes_are_lost || asked.get().is_multiple_of(2))
             };
             run(&mut ladder, t, 4_000, true, every_other);
             assert!(ladder.carrying() == Some(direct()));
