@@ -178,7 +178,7 @@ impl From<Error> for Failure {
             Error::Version => (
                 Kind::Version,
                 "The server, or the friend who opens the door, runs another version of voicechat.",
-                "Update voicechat on both sides; `voicechat doctor` says whether the server is the older one.",
+                "Update voicechat on both sides; `voicechat doctor` says whether it is the server.",
             ),
             Error::Unreachable => (
                 Kind::Unreachable,

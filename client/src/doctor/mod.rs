@@ -19,8 +19,10 @@ enum Reach {
     Direct,
     Relay,
     Tcp,
-    /// As those two, but the relay carries nothing.
+    /// As by the relay, but it carries nothing.
     Unaided,
+    /// As by TCP, but the relay carries nothing.
+    Cut,
     Nobody,
     /// The server speaks another version of the protocol.
     Estranged,
@@ -34,7 +36,8 @@ pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
 }
 
 fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
-    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Nobody | Reach::Estranged) {
+    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Cut | Reach::Nobody | Reach::Estranged)
+    {
         return Err(Failure::new(
             Kind::Machine,
             "The network is good enough for a call, but it would be without your voice or without theirs.",
@@ -63,7 +66,7 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
                 "Let UDP through the firewall.",
             ));
         }
-        Reach::Unaided => {
+        Reach::Unaided | Reach::Cut => {
             return Err(Failure::new(
                 Kind::NoPath,
                 "Most calls will not come about: direct connections hardly work from here, and the relay does not.",
@@ -121,6 +124,7 @@ mod tests {
         }
         assert_eq!(kind(State::Bad, Reach::Nobody), Err(Kind::Unreachable));
         assert_eq!(kind(State::Good, Reach::Unaided), Err(Kind::NoPath));
+        assert_eq!(kind(State::Bad, Reach::Cut), Err(Kind::NoPath));
         assert_eq!(kind(State::Bad, Reach::Estranged), Err(Kind::Version));
     }
 }

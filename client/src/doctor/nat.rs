@@ -14,8 +14,8 @@ use vc_core::protocol::packet::{By, MAX_UDP, Packet, probe_by};
 
 use super::Reach;
 use crate::failure::Failure;
-use crate::host::seed;
-use crate::note::State;
+use crate::host::{reach, seed};
+use crate::note::{self, State};
 use crate::sockets::towards;
 
 /// What the server's ports saw of one socket of ours, and what came through to it.
@@ -75,6 +75,11 @@ impl Nat {
         self.answers.iter().zip(self.answers.iter().skip(1)).any(|(a, b)| a.asked.ip() != b.asked.ip())
     }
 
+    /// Whether the internet sees us as the server does.
+    fn is_public(&self) -> bool {
+        self.answers.iter().any(|answer| reach(answer.seen.ip()) == note::Reach::Public)
+    }
+
     pub(super) fn reach(&self) -> Reach {
         match self.mapping() {
             Some(Mapping::Address(_) | Mapping::AddressAndPort(_)) => Reach::Relay,
@@ -84,12 +89,13 @@ impl Nat {
 
     pub(super) fn maps(&self) -> Finding {
         match self.mapping() {
-            None => (
-                State::Good,
-                "No router changes this machine's address on the way to the server: friends reach it directly."
-                    .to_owned(),
-                "",
-            ),
+            None => {
+                let mut what = "No router changes this machine's address on the way to the server.".to_owned();
+                if !self.is_public() {
+                    what += " What one does on the way to friends elsewhere only a server there could tell.";
+                }
+                (State::Good, what, "")
+            }
             Some(Mapping::Independent) => {
                 let mut what = "The router keeps one outside port for every port of the server: direct connections \
                                 work with nearly everybody."
@@ -292,6 +298,17 @@ mod tests {
         let nat = nat(&[("192.168.1.9:1", "192.168.1.5:4000")], Filtering::ByPort);
         assert!(nat.maps().1.starts_with("No router") && nat.filters().1.starts_with("A firewall"));
         assert_eq!(nat.reach(), Reach::Direct);
+    }
+
+    #[test]
+    fn a_server_in_the_same_network_says_nothing_of_the_way_to_friends_elsewhere() {
+        let seen_at = |address: &str| {
+            let address = address.parse().unwrap();
+            let answer = Answer { asked: address, seen: address, local: address, rtt: Duration::ZERO };
+            Nat { answers: vec![answer], filtering: Filtering::ByPort }.maps().1
+        };
+        assert!(seen_at("192.168.1.5:4000").contains("elsewhere"));
+        assert!(!seen_at("8.8.8.8:4000").contains("elsewhere"));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::failure::Failure;
 use crate::host::{reach, seed};
 use crate::note::{self, State};
-use crate::place::Place;
+use crate::place::{PORT, Place};
 use crate::plan::pinned;
 use crate::portmap::{self, Found};
 use crate::report;
@@ -39,11 +39,11 @@ pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failu
         }
     };
     let opens = match asked.await {
-        Ok(Some(found)) => port_mapping(&found, way, ui),
+        Ok(Some(found)) => port_mapping(&found, way, door(settings), ui),
         Ok(None) | Err(_) => false,
     };
     Ok(match way {
-        Reach::Relay if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
+        Reach::Relay | Reach::Unaided if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
         Reach::Nearby if opens => Reach::Open,
         Reach::Direct if settings.policy() == PathPolicy::Relay => Reach::Relay,
         way => way,
@@ -58,7 +58,8 @@ async fn by_server(place: &Place, settings: &Settings, ui: &Ui) -> Result<Reach,
     let way = by_datagrams(server, &probes, settings, ui).await;
     let carried = relay(place, settings, ui).await;
     Ok(match way {
-        Reach::Relay | Reach::Tcp if !carried => Reach::Unaided,
+        Reach::Relay if !carried => Reach::Unaided,
+        Reach::Tcp if !carried => Reach::Cut,
         way => way,
     })
 }
@@ -136,41 +137,74 @@ async fn mapped(asks: bool) -> Option<Found> {
 }
 
 /// Whether friends from anywhere get in by the port that the router opens.
-fn port_mapping(found: &Found, way: Reach, ui: &Ui) -> bool {
+fn port_mapping(found: &Found, way: Reach, door: u16, ui: &Ui) -> bool {
     let (state, what, hint) = match found {
-        Found::NoRouter => {
-            (State::Good, "There is no router here, so there is no port to forward.".to_owned(), "")
-        }
-        Found::Mapped(by, outside) if reach(outside.ip()) == note::Reach::Public => {
-            (State::Good, format!("The router opens ports for calls ({}): you need not forward any by hand.", by.name()), "")
-        }
+        Found::NoRouter => (
+            State::Good,
+            "There is no router here, so there is no port to forward.".to_owned(),
+            String::new(),
+        ),
+        Found::Mapped(by, outside) if reach(outside.ip()) == note::Reach::Public => (
+            State::Good,
+            format!("The router opens ports for calls ({}): you need not forward any by hand.", by.name()),
+            String::new(),
+        ),
         Found::Mapped(by, _) => (
             State::Doubtful,
             format!(
                 "The router opens ports ({}), but is itself behind another one, which does not.",
                 by.name()
             ),
-            "Ask the provider for an address of your own, or for IPv6.",
+            "Ask the provider for an address of your own, or for IPv6.".to_owned(),
         ),
-        Found::Silent => (
-            if matches!(way, Reach::Relay | Reach::Nearby) { State::Doubtful } else { State::Good },
-            match way {
-                Reach::Relay => "The router opens no ports for programs, so calls need the relay more often.",
-                Reach::Nearby => {
-                    "The router opens no ports for programs, so only friends in this network reach a room on this machine."
-                }
-                _ => "The router opens no ports for programs; calls find their way without.",
-            }
-            .to_owned(),
-            match way {
-                Reach::Relay => OPEN,
-                Reach::Nearby => OPEN_OR_FORWARD,
-                _ => "",
-            },
-        ),
+        Found::Silent => {
+            let (state, what, hint) = unopened(way, door);
+            (state, what.to_owned(), hint)
+        }
     };
     tell(ui, "port_mapping", state, what, hint);
     matches!(found, Found::Mapped(_, outside) if reach(outside.ip()) == note::Reach::Public)
+}
+
+/// What it means for calls that the router opens no ports.
+fn unopened(way: Reach, door: u16) -> (State, &'static str, String) {
+    match way {
+        Reach::Direct | Reach::Open => (
+            State::Good,
+            "The router opens no ports for programs; calls find their way without.",
+            String::new(),
+        ),
+        Reach::Relay => (
+            State::Doubtful,
+            "The router opens no ports for programs, so calls need the relay more often.",
+            OPEN.to_owned() + ".",
+        ),
+        Reach::Unaided => (
+            State::Doubtful,
+            "The router opens no ports for programs; an open one would let friends in without the relay.",
+            OPEN.to_owned() + ".",
+        ),
+        Reach::Nearby => (
+            State::Doubtful,
+            "The router opens no ports for programs, so only friends in this network reach a room on this machine.",
+            format!("{OPEN}, or forward port {door} there, UDP and TCP."),
+        ),
+        Reach::Tcp | Reach::Cut => (
+            State::Good,
+            "The router opens no ports for programs; one would be of no use while UDP is blocked.",
+            String::new(),
+        ),
+        Reach::Nobody | Reach::Estranged => (
+            State::Good,
+            "The router opens no ports for programs; whether calls need that only a server can tell.",
+            String::new(),
+        ),
+    }
+}
+
+/// Where a room on this machine listens.
+fn door(settings: &Settings) -> u16 {
+    settings.listen.map(|listen| listen.port()).filter(|port| *port != 0).unwrap_or(PORT)
 }
 
 /// Where the server was reached, and where it wants to be asked by UDP; else how far that leads.
@@ -251,9 +285,7 @@ fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, Unmet> {
 
 const CLOCK: &str =
     "A clock that is wrong does no harm: calls do not use this machine's, so leave it as it is.";
-const OPEN: &str = "Switch on UPnP, NAT-PMP or PCP in the router's settings.";
-const OPEN_OR_FORWARD: &str =
-    "Switch on UPnP, NAT-PMP or PCP in the router's settings, or forward port 47700 there, UDP and TCP.";
+const OPEN: &str = "Switch on UPnP, NAT-PMP or PCP in the router's settings";
 const NO_RELAY: &str =
     "Friends who cannot be reached directly will not hear you; ask whoever runs the server.";
 /// Entering a room, the fall back to TCP, and the first voice.
@@ -277,5 +309,28 @@ mod tests {
         assert_eq!(hint(VERSION), None);
         assert_eq!(hint(VERSION + 1), Some("Update this program."));
         assert_eq!(hint(VERSION - 1), Some("Its operator has to update it."));
+    }
+
+    #[test]
+    fn what_is_said_of_a_router_that_opens_nothing_fits_the_verdict() {
+        for way in [Reach::Tcp, Reach::Cut, Reach::Nobody, Reach::Estranged] {
+            let (state, what, hint) = unopened(way, PORT);
+            assert!(state == State::Good && !what.contains("find their way") && hint.is_empty(), "{what}");
+        }
+        for way in [Reach::Relay, Reach::Unaided, Reach::Nearby] {
+            let (state, what, hint) = unopened(way, PORT);
+            assert!(state == State::Doubtful && hint.contains("UPnP"), "{what} {hint}");
+        }
+        assert_eq!(unopened(Reach::Direct, PORT).0, State::Good);
+    }
+
+    #[test]
+    fn the_port_to_forward_is_the_one_that_a_room_here_listens_at() {
+        let forward = |listen: Option<&str>| {
+            let listen = listen.and_then(|listen| listen.parse().ok());
+            unopened(Reach::Nearby, door(&Settings { listen, ..Settings::default() })).2
+        };
+        assert!(forward(None).contains("port 47700 "));
+        assert!(forward(Some("0.0.0.0:5000")).contains("port 5000 "));
     }
 }
