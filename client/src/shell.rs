@@ -38,14 +38,18 @@ fn completed() -> Command {
     // Not behind an order, where all that follows belongs to it.
     let command = command
         .mut_subcommands(|command| command.args(&general).mut_subcommands(|command| command.args(&general)));
+    // As a plain word: clap's own brings all commands along.
+    let help = || word("help", "The help of a command", &[]);
     let order = |(name, choices, does)| word(name, does, choices);
     let orders: Vec<_> = order::outside().map(order).collect();
     let settings = |values: bool| {
         let choices = move |key| if values { choices(key) } else { &[] };
         keys().map(move |key| word(key, &meaning(key), choices(key)))
     };
-    command.mut_subcommand("ctl", |ctl| taking("ctl", &ctl, orders)).mut_subcommand("config", |config| {
+    let command = command.subcommand(help()).mut_subcommand("ctl", |ctl| taking("ctl", &ctl, orders));
+    command.mut_subcommand("config", |config| {
         config
+            .subcommand(help())
             .mut_subcommand("show", |show| taking("show", &show, settings(false)))
             .mut_subcommand("set", |set| taking("set", &set, settings(true)))
             .mut_subcommand("unset", |unset| taking("unset", &unset, settings(false)))

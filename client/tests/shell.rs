@@ -76,6 +76,8 @@ fn tab_completes_commands_orders_and_settings_in_every_shell() {
         terminal.shows("ready 1");
         for (typed, completed) in [
             ("voicechat jo", "join "),
+            ("voicechat he", "help "),
+            ("voicechat config he", "help "),
             ("voicechat ctl togg", "toggle "),
             ("voicechat ctl --json togg", "toggle "),
             ("voicechat ctl eve", "events "),
