@@ -33,7 +33,7 @@ pub(crate) struct Sound {
     microphone: Chosen<InputSpec>,
     loudspeaker: Chosen<OutputSpec>,
     /// What does not work from the beginning, until it is told.
-    ailment: Option<String>,
+    ailment: Ailment,
 }
 
 enum State {
@@ -87,8 +87,27 @@ struct Opened {
     engine: Engine,
     voice: mpsc::Receiver<FromEngine>,
     news: mpsc::UnboundedReceiver<FromEngine>,
-    /// What does not work, in a sentence or two.
-    trouble: Option<String>,
+    ailment: Ailment,
+}
+
+/// Why what is missing is missing; whether it still is, [`Presence`] tells.
+#[derive(Default)]
+struct Ailment {
+    microphone: Option<String>,
+    loudspeaker: Option<String>,
+}
+
+impl Ailment {
+    /// In a sentence or two.
+    fn told(self) -> Option<String> {
+        Some(match (self.microphone, self.loudspeaker) {
+            (None, None) => return None,
+            (Some(why), None) => format!("{why} {NO_MICROPHONE}"),
+            (None, Some(why)) => format!("{why} {NO_SPEAKER}"),
+            (Some(why), Some(other)) if why == other => format!("{why} {TEXT_ONLY}"),
+            (Some(why), Some(other)) => format!("{why} {other} {TEXT_ONLY}"),
+        })
+    }
 }
 
 impl Sound {
@@ -115,13 +134,19 @@ impl Sound {
             quality,
             microphone,
             loudspeaker,
-            ailment: opened.trouble,
+            ailment: opened.ailment,
         })
     }
 
-    /// In a sentence or two; once, for when there is a call that it matters to.
+    /// What does not work still; once, for when there is a call that it matters to.
     pub(crate) fn ailment(&mut self) -> Option<String> {
-        self.ailment.take()
+        let Ailment { microphone, loudspeaker } = std::mem::take(&mut self.ailment);
+        let (input, output) = self.presence();
+        Ailment {
+            microphone: microphone.filter(|_| input == Presence::Awaited),
+            loudspeaker: loudspeaker.filter(|_| output == Presence::Awaited),
+        }
+        .told()
     }
 
     pub(crate) async fn next(&mut self) -> FromSound {
@@ -156,6 +181,8 @@ impl Sound {
 
     /// Starts a broken engine anew, once. Tells what is the matter, and whether what was wished has to be told anew.
     pub(crate) fn mend(&mut self) -> (String, bool) {
+        // What is told now is what holds.
+        self.ailment = Ailment::default();
         let before = std::mem::replace(&mut self.state, State::Broken);
         let first = matches!(before, State::Running(_));
         // Waits for the thread, which has ended.
@@ -180,7 +207,7 @@ impl Sound {
         opened.engine.set_alone(self.alone);
         opened.engine.set_quality(self.quality);
         self.state = State::Mended(opened.engine);
-        (opened.trouble.map_or(MENDED.to_owned(), |trouble| format!("{MENDED} {trouble}")), true)
+        (opened.ailment.told().map_or(MENDED.to_owned(), |trouble| format!("{MENDED} {trouble}")), true)
     }
 
     pub(crate) fn hear(&self, from: MemberId, frame: VoiceFrame) {
@@ -389,14 +416,11 @@ fn open(
     lock(microphone).presence = presence(absent.microphone.as_ref());
     lock(loudspeaker).presence = presence(absent.loudspeaker.as_ref());
     engine.set_alone(true);
-    let trouble = match (&absent.microphone, &absent.loudspeaker) {
-        (None, None) => None,
-        (Some(error), None) => Some(format!("{} {NO_MICROPHONE}", why(error))),
-        (None, Some(error)) => Some(format!("{} {NO_SPEAKER}", why(error))),
-        (Some(error), Some(other)) if why(error) == why(other) => Some(format!("{} {TEXT_ONLY}", why(error))),
-        (Some(error), Some(other)) => Some(format!("{} {} {TEXT_ONLY}", why(error), why(other))),
+    let ailment = Ailment {
+        microphone: absent.microphone.as_ref().map(why),
+        loudspeaker: absent.loudspeaker.as_ref().map(why),
     };
-    Ok(Opened { engine, voice, news, trouble })
+    Ok(Opened { engine, voice, news, ailment })
 }
 
 fn presence(missing: Option<&Error>) -> Presence {

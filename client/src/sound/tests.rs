@@ -73,6 +73,31 @@ async fn a_broken_engine_is_told_started_again_once_and_ends_as_a_defect() {
     assert_eq!(sound.finish().unwrap_err().kind, Kind::Defect);
 }
 
+#[tokio::test]
+async fn what_works_again_or_was_told_otherwise_before_the_call_began_is_not_told() {
+    let mut sound = started();
+    let gone = |what: &str| Some(format!("No {what}."));
+    let ailment = || Ailment { microphone: gone("microphone"), loudspeaker: gone("loudspeaker") };
+    let tell = |sound: &Sound, trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
+    sound.ailment = ailment();
+    tell(&sound, Trouble::MicrophoneLost);
+    tell(&sound, Trouble::SpeakerLost);
+    assert!(sound.set_input(InputSpec::Silence).await.is_ok());
+    assert_eq!(sound.ailment(), Some(format!("No loudspeaker. {NO_SPEAKER}")));
+    assert_eq!(sound.ailment(), None);
+
+    sound.ailment = ailment();
+    tell(&sound, Trouble::SpeakerBack);
+    assert_eq!(sound.ailment(), None);
+
+    sound.ailment = ailment();
+    doomed(&mut sound);
+    assert!(matches!(sound.next().await, FromSound::Broken));
+    assert_eq!(sound.mend(), (MENDED.to_owned(), true));
+    tell(&sound, Trouble::MicrophoneLost);
+    assert_eq!(sound.ailment(), None);
+}
+
 /// Until packets of this length in time and bytes come.
 async fn comes(sound: &mut Sound, frame: io::FrameLen, bytes: RangeInclusive<usize>) {
     let came = async {
