@@ -1,6 +1,10 @@
-//! What the members are called, in the order in which we met them: the order of their rows.
+//! What the members are called, in the order in which we met them: the order of their rows; and who is
+//! meant by what a person types.
 
 use vc_core::protocol::member::MemberId;
+use vc_core::protocol::text;
+
+use crate::config::nearest;
 
 #[derive(Default)]
 pub(crate) struct Names(Vec<(MemberId, String)>);
@@ -36,7 +40,39 @@ impl Names {
     }
 }
 
+/// Which of the friends is meant: the whole name, or a beginning that only one of them has, in any case.
+pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a String, String> {
+    let low = typed.to_lowercase();
+    if let Some(name) = names.iter().find(|name| name.to_lowercase() == low) {
+        return Ok(name);
+    }
+    let begins: Vec<&String> = names.iter().filter(|name| name.to_lowercase().starts_with(&low)).collect();
+    match begins.as_slice() {
+        [one] => return Ok(one),
+        [] => {}
+        several => {
+            let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+            return Err(format!("That could be {}. Type more of the name.", several.join(" or ")));
+        }
+    }
+    let shown = text::name(typed);
+    Err(match nearest(typed, names.iter().map(String::as_str)) {
+        Some(near) => format!("Nobody here is called {shown}. Did you mean {near}?"),
+        None if names.is_empty() => "Nobody else is here yet.".to_owned(),
+        None => format!("Nobody here is called {shown}, only {}.", listed(names)),
+    })
+}
+
+pub(crate) fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use vc_core::protocol::codec::Wire;
 
@@ -55,5 +91,18 @@ mod tests {
         names.set(id(9), "Ada".into());
         assert!(names.place(id(5)) < names.place(id(9)) && names.place(id(9)) < names.place(id(1)));
         assert_eq!((names.of(id(3)).as_str(), names.of(id(1)).as_str()), ("Bobby", "someone"));
+    }
+
+    #[test]
+    fn a_friend_is_named_whole_or_by_a_beginning_that_is_nobody_elses() {
+        let names = ["Bob".to_owned(), "Bobby".to_owned(), "Çem".to_owned()];
+        assert_eq!(meant_friend("bob", &names).unwrap(), "Bob");
+        assert_eq!(meant_friend("bobb", &names).unwrap(), "Bobby");
+        assert_eq!(meant_friend("ç", &names).unwrap(), "Çem");
+        assert!(meant_friend("b", &names).unwrap_err().contains("Bob or Bobby"));
+        assert!(meant_friend("Boby", &names).unwrap_err().contains("Did you mean Bob"));
+        assert!(meant_friend("xyz", &names).unwrap_err().ends_with("only Bob, Bobby and Çem."));
+        assert!(meant_friend("xyz", &names[..1]).unwrap_err().ends_with("xyz, only Bob."));
+        assert!(meant_friend("x", &[]).unwrap_err().contains("Nobody else"));
     }
 }

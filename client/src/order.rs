@@ -174,6 +174,7 @@ impl Order {
             | Self::Output(_)
             | Self::Save
             | Self::NewInvite
+            | Self::Copy
             | Self::Lock(_)
             | Self::Kick(_)
             | Self::Name(_)
@@ -186,7 +187,6 @@ impl Order {
             | Self::Volumes
             | Self::Devices
             | Self::Invite
-            | Self::Copy
             | Self::Verify => false,
         }
     }
@@ -251,8 +251,7 @@ impl Word {
     fn check(&self, rest: &str, given: Given) -> Result<(), String> {
         let fits = match self.takes {
             Takes::Nothing if !rest.is_empty() => {
-                let typed = given.typed(self.name);
-                return Err(format!("{typed} takes nothing after it: type {typed} alone."));
+                return Err(alone(self.name, given));
             }
             Takes::Nothing | Takes::FriendAndPercent => true,
             Takes::Friend | Takes::NewName | Takes::Device => !rest.is_empty(),
@@ -298,37 +297,6 @@ fn stage(word: &str) -> Stage {
         "on" => Stage::On,
         "off" => Stage::Off,
         _ => Stage::Auto,
-    }
-}
-
-/// Which of the friends is meant: the whole name, or a beginning that only one of them has, in any case.
-pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a String, String> {
-    let low = typed.to_lowercase();
-    if let Some(name) = names.iter().find(|name| name.to_lowercase() == low) {
-        return Ok(name);
-    }
-    let begins: Vec<&String> = names.iter().filter(|name| name.to_lowercase().starts_with(&low)).collect();
-    match begins.as_slice() {
-        [one] => return Ok(one),
-        [] => {}
-        several => {
-            let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
-            return Err(format!("That could be {}. Type more of the name.", several.join(" or ")));
-        }
-    }
-    let shown = text::name(typed);
-    Err(match nearest(typed, names.iter().map(String::as_str)) {
-        Some(near) => format!("Nobody here is called {shown}. Did you mean {near}?"),
-        None if names.is_empty() => "Nobody else is here yet.".to_owned(),
-        None => format!("Nobody here is called {shown}, only {}.", listed(names)),
-    })
-}
-
-pub(crate) fn listed(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [others @ .., last] => format!("{} and {last}", others.join(", ")),
     }
 }
 
@@ -403,6 +371,12 @@ pub(crate) fn cut(typed: &str) -> Option<String> {
         )),
         _ => Some(format!("You are called {name}: not all of what you typed can stand in a name.")),
     }
+}
+
+/// Against a word that takes nothing, but was given something.
+pub(crate) fn alone(name: &str, given: Given) -> String {
+    let typed = given.typed(name);
+    format!("{typed} takes nothing after it: type {typed} alone.")
 }
 
 pub(crate) fn too_long() -> Refusal {
@@ -577,16 +551,14 @@ mod tests {
     }
 
     #[test]
-    fn a_friend_is_named_whole_or_by_a_beginning_that_is_nobody_elses() {
-        let names = ["Bob".to_owned(), "Bobby".to_owned(), "Çem".to_owned()];
-        assert_eq!(meant_friend("bob", &names).unwrap(), "Bob");
-        assert_eq!(meant_friend("bobb", &names).unwrap(), "Bobby");
-        assert_eq!(meant_friend("ç", &names).unwrap(), "Çem");
-        assert!(meant_friend("b", &names).unwrap_err().contains("Bob or Bobby"));
-        assert!(meant_friend("Boby", &names).unwrap_err().contains("Did you mean Bob"));
-        assert!(meant_friend("xyz", &names).unwrap_err().ends_with("only Bob, Bobby and Çem."));
-        assert!(meant_friend("xyz", &names[..1]).unwrap_err().ends_with("xyz, only Bob."));
-        assert!(meant_friend("x", &[]).unwrap_err().contains("Nobody else"));
+    fn what_changes_something_is_read_in_the_call_and_what_asks_is_not() {
+        let is_deed = |order| Order::words(order, Given::Outside).unwrap().is_deed();
+        for order in ["copy", "invite new", "mute", "volume Bob 50", "quit"] {
+            assert!(is_deed(order), "{order}");
+        }
+        for order in ["invite", "volume", "status", "ptt down"] {
+            assert!(!is_deed(order), "{order}");
+        }
     }
 
     #[test]

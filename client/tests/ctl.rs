@@ -170,6 +170,12 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     let typo = ctl(&party, &ada, &["mtue"]);
     assert_eq!(typo.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&typo.stderr).contains("Did you mean"), "{typo:?}");
+    for order in ["leave", "events"] {
+        let more = ctl(&party, &ada, &[order, "x"]);
+        let said = String::from_utf8_lossy(&more.stderr);
+        assert!(said.contains(&format!("`voicechat ctl {order}` takes nothing after it")), "{more:?}");
+        assert_eq!(more.status.code(), Some(2));
+    }
     let alone = ctl(&party, &ada, &["say", "hello"]);
     assert_eq!(alone.status.code(), Some(16));
 }

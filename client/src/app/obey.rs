@@ -9,6 +9,7 @@ use super::{App, Verdict};
 use crate::clipboard;
 use crate::config::{self, Settings, Stage};
 use crate::message::Message;
+use crate::names;
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Given, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
@@ -249,7 +250,7 @@ impl App<'_> {
             [] => "You hear everybody at 100 %, as they are sent.".to_owned(),
             others => format!(
                 "You hear {}. Whoever is not named is at 100 %, as they are sent.",
-                order::listed(others)
+                names::listed(others)
             ),
         }
     }
@@ -366,7 +367,7 @@ impl App<'_> {
         let mut peers = self.room.peers();
         peers.sort_by_key(|peer| self.names.place(peer.id));
         let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
-        let name = order::meant_friend(typed, &names).map_err(|why| refused(order, why))?;
+        let name = names::meant_friend(typed, &names).map_err(|why| refused(order, why))?;
         let peer = peers.iter().find(|peer| peer.name == *name);
         peer.map(|peer| (peer.id, name.clone())).ok_or_else(|| refused(order, NOT_IN))
     }

@@ -14,7 +14,7 @@ use super::{Answered, MAX_REQUEST, PATIENCE, Spot, dir};
 use crate::app::obey::Reply;
 use crate::failure::Kind;
 use crate::note::Note;
-use crate::order::{Given, Order, Refusal, too_long};
+use crate::order::{Given, Order, Refusal, alone, refused, too_long};
 use crate::ui;
 use crate::words;
 
@@ -161,8 +161,15 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
         ("events", "") => Request::Events,
         ("say", text) => Request::Order { order: Order::said(text.trim_start()), called: Some("say") },
         ("leave", "") => Request::Order { order: Ok(Order::Quit), called: Some("leave") },
+        ("events", _) => takes_nothing("events"),
+        ("leave", _) => takes_nothing("leave"),
         _ => Request::Order { order: Order::words(line, Given::Outside), called: None },
     }))
+}
+
+fn takes_nothing(name: &'static str) -> Request {
+    let order = Err(refused(name, alone(name, Given::Outside)));
+    Request::Order { order, called: Some(name) }
 }
 
 async fn say(answers: &mut (impl AsyncWrite + Unpin), status: u8, note: Note) -> io::Result<()> {
