@@ -77,6 +77,8 @@ struct App<'a> {
     /// Whether the code lets friends in, as they said.
     open: bool,
     calm: Calm,
+    /// That a friend made a new code, and since when it waits to be told together with that code.
+    renewed: Option<(Note, Instant)>,
     verdict: Verdict,
     /// How others get in. `None` before the server has named the room, and after these codes died, until others are there.
     codes: Option<Codes>,
@@ -146,6 +148,7 @@ impl<'a> App<'a> {
             talk_key: Held::default(),
             open: true,
             calm: Calm::default(),
+            renewed: None,
             verdict: Verdict::default(),
             codes: None,
             lively: None,

@@ -230,13 +230,19 @@ impl Ui {
         }
     }
 
-    /// For one who was let in: how to let others in, in a line.
-    pub(crate) fn invite_as_guest(&self, note: &Note) {
-        match note {
-            Note::Invite { code: Some(code), .. } if !self.is_json() => {
-                self.words(Some(words::invitation_of_a_guest(code)));
+    /// For one who was let in: how to let others in, in a line, with who made the code where that is news.
+    pub(crate) fn invite_as_guest(&self, note: &Note, made: Option<&Note>) {
+        match (note, made) {
+            (Note::Invite { code: Some(code), .. }, None) if !self.is_json() => {
+                self.words(Some(words::invitation_of_a_guest(code, None)));
             }
-            _ => self.speak(note),
+            (Note::Invite { code: Some(code), .. }, Some(Note::NewCode { name, .. })) if !self.is_json() => {
+                self.words(Some(words::invitation_of_a_guest(code, Some(name))));
+            }
+            _ => {
+                made.into_iter().for_each(|made| self.speak(made));
+                self.speak(note);
+            }
         }
     }
 

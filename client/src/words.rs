@@ -159,8 +159,11 @@ fn count(number: u64, what: &str) -> String {
 }
 
 /// For one who was let in: how to let others in, in a line.
-pub(crate) fn invitation_of_a_guest(code: &str) -> Words {
-    Words::News(format!("Others get in with {code}"))
+pub(crate) fn invitation_of_a_guest(code: &str, made_by: Option<&str>) -> Words {
+    Words::News(match made_by {
+        Some(name) => format!("{name} made a new code. Others get in only with {code}"),
+        None => format!("Others get in with {code}"),
+    })
 }
 
 fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach) -> String {
@@ -290,18 +293,19 @@ fn numbers(stats: &Stats) -> String {
 /// brings a copy.
 fn thrown_away(drops: &Drops) -> String {
     let garbage = &drops.garbage;
-    let strange = garbage.malformed + garbage.forged + garbage.gate + garbage.too_many;
+    let strange = garbage.malformed + garbage.forged + garbage.gate;
     let what: Vec<String> = [
         (drops.unsent, "packet", " that the system did not take"),
         (drops.voice, "voice frame", " between threads"),
         (strange, "packet", " from the network that nobody in this call sent so"),
+        (garbage.too_many, "packet", " beyond the limits"),
     ]
     .into_iter()
     .filter(|(number, ..)| *number > 0)
     .map(|(number, what, which)| count(number, what) + which)
     .collect();
     match what.as_slice() {
-        [] => "* Thrown away: nothing\n".to_owned(),
+        [] => "* Thrown away: nothing worth a look\n".to_owned(),
         what => format!("* Thrown away: {}\n", what.join(", ")),
     }
 }
@@ -435,13 +439,13 @@ mod tests {
         use crate::note::Garbage;
         let quiet = Garbage { replayed: 11, stranger: 8, unknown: 2, out_of_turn: 1, ..Garbage::default() };
         let drops = Drops { garbage: quiet, ..Drops::default() };
-        assert_eq!(thrown_away(&drops), "* Thrown away: nothing\n");
-        let garbage = Garbage { forged: 1, malformed: 1, ..drops.garbage };
+        assert_eq!(thrown_away(&drops), "* Thrown away: nothing worth a look\n");
+        let garbage = Garbage { forged: 1, malformed: 1, too_many: 3, ..drops.garbage };
         let drops = Drops { unsent: 1, voice: 2, garbage };
         assert_eq!(
             thrown_away(&drops),
             "* Thrown away: 1 packet that the system did not take, 2 voice frames between threads, 2 packets from the \
-             network that nobody in this call sent so\n"
+             network that nobody in this call sent so, 3 packets beyond the limits\n"
         );
     }
 

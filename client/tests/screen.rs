@@ -257,6 +257,25 @@ fn the_code_is_asked_for_until_it_is_right() {
 }
 
 #[test]
+fn a_guest_reads_of_a_new_code_in_the_line_that_has_it() {
+    let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
+    let Some(terminal) = Terminal::open(&scene.party, (100, 24), &[]) else { return };
+    terminal.line(&format!("sh call join {} --server {} --name Bob {QUIET}", scene.code, scene.place));
+    terminal.shows("Ada is here.");
+    scene.terminal.shows("Bob is here.");
+    let _cem = scene.friend("Cem", QUIET);
+    terminal.shows("Cem is here.");
+    scene.terminal.line("/kick Cem");
+    terminal.shows("* Cem was removed from the room.");
+    terminal.shows("* Ada made a new code. Others get in only with ");
+    let all = terminal.all();
+    assert_eq!(all.matches("Others get in").count(), 2, "{all}");
+    assert!(!all.contains("the old one is dead"), "{all}");
+    terminal.line("/quit");
+    terminal.until(|seen| seen.lines().last() == Some("$"));
+}
+
+#[test]
 fn a_locked_room_is_said_to_be_and_the_same_code_can_be_sent_again() {
     let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
     let Some(terminal) = Terminal::open(&scene.party, (80, 24), &[]) else { return };

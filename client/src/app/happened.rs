@@ -1,6 +1,6 @@
 //! What the room tells: taken note of here, and passed on to whom it concerns.
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use vc_core::io::{Command, Denial, Ended, Event, Input, Parting};
 use vc_core::protocol::member::{Codes, MemberId};
 
@@ -143,10 +143,21 @@ impl App<'_> {
         match (&self.plan.entry, note) {
             // Not before one is in oneself: then it is told first of all.
             (Entry::Join(_), Note::Invite { .. }) if self.entered.is_none() => return,
-            (Entry::Join(_), Note::Invite { .. }) => self.ui.invite_as_guest(note),
+            (Entry::Join(_), Note::NewCode { .. }) => self.renewed = Some((note.clone(), Instant::now())),
+            (Entry::Join(_), Note::Invite { .. }) => {
+                let made = self.renewed.take().map(|(made, _)| made);
+                self.ui.invite_as_guest(note, made.as_ref());
+            }
             _ => self.ui.speak(note),
         }
         self.plan.alerts.tell(note, self.ui, &self.plan.sound);
+    }
+
+    /// Of a new code that does not come, that the old one is dead.
+    pub(super) fn tell_renewed(&mut self, now: Instant) {
+        if let Some((made, _)) = self.renewed.take_if(|(_, since)| *since + CODE_FOLLOWS <= now) {
+            self.ui.speak(&made);
+        }
     }
 
     fn result(&self, ended: Ended) -> Result<(), Failure> {
@@ -165,6 +176,8 @@ impl App<'_> {
     }
 }
 
+/// A server names a new code within a round trip or two.
+const CODE_FOLLOWS: Duration = Duration::from_secs(2);
 /// After the host of a room without a server of its own has left, for example.
 const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
                         the room is over: /quit, and open another with `voicechat create`.";

@@ -15,6 +15,7 @@ impl App<'_> {
         for note in self.calm.due(self.clock.now()) {
             self.announce(&note);
         }
+        self.tell_renewed(Instant::now());
         self.glance();
         if self.talk_key.is_lost(Instant::now()) {
             self.order_talk(TalkKey::Down(false));
