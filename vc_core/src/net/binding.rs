@@ -202,7 +202,10 @@ impl Binding {
                         *asking = Asking::new(now + TCP_PAUSE, rng);
                         continue;
                     }
-                    errands.push(Errand::Send(way.hop, asking.bind(&self.ticket, now, tcp)));
+                    let needed = !tcp && used.is_none_or(|used| used == way.hop);
+                    let slow = if needed { RETRY_NEEDED } else { RETRY_SLOW };
+                    let pauses = if tcp { &TCP_RETRY_MS[..] } else { &RETRY_MS[..] };
+                    errands.push(Errand::Send(way.hop, asking.bind(&self.ticket, now, pauses, slow)));
                 }
                 Step::Closing(at, _) if *at <= now => {
                     way.step = Step::Idle;
@@ -449,10 +452,9 @@ impl Asking {
     }
 
     /// The next BIND.
-    fn bind(&mut self, ticket: &Ticket, now: Time, tcp: bool) -> Vec<u8> {
-        let pauses = if tcp { &TCP_RETRY_MS[..] } else { &RETRY_MS[..] };
+    fn bind(&mut self, ticket: &Ticket, now: Time, pauses: &[u64], slow: Duration) -> Vec<u8> {
         let pause = pauses.get(self.tries as usize);
-        self.due = now + pause.map_or(RETRY_SLOW, |ms| Duration::from_millis(*ms));
+        self.due = now + pause.map_or(slow, |ms| Duration::from_millis(*ms));
         self.tries = self.tries.saturating_add(1);
         self.sent = Some(now);
         let (body, nonce, cookie) = (ticket.body, self.nonce, self.cookie);
@@ -478,6 +480,9 @@ fn doubt(rtt: Duration) -> Duration {
 
 /// UDP may be lost; the first seconds decide how soon friends hear each other.
 const RETRY_MS: [u64; 9] = [50, 50, 100, 150, 250, 500, 1_000, 2_000, 4_000];
+/// As often as a KEEP: a relay that comes back is found within that.
+const RETRY_NEEDED: Duration = Duration::from_secs(5);
+/// Where another way serves, or the last repeat by TCP.
 const RETRY_SLOW: Duration = Duration::from_secs(10);
 /// UDP is that much faster to answer than it is lost; a network that swallows it is found out by then.
 const TCP_AFTER: Duration = Duration::from_secs(1);

@@ -83,6 +83,11 @@ impl Initiator {
         }
     }
 
+    /// What was begun is given up.
+    pub fn at_rest(self) -> Self {
+        Self { attempt: None, ..self }
+    }
+
     pub fn is_running(&self) -> bool {
         self.attempt.is_some()
     }

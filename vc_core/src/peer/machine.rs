@@ -54,6 +54,8 @@ pub struct Peer {
     knocks: Bucket,
     /// The server's news that it is there.
     appeared: Bucket,
+    /// And that it is not any more.
+    doubts: Bucket,
     /// Handshakes to where it is by others' word only.
     hearsay: Bucket,
     /// What we tell others at its word.
@@ -66,15 +68,17 @@ pub struct Peer {
 
 enum Phase {
     /// Introduced; no session yet.
-    Shaking {
-        since: Time,
-    },
+    Shaking { since: Time },
     Live {
         heard: Time,
+        /// The server lost it then, and nothing came since.
+        doubted: Option<Time>,
     },
     /// Silent for a while; everything is tried.
     Lost {
         heard: Time,
+        /// The server lost it, too.
+        closed: bool,
     },
     /// Silent for long: no keys are kept, an attempt now and then.
     Away {
@@ -83,6 +87,13 @@ enum Phase {
         /// It was there before. Of one that never was, others may have told a tale.
         met: bool,
     },
+}
+
+/// What both ends count on: the numbers of messages and handshakes. Kept while nothing else of a friend is, since it may
+/// come back under the same key, and goes on counting.
+pub struct Counts {
+    role: Role,
+    streams: [Stream; 2],
 }
 
 /// The smaller id initiates, always.
@@ -144,11 +155,27 @@ impl Peer {
             mailed: Bucket::default(),
             knocks: Bucket::default(),
             appeared: Bucket::default(),
+            doubts: Bucket::default(),
             hearsay: Bucket::default(),
             spread: Bucket::default(),
             moves: Bucket::default(),
             vouched: Vouched::default(),
         }
+    }
+
+    /// It is given up. `None` if nothing ever passed.
+    pub fn counts(self) -> Option<Counts> {
+        let used = self.streams.iter().any(Stream::is_used);
+        let role = match self.role {
+            Role::Initiator(initiator) => Role::Initiator(initiator.at_rest()),
+            responder @ Role::Responder(_) => responder,
+        };
+        used.then_some(Counts { role, streams: self.streams })
+    }
+
+    /// It was given up before.
+    pub fn resume(&mut self, counts: Counts) {
+        (self.role, self.streams) = (counts.role, counts.streams);
     }
 
     pub fn id(&self) -> MemberId {
@@ -230,6 +257,11 @@ impl Peer {
         matches!(self.phase, Phase::Lost { .. })
     }
 
+    /// Silent since, or while, the server saw its connection end, as that of a program that ends does.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Lost { closed: true, .. })
+    }
+
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -292,6 +324,19 @@ impl Peer {
     pub fn appear(&mut self, now: Time) {
         if self.appeared.take(now, APPEARED_RATE, 1) {
             self.restart(now);
+        }
+    }
+
+    /// The server says that its connection ended: its program may have, too. It is asked at once, and has as long to answer
+    /// as while voice flows.
+    pub fn doubt(&mut self, now: Time) {
+        match &mut self.phase {
+            Phase::Live { doubted: doubted @ None, .. } if self.doubts.take(now, APPEARED_RATE, 1) => {
+                *doubted = Some(now);
+                self.ladder.restart(now);
+            }
+            Phase::Lost { closed, .. } => *closed = true,
+            Phase::Live { .. } | Phase::Shaking { .. } | Phase::Away { .. } => {}
         }
     }
 
@@ -489,7 +534,7 @@ impl Peer {
 
     /// An authentic packet came.
     fn heard(&mut self, scene: &mut Scene, path: Path) {
-        let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now });
+        let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted: None });
         self.ladder.heard(scene.now, path);
         match before {
             Phase::Live { .. } => return,
@@ -502,9 +547,11 @@ impl Peer {
             }
         }
         self.ladder.restart(scene.now);
+        self.streams.iter_mut().for_each(Stream::hurry);
     }
 
     fn moved(&mut self, scene: &mut Scene, path: Path) {
+        self.streams.iter_mut().for_each(Stream::hurry);
         let rung = path.rung();
         if self.told != Some(rung) {
             self.told = Some(rung);

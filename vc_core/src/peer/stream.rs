@@ -105,7 +105,7 @@ impl Stream {
             seq <= upto || seq.checked_sub(upto + 2).is_some_and(|bit| bit < 64 && bits >> bit & 1 == 1)
         };
         for message in &mut self.outgoing {
-            message.acked |= message.sent.is_some() && has(message.seq);
+            message.acked |= message.tries > 0 && has(message.seq);
         }
         while self.outgoing.front().is_some_and(|message| message.acked) {
             self.outgoing.pop_front();
@@ -120,9 +120,20 @@ impl Stream {
         }
     }
 
+    /// The peer is reached again: what waits since it was not is sent at once.
+    pub fn hurry(&mut self) {
+        let waiting = self.outgoing.iter_mut().take(WINDOW).filter(|m| !m.acked && m.tries > PATIENT_AFTER);
+        waiting.for_each(|message| (message.sent, message.tries) = (None, PATIENT_AFTER));
+    }
+
     /// Messages of ours that are not acknowledged.
     pub fn under_way(&self) -> usize {
         self.outgoing.len()
+    }
+
+    /// The peer has told us something, or acknowledged something.
+    pub fn is_used(&self) -> bool {
+        self.delivered > 0 || self.queued as usize > self.outgoing.len()
     }
 
     /// Nothing of ours waits for an acknowledgement.

@@ -25,6 +25,8 @@ enum State {
         heard: Time,
         /// It has answered our HELLO; it is asked once.
         greeted: bool,
+        /// Our address changed, or the machine slept: since then nothing came.
+        doubted: Option<Time>,
     },
     /// We are done with it.
     Closed,
@@ -50,7 +52,7 @@ impl Rendezvous {
 
     pub(crate) fn up(&mut self, now: Time) {
         if !matches!(self.state, State::Closed) {
-            self.state = State::Up { ping: now + PING, heard: now, greeted: false };
+            self.state = State::Up { ping: now + PING, heard: now, greeted: false, doubted: None };
         }
     }
 
@@ -64,8 +66,8 @@ impl Rendezvous {
 
     /// Something came from the server.
     pub(crate) fn heard(&mut self, now: Time) {
-        if let State::Up { heard, .. } = &mut self.state {
-            *heard = now;
+        if let State::Up { heard, doubted, .. } = &mut self.state {
+            (*heard, *doubted) = (now, None);
         }
     }
 
@@ -85,10 +87,16 @@ impl Rendezvous {
         was_up
     }
 
-    /// The network changed: no reason to wait.
+    /// The network changed: no reason to wait, and a connection from an address that is no longer ours does not tell us
+    /// that it is dead.
     pub(crate) fn hurry(&mut self, now: Time) {
-        if let State::Down { retry } = &mut self.state {
-            *retry = now;
+        match &mut self.state {
+            State::Down { retry } => *retry = now,
+            State::Up { ping, doubted, .. } => {
+                *ping = now;
+                doubted.get_or_insert(now);
+            }
+            State::Dialing { .. } | State::Closed => {}
         }
     }
 
@@ -106,7 +114,9 @@ impl Rendezvous {
                 self.state = State::Down { retry: now + BACKOFF_MAX };
                 Some(Need::Hang)
             }
-            State::Up { heard, .. } if now - *heard >= DEAD => {
+            State::Up { heard, doubted, .. }
+                if now - *heard >= DEAD || doubted.is_some_and(|since| now - since >= DOUBT) =>
+            {
                 self.state = State::Down { retry: now };
                 Some(Need::Hang)
             }
@@ -122,7 +132,10 @@ impl Rendezvous {
         match self.state {
             State::Down { retry } => Some(retry),
             State::Dialing { since } => Some(since + DIAL_LIMIT),
-            State::Up { ping, heard, .. } => Some(ping.min(heard + DEAD)),
+            State::Up { ping, heard, doubted, .. } => {
+                let doubt = doubted.map(|since| since + DOUBT);
+                doubt.into_iter().chain([ping, heard + DEAD]).min()
+            }
             State::Closed => None,
         }
     }
@@ -137,6 +150,8 @@ fn jittered(wait: Duration, rng: &mut Rng) -> Duration {
 const PING: Duration = Duration::from_secs(30);
 /// Two pings unanswered.
 const DEAD: Duration = Duration::from_secs(75);
+/// A PING and its answer, lost twice on the way.
+const DOUBT: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// A server that comes back is found within this, and a dead one is not hammered. With the jitter, below ten seconds.
 const BACKOFF_MAX: Duration = Duration::from_secs(7);
@@ -177,5 +192,25 @@ mod tests {
             needs.extend(link.tick(now));
         }
         assert_eq!(needs, [Need::Ping, Need::Ping, Need::Hang]);
+    }
+
+    #[test]
+    fn after_a_change_of_network_the_connection_has_five_seconds_to_answer() {
+        for answers in [true, false] {
+            let mut link = Rendezvous::new(Time::ZERO);
+            link.tick(Time::ZERO);
+            link.up(Time::ZERO);
+            let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+            link.hurry(at(10));
+            assert_eq!(link.tick(at(10)), Some(Need::Ping));
+            link.hurry(at(12));
+            assert_eq!(link.tick(at(12)), Some(Need::Ping));
+            if answers {
+                link.heard(at(13));
+            }
+            assert_eq!(link.wake(), Some(at(if answers { 42 } else { 15 })));
+            assert_eq!(link.tick(at(15)), (!answers).then_some(Need::Hang));
+            assert_eq!(link.is_up(), answers);
+        }
     }
 }

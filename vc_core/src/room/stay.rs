@@ -20,7 +20,7 @@ use rand_core::RngCore;
 use self::again::{Again, Claim, RETURN, admission};
 use self::carriage::Carriage;
 use self::entrance::{Draft, Mending, PutOff, first_entrance};
-use self::friends::Friends;
+use self::friends::{Former, Friends};
 use self::hosting::Hosting;
 use self::punching::Punching;
 pub(super) use self::removal::warden;
@@ -80,6 +80,7 @@ pub(crate) struct Stay {
     counted: Option<(u32, String)>,
     door: Door,
     peers: Friends,
+    former: Former,
     /// Those that left, whose keys are never taken again; the oldest go first.
     gone: VecDeque<MemberId>,
     /// Whom others knew and we never met, as we heard when we were let in.
@@ -183,6 +184,7 @@ impl Stay {
             mending: Mending::default(),
             door: Door::default(),
             peers: Friends::default(),
+            former: Former::default(),
             gone: VecDeque::new(),
             absent: Vec::new(),
             removals: None,
@@ -313,7 +315,8 @@ impl Stay {
             }
         }
         self.tick_hosting(world, now);
-        self.peers.retain(|peer| !peer.is_forgotten(now));
+        let forgotten = self.peers.values().filter(|peer| peer.is_forgotten(now)).map(Peer::id);
+        forgotten.collect::<Vec<_>>().iter().for_each(|id| self.give_up(id));
         self.punch(world, now);
         self.dismiss(world, now);
         self.see_out(world, now);

@@ -29,8 +29,8 @@ impl Peer {
     pub fn wake(&self, now: Time) -> (Time, &'static str) {
         let age = match self.phase {
             Phase::Shaking { since } => since + UNREACHABLE_AFTER,
-            Phase::Live { heard } => self.silent_since(heard) + self.lost_after(now),
-            Phase::Lost { heard } => heard + AWAY_AFTER,
+            Phase::Live { heard, doubted } => self.lost_at(now, heard, doubted),
+            Phase::Lost { heard, .. } => heard + AWAY_AFTER,
             Phase::Away { retry, .. } => retry,
         };
         let shake = match &self.role {
@@ -62,12 +62,12 @@ impl Peer {
                 scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
                 self.report_undelivered(scene);
             }
-            Phase::Live { heard } if now - self.silent_since(heard) >= self.lost_after(now) => {
-                self.phase = Phase::Lost { heard };
+            Phase::Live { heard, doubted } if now >= self.lost_at(now, heard, doubted) => {
+                self.phase = Phase::Lost { heard, closed: doubted.is_some() };
                 self.ladder.restart(now);
                 scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
             }
-            Phase::Lost { heard } if now - heard >= AWAY_AFTER => {
+            Phase::Lost { heard, .. } if now - heard >= AWAY_AFTER => {
                 self.part(scene, Parting::TimedOut);
                 self.sessions = Sessions::default();
                 self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY, met: true };
@@ -195,6 +195,13 @@ impl Peer {
         self.send_sealed(scene, CONTROL_CLASS, plaintext);
     }
 
+    /// When its silence is too long.
+    fn lost_at(&self, now: Time, heard: Time, doubted: Option<Time>) -> Time {
+        let doubt = doubted.map(|since| since + LOST_AFTER_HOT);
+        let silence = self.silent_since(heard) + self.lost_after(now);
+        doubt.map_or(silence, |doubt| doubt.min(silence))
+    }
+
     /// Silence counts from the moment from which we would notice it soon.
     fn silent_since(&self, heard: Time) -> Time {
         self.ladder.hot_since().map_or(heard, |since| heard.max(since))
@@ -213,7 +220,7 @@ impl Peer {
 
 /// Nothing at all from a peer for this long: three idle probes and their answers.
 const LOST_AFTER: Duration = Duration::from_secs(15);
-/// While voice flows: ten probes.
+/// While voice flows, or the server lost it: ten probes, or all first ones.
 const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
 /// Then its keys are erased.
 const AWAY_AFTER: Duration = Duration::from_secs(60);

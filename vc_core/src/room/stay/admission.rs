@@ -18,7 +18,7 @@ impl Stay {
             if (returns || *self.entrance.locked.get()) && !(returns && self.is_proven(entry, transcript)) {
                 return Err(Turned::Closed);
             }
-            let others = self.peers.values().filter(|peer| !self.is_missing(peer) && peer.id() != id);
+            let others = self.peers.values().filter(|peer| !self.has_ended(peer) && peer.id() != id);
             if others.count() + 1 >= MAX_MEMBERS {
                 return Err(Turned::Full);
             }
@@ -144,6 +144,7 @@ impl Stay {
             }
         } else if self.makes_room(world, now, seated.slot) {
             let mut peer = Peer::new(now, self.me, id, seated);
+            self.former.take(&id).into_iter().for_each(|counts| peer.resume(counts));
             self.offer_seat(world, now, &mut peer);
             offer_candidates(world, now, &mut peer);
             self.peers.insert(id, peer);
@@ -170,19 +171,32 @@ impl Stay {
         peer.is_away() || (peer.is_lost() && self.here() != 0 && self.here() & peer.slot().bit() == 0)
     }
 
+    /// As far as anybody can tell: one that is cut off is expected back for a minute.
+    fn has_ended(&self, peer: &Peer) -> bool {
+        peer.is_away() || (self.is_missing(peer) && peer.is_closed())
+    }
+
     /// There is a place for one more, if need be that of the member that has been away longest; rather of one that was
-    /// never there; at last of one that is missing, or whose slot the server gave to the newcomer.
+    /// never there; then of one that seems to have ended; at last of one whose slot the server gave to the newcomer.
     fn makes_room(&mut self, world: &mut World, now: Time, slot: Slot) -> bool {
         if self.peers.len() + 1 < MAX_MEMBERS {
             return true;
         }
         let replaced = |peer: &Peer| peer.is_lost() && peer.slot() == slot;
-        let missing = self.peers.values().filter(|peer| self.is_missing(peer) || replaced(peer));
-        let longest = missing.min_by_key(|peer| (!peer.is_away(), peer.away()));
+        let missing = self.peers.values().filter(|peer| self.has_ended(peer) || replaced(peer));
+        let longest = missing.min_by_key(|peer| (!peer.is_away(), !self.has_ended(peer), peer.away()));
         let Some((id, told)) = longest.map(|peer| (peer.id(), peer.is_away())) else { return false };
         if !told {
             self.with(world, now, id, |peer, scene| peer.part(scene, Parting::TimedOut));
         }
-        self.peers.remove(&id).is_some()
+        self.give_up(&id);
+        true
+    }
+
+    /// Its place is another's, or nobody's.
+    pub(super) fn give_up(&mut self, id: &MemberId) {
+        if let Some(counts) = self.peers.remove(id).and_then(Peer::counts) {
+            self.former.keep(*id, counts);
+        }
     }
 }

@@ -20,11 +20,13 @@ pub(super) struct Again {
     alone: Option<Time>,
     next: Time,
     pause: Duration,
+    /// How often the room was full.
+    full: u32,
 }
 
 impl Again {
     pub(super) fn new(now: Time) -> Self {
-        Self { entered: now, alone: None, next: now, pause: PAUSE_MIN }
+        Self { entered: now, alone: None, next: now, pause: PAUSE_MIN, full: 0 }
     }
 }
 
@@ -83,9 +85,9 @@ impl Stay {
             Progress::Ignored => world.counters.out_of_turn += 1,
             Progress::Waiting if joining.is_guessable() => self.door.shown_to_a_friend(),
             Progress::Waiting => {}
-            Progress::Failed(_) => {
+            Progress::Failed(why) => {
                 self.asked = Some(Asked::Entry(joining));
-                return self.turned_away(world, now);
+                return self.turned_away(world, now, why);
             }
             Progress::Entered { welcome, nonce, slot, proof } => {
                 return self.readmitted(world, now, *welcome, Seat { slot, proof, nonce });
@@ -96,8 +98,10 @@ impl Stay {
 
     /// Whether we ought to be somewhere else than we are, and what follows.
     pub(super) fn reconsider(&mut self, world: &mut World, now: Time) {
-        if matches!(&self.asked, Some(Asked::Entry(joining)) if joining.expired(now).is_some()) {
-            return self.turned_away(world, now);
+        if let Some(Asked::Entry(joining)) = &self.asked
+            && let Some(why) = joining.expired(now)
+        {
+            return self.turned_away(world, now, why);
         }
         if !self.peers.values().all(Peer::is_away) {
             (self.again.alone, self.again.pause) = (None, PAUSE_MIN);
@@ -161,9 +165,12 @@ impl Stay {
         may
     }
 
-    fn turned_away(&mut self, world: &mut World, now: Time) {
+    fn turned_away(&mut self, world: &mut World, now: Time, why: Error) {
         self.given_up();
-        self.claim = Claim::Proof;
+        // Somebody may be gone without a word, which friends notice in a moment.
+        let soon = why == Error::Full && self.again.full < FULL_TRIES;
+        self.again.full += u32::from(soon);
+        self.claim = if soon { Claim::Code } else { Claim::Proof };
         world.redial(now);
     }
 
@@ -178,8 +185,9 @@ impl Stay {
 
     fn readmitted(&mut self, world: &mut World, now: Time, welcome: Welcome, seat: Seat) {
         if welcome.room != self.keys.room {
-            return self.turned_away(world, now);
+            return self.turned_away(world, now, Error::Closed);
         }
+        self.again.full = 0;
         (self.slot, self.proof, self.nonce) = (seat.slot, seat.proof, seat.nonce);
         self.claim = Claim::Proof;
         self.again.entered = now;
@@ -222,4 +230,6 @@ const NEWCOMER: Duration = Duration::from_secs(60);
 const HOPE: Duration = Duration::from_secs(25);
 /// A door that turned us away for a reason does so again.
 const PAUSE_MIN: Duration = Duration::from_secs(30);
+/// By then a friend that fell silent is known to be gone; each try counts as one at the code.
+const FULL_TRIES: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_secs(900);

@@ -1,13 +1,17 @@
 //! The roster's peers, each with its next alarm beside it: one that was not touched since need not be looked at before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::io::Time;
-use crate::peer::machine::Peer;
-use crate::protocol::member::MemberId;
+use crate::peer::machine::{Counts, Peer};
+use crate::protocol::member::{MAX_MEMBERS, MemberId};
 
 #[derive(Default)]
 pub(super) struct Friends(BTreeMap<MemberId, Friend>);
+
+/// Those whose places were given up, the oldest first.
+#[derive(Default)]
+pub(super) struct Former(VecDeque<(MemberId, Counts)>);
 
 struct Friend {
     peer: Peer,
@@ -32,10 +36,6 @@ impl Friends {
 
     pub(super) fn remove(&mut self, id: &MemberId) -> Option<Peer> {
         self.0.remove(id).map(|friend| friend.peer)
-    }
-
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Peer) -> bool) {
-        self.0.retain(|_, friend| keep(&friend.peer));
     }
 
     pub(super) fn contains_key(&self, id: &MemberId) -> bool {
@@ -77,6 +77,20 @@ impl Friends {
 
     pub(super) fn wake(&self, now: Time) -> Option<Alarm> {
         self.0.values().map(|friend| friend.alarm.unwrap_or_else(|| friend.peer.wake(now))).min()
+    }
+}
+
+impl Former {
+    pub(super) fn keep(&mut self, id: MemberId, counts: Counts) {
+        if self.0.len() >= MAX_MEMBERS {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, counts));
+    }
+
+    pub(super) fn take(&mut self, id: &MemberId) -> Option<Counts> {
+        let at = self.0.iter().position(|(former, _)| former == id)?;
+        self.0.remove(at).map(|(_, counts)| counts)
     }
 }
 

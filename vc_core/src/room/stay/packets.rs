@@ -106,6 +106,8 @@ impl Stay {
         match path {
             Path::Direct(to) => world.out.push_back(Output::Transmit { to, bytes }),
             Path::Via { carrier, slot } => self.send_via(world, now, carrier, slot, &bytes),
+            // Who stands at a door may write to the doorkeeper only: anything else ends the connection.
+            Path::Mail(_) if matches!(self.asked, Some(Asked::Entry(_))) => {}
             Path::Mail(slot) => {
                 let blob = Mail::Packet(&bytes).blob();
                 world.tell_server(&ToServer::Mail { to: Party::Slot(slot), blob });

@@ -102,10 +102,13 @@ impl Stay {
         }
     }
 
-    /// Who has just found the server may be reached again.
+    /// Who has just found the server may be reached again; whose connection ended may have ended itself.
     fn connected_now(&mut self, now: Time, slots: u16) {
         let Server::Reached { here } = &mut self.server else { return };
-        let came = slots & !std::mem::replace(here, slots);
+        let before = std::mem::replace(here, slots);
+        let (came, went) = (slots & !before, before & !slots);
+        let doubted = self.peers.values_mut().filter(|peer| peer.slot().bit() & went != 0);
+        doubted.for_each(|peer| peer.doubt(now));
         // One that is being introduced is tried as it is.
         let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
         let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));
