@@ -68,11 +68,12 @@ pub struct Peer {
 
 enum Phase {
     /// Introduced; no session yet.
-    Shaking { since: Time },
+    Shaking {
+        since: Time,
+    },
     Live {
         heard: Time,
-        /// The server lost it then, and nothing came since.
-        doubted: Option<Time>,
+        doubted: Option<Doubt>,
     },
     /// Silent for a while; everything is tried.
     Lost {
@@ -87,6 +88,14 @@ enum Phase {
         /// It was there before. Of one that never was, others may have told a tale.
         met: bool,
     },
+}
+
+/// The server saw its connection end, and nothing came since but what was under way then.
+#[derive(Clone, Copy)]
+struct Doubt {
+    since: Time,
+    /// When all paths were last asked for it.
+    asked: Time,
 }
 
 /// What both ends count on: the numbers of messages and handshakes. Kept while nothing else of a friend is, since it may
@@ -332,7 +341,7 @@ impl Peer {
     pub fn doubt(&mut self, now: Time) {
         match &mut self.phase {
             Phase::Live { doubted: doubted @ None, .. } if self.doubts.take(now, APPEARED_RATE, 1) => {
-                *doubted = Some(now);
+                *doubted = Some(Doubt { since: now, asked: now });
                 self.ladder.restart(now);
             }
             Phase::Lost { closed, .. } => *closed = true,
@@ -534,7 +543,11 @@ impl Peer {
 
     /// An authentic packet came.
     fn heard(&mut self, scene: &mut Scene, path: Path) {
-        let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted: None });
+        let doubted = match self.phase {
+            Phase::Live { doubted: Some(doubt), .. } if scene.now - doubt.since < UNDER_WAY => Some(doubt),
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted });
         self.ladder.heard(scene.now, path);
         match before {
             Phase::Live { .. } => return,
@@ -603,3 +616,5 @@ const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
 const SPREAD_RATE: Rate = Rate { per_minute: 25, burst: 16 };
 /// Whoever comes back by the code does so every half minute at most. Paths to a seat are asked anew after each.
 const MOVE_RATE: Rate = Rate { per_minute: 4, burst: 4 };
+/// Packets that were sent before come within this by the worst line that carries speech.
+const UNDER_WAY: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
-use super::{Act, Peer, Phase, Role, Scene};
+use super::{Act, Doubt, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
 use crate::net::forward::rate::Rate;
 use crate::net::path::Path;
@@ -29,7 +29,10 @@ impl Peer {
     pub fn wake(&self, now: Time) -> (Time, &'static str) {
         let age = match self.phase {
             Phase::Shaking { since } => since + UNREACHABLE_AFTER,
-            Phase::Live { heard, doubted } => self.lost_at(now, heard, doubted),
+            Phase::Live { heard, doubted } => {
+                let lost = self.lost_at(now, heard, doubted);
+                doubted.map_or(lost, |doubt| lost.min(doubt.asked + ASK_AGAIN))
+            }
             Phase::Lost { heard, .. } => heard + AWAY_AFTER,
             Phase::Away { retry, .. } => retry,
         };
@@ -66,6 +69,10 @@ impl Peer {
                 self.phase = Phase::Lost { heard, closed: doubted.is_some() };
                 self.ladder.restart(now);
                 scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
+            }
+            Phase::Live { heard, doubted: Some(doubt) } if now - doubt.asked >= ASK_AGAIN => {
+                self.phase = Phase::Live { heard, doubted: Some(Doubt { asked: now, ..doubt }) };
+                self.ladder.restart(now);
             }
             Phase::Lost { heard, .. } if now - heard >= AWAY_AFTER => {
                 self.part(scene, Parting::TimedOut);
@@ -196,8 +203,8 @@ impl Peer {
     }
 
     /// When its silence is too long.
-    fn lost_at(&self, now: Time, heard: Time, doubted: Option<Time>) -> Time {
-        let doubt = doubted.map(|since| since + LOST_AFTER_HOT);
+    fn lost_at(&self, now: Time, heard: Time, doubted: Option<Doubt>) -> Time {
+        let doubt = doubted.map(|doubt| doubt.since + LOST_AFTER_HOT);
         let silence = self.silent_since(heard) + self.lost_after(now);
         doubt.map_or(silence, |doubt| doubt.min(silence))
     }
@@ -220,8 +227,10 @@ impl Peer {
 
 /// Nothing at all from a peer for this long: three idle probes and their answers.
 const LOST_AFTER: Duration = Duration::from_secs(15);
-/// While voice flows, or the server lost it: ten probes, or all first ones.
+/// While voice flows: ten probes. Or if the server lost it: five by each path.
 const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
+/// A probe or its answer may be lost.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Then its keys are erased.
 const AWAY_AFTER: Duration = Duration::from_secs(60);
 /// A handshake attempt and a breath; less and less often as hours go by.
