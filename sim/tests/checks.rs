@@ -8,6 +8,9 @@ use sim::reference::Reference;
 use sim::{Profile, World};
 use vc_core::io::{Event, FrameLen, Parting, PathPolicy, VoiceFrame};
 
+/// What should never happen.
+type Mishap = fn(&mut World);
+
 /// Two friends who have talked, and of whom nothing bad is known.
 fn after_a_talk() -> World {
     let mut world = two(1, Profile::clean(20), PathPolicy::Auto);
@@ -46,7 +49,7 @@ fn part(world: &mut World, why: Parting) {
 
 #[test]
 fn a_line_that_is_lost_doubled_overtaken_or_somebody_elses_is_a_fault() {
-    let broken: [(&str, fn(&mut World)); 5] = [
+    let broken: [(&str, Mishap); 5] = [
         ("1 misses 1 lines of 0", |world| world.reference.says(ADA, 2)),
         ("1 read line 1 of 0 after 1", |world| read(world, ADA, 1)),
         ("1 read line 3 of 0 before 2", |world| {
