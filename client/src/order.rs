@@ -195,6 +195,12 @@ impl Order {
     pub(crate) fn words(text: &str, given: Given) -> Result<Self, Refusal> {
         let text = text.trim();
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let first = match first {
+            "say" => return Self::said(rest),
+            "leave" => "quit",
+            "" => "help",
+            other => other,
+        };
         let word = WORDS.iter().find(|word| word.name == first).ok_or_else(|| unknown(first, given))?;
         word.order(rest.trim(), given).map_err(|why| Refusal { order: Some(word.name), why })
     }
@@ -467,6 +473,9 @@ mod tests {
         assert_eq!(done("//mute"), Some(Order::Say("/mute".into())));
         assert_eq!(done("/mute"), Some(Order::Mute(Switch::On)));
         assert_eq!(done("/ quit "), Some(Order::Quit));
+        assert_eq!(done("/leave"), Some(Order::Quit));
+        assert_eq!(done("/say /mute it"), Some(Order::Say("/mute it".into())));
+        assert_eq!(done("/"), Some(Order::Help));
         assert_eq!(done(" \t\n"), None);
         assert!(Order::said(" ").is_err());
     }

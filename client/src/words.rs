@@ -223,16 +223,25 @@ fn people(peers: &[PeerStats]) -> String {
     }
 }
 
+fn reached(peer: &PeerStats) -> String {
+    match (peer.state, peer.rung) {
+        ("reconnecting", _) => "lost, still trying".to_owned(),
+        (_, Some(rung)) => path(rung, peer.via.as_ref()),
+        (_, None) => "no path yet".to_owned(),
+    }
+}
+
 fn person(peer: &PeerStats) -> String {
-    let path = peer.rung.map_or_else(|| "no path yet".to_owned(), |rung| path(rung, peer.via.as_ref()));
-    let mut line = format!("* {}: {path}", peer.name);
+    let mut line = format!("* {}: {}", peer.name, reached(peer));
     if let Some(rtt) = peer.rtt_ms {
         line += &format!(", {rtt:.0} ms there and back");
     }
     if let Some(jitter) = peer.jitter_ms {
         line += &format!(", jitter {jitter:.1} ms");
     }
-    line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
+    if peer.rung.is_some() {
+        line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
+    }
     if let Some(delay) = peer.sound.as_ref().and_then(|sound| sound.delay_ms) {
         line += &format!(", delay about {delay:.0} ms");
     }
@@ -322,6 +331,9 @@ fn status(now: &Status, given: Given) -> String {
         Stats { muted: true, .. } => &unmute,
         Stats { resting: true, .. } => "rests until a friend is here",
         Stats { push_to_talk: true, talking: false, .. } => "on while the talk key is held",
+        Stats { talking: true, peers, .. } if peers.iter().all(|peer| peer.state != "live") => {
+            "on, but it reaches nobody now"
+        }
         Stats { talking: true, .. } => "on, and you are heard now",
         Stats { .. } => "on",
     };
@@ -353,11 +365,7 @@ fn status(now: &Status, given: Given) -> String {
 }
 
 fn in_short(peer: &PeerStats) -> String {
-    let mut line = match (peer.state, peer.rung) {
-        ("reconnecting", _) => "lost, still trying".to_owned(),
-        (_, Some(rung)) => path(rung, peer.via.as_ref()),
-        (_, None) => "no path yet".to_owned(),
-    };
+    let mut line = reached(peer);
     if let Some(rtt) = peer.rtt_ms {
         let lost = peer.loss_in.max(peer.loss_out) * 100.0;
         line += &format!(", {rtt:.0} ms there and back, {lost:.1} % lost");
@@ -482,6 +490,20 @@ mod tests {
         assert!(said.contains("jitter 2.2 ms"), "{said}");
         let moved = Note::Path { id: Default::default(), name: "Bob".into(), rung: "host", via };
         assert_eq!(news(&moved).as_deref(), Some("Bob: connected through Cem, who cannot listen."));
+    }
+
+    #[test]
+    fn of_one_that_is_lost_there_are_no_numbers_and_nobody_hears_what_reaches_nobody() {
+        let peer = PeerStats { name: "Bob".into(), state: "reconnecting", ..PeerStats::default() };
+        assert_eq!(person(&peer), "* Bob: lost, still trying");
+        assert_eq!(in_short(&peer), "lost, still trying");
+        let heard = |state| {
+            let stats =
+                Stats { talking: true, peers: vec![PeerStats { state, ..peer.clone() }], ..Stats::default() };
+            let now = Status { stats, ..Status::default() };
+            status(&now, Given::InTheCall).contains("you are heard now")
+        };
+        assert!(heard("live") && !heard("reconnecting"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod scene;
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, invite, ms, room, secs, two};
 use sim::Profile;
 use vc_core::Error;
-use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy};
+use vc_core::io::{Command, Ended, Event, Input, Parting, PathPolicy, PeerState};
 
 #[test]
 fn what_was_said_just_before_leaving_arrives() {
@@ -103,4 +103,21 @@ fn invite_by(world: &mut sim::World, host: usize) -> usize {
     let code = world.clients[host].code().unwrap();
     let at = world.net.site(None);
     world.join(scene::config("dave", PathPolicy::Auto), &code, at, SERVER)
+}
+
+#[test]
+fn one_that_crashed_is_gone_from_the_list_and_what_it_never_got_is_told_before_it_goes() {
+    let mut world = two(1, Profile::clean(20), PathPolicy::Auto);
+    world.run(secs(5));
+    world.kill(BOB);
+    world.say(ADA);
+    world.run(secs(20));
+    let bob = world.clients[ADA].room.peers().remove(0);
+    assert_eq!((bob.state, bob.rung, bob.rtt), (PeerState::Reconnecting, None, None));
+    world.run(secs(60));
+    assert!(world.clients[ADA].room.peers().is_empty());
+    let place = |is: fn(&Event) -> bool| world.clients[ADA].log.iter().position(|(_, event)| is(event));
+    let missed = place(|event| matches!(event, Event::Undelivered { .. })).unwrap();
+    let left = place(|event| matches!(event, Event::Left { why: Parting::TimedOut, .. })).unwrap();
+    assert!(missed < left);
 }

@@ -358,7 +358,7 @@ pub struct PeerView {
     /// The same without what sets them apart from others of that name.
     pub own_name: String,
     pub state: PeerState,
-    /// What carries us to them.
+    /// What carries us to them; like the round trip, of a live one only.
     pub rung: Option<Rung>,
     pub rtt: Option<Duration>,
     /// Variation of the round trip (RFC 6298's RTTVAR).

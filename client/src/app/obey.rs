@@ -58,6 +58,7 @@ impl App<'_> {
             Order::Level(on) => self.order_level(on),
             Order::Gate(on) => self.order_gate(on),
             Order::NewInvite => self.order_new_invite(),
+            Order::Verify if !self.somebody() => Err(refused("verify", NOBODY)),
             Order::Verify => match self.room.verify() {
                 Some(words) => Ok(Note::Verify { words }),
                 None => Err(refused("verify", NOT_IN)),
@@ -441,5 +442,6 @@ const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is ty
 const SENT_WHOLE: &str = "All that your microphone hears is sent, unless it is muted.";
 const SHARED: &str = "In this call only: another friend here has the same name.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
+const NOBODY: &str = "Nobody else is here. Compare the five words once friends are.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

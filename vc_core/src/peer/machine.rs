@@ -271,6 +271,11 @@ impl Peer {
         matches!(self.phase, Phase::Lost { closed: true, .. })
     }
 
+    /// It was told to have left, and is expected back all the same.
+    pub fn has_left(&self) -> bool {
+        matches!(self.phase, Phase::Away { met: true, .. })
+    }
+
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
     }
@@ -511,14 +516,16 @@ impl Peer {
 
     /// The end: what it never got is reported.
     pub fn part(&mut self, scene: &mut Scene, why: Parting) {
+        // While it still has a name.
+        self.report_undelivered(scene);
         if matches!(self.phase, Phase::Live { .. } | Phase::Lost { .. }) {
             scene.acts.push(Act::Event(Event::Left { id: self.id, why }));
         }
-        self.report_undelivered(scene);
     }
 
     pub fn view(&self, name: String) -> PeerView {
-        let rtt = self.ladder.rtt();
+        let live = self.is_live();
+        let rtt = self.ladder.rtt().filter(|_| live);
         PeerView {
             id: self.id,
             name,
@@ -528,7 +535,7 @@ impl Peer {
                 Phase::Live { .. } => PeerState::Live,
                 Phase::Lost { .. } => PeerState::Reconnecting,
             },
-            rung: self.ladder.carrying().map(|path| path.rung()),
+            rung: self.ladder.carrying().filter(|_| live).map(|path| path.rung()),
             rtt: rtt.map(|(rtt, _)| rtt),
             rtt_var: rtt.map(|(_, var)| var),
             loss_in: self.losses.inbound,

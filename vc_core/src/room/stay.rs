@@ -227,7 +227,8 @@ impl Stay {
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerView> {
-        self.peers.values().map(|peer| peer.view(self.display(peer))).collect()
+        let shown = self.peers.values().filter(|peer| !peer.has_left());
+        shown.map(|peer| peer.view(self.display(peer))).collect()
     }
 
     /// Let in, and nobody in the room could ever be reached.
