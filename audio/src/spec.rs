@@ -17,7 +17,7 @@ pub(crate) const BLOCK: usize = STEP;
 
 /// Where the engine's microphone signal comes from.
 ///
-/// Parsed from `default`, `wav:FILE[,loop]`, `tone[:HZ]`, `silence`; anything else names a device.
+/// Parsed from `default`, `wav:FILE[,loop]`, `tone[:HZ]`, `silence` (or `null`); anything else names a device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputSpec {
     /// The system's default source.
@@ -34,7 +34,7 @@ pub enum InputSpec {
 
 /// Where what the friends say goes.
 ///
-/// Parsed from `default`, `wav:FILE`, `null`; anything else names a device.
+/// Parsed from `default`, `wav:FILE`, `null` (or `silence`); anything else names a device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OutputSpec {
     /// The system's default sink.
@@ -133,7 +133,7 @@ impl FromStr for InputSpec {
         let tone = |hz: f32| (hz.is_finite() && TONE_HZ.contains(&hz)).then_some(InputSpec::Tone { hz });
         Ok(match s.split_once(':') {
             None if s == "default" => InputSpec::Default,
-            None if s == "silence" => InputSpec::Silence,
+            None if s == "silence" || s == "null" => InputSpec::Silence,
             None if s == "tone" => InputSpec::Tone { hz: DEFAULT_TONE_HZ },
             Some(("tone", hz)) => {
                 hz.parse().ok().and_then(tone).unwrap_or_else(|| InputSpec::Device(s.to_owned()))
@@ -153,7 +153,7 @@ impl FromStr for OutputSpec {
     fn from_str(s: &str) -> Result<OutputSpec, Infallible> {
         Ok(match s.split_once(':') {
             None if s == "default" => OutputSpec::Default,
-            None if s == "null" => OutputSpec::Null,
+            None if s == "null" || s == "silence" => OutputSpec::Null,
             Some(("wav", path)) => OutputSpec::Wav { path: path.into() },
             _ => OutputSpec::Device(s.to_owned()),
         })
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn every_documented_input_is_understood() {
         assert_eq!(input("default"), InputSpec::Default);
-        assert_eq!(input("silence"), InputSpec::Silence);
+        // The word of the other end means the same here.
+        assert_eq!((input("silence"), input("null")), (InputSpec::Silence, InputSpec::Silence));
         assert_eq!(input("tone"), InputSpec::Tone { hz: 440.0 });
         assert_eq!(input("tone:1000"), InputSpec::Tone { hz: 1000.0 });
         assert_eq!(input("wav:a b.wav"), InputSpec::Wav { path: "a b.wav".into(), repeat: false });
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn every_documented_output_is_understood() {
         assert_eq!(output("default"), OutputSpec::Default);
-        assert_eq!(output("null"), OutputSpec::Null);
+        assert_eq!((output("null"), output("silence")), (OutputSpec::Null, OutputSpec::Null));
         assert_eq!(output("wav:x.wav"), OutputSpec::Wav { path: "x.wav".into() });
         assert_eq!(output("spk"), OutputSpec::Device("spk".into()));
     }
