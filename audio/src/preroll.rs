@@ -9,8 +9,8 @@ use crate::spec::FrameLen;
 pub(crate) struct PreRoll {
     frame: FrameLen,
     frames: VecDeque<Frame>,
-    /// What left here unsent, which is the room.
-    hush: Option<Sounds>,
+    /// What left here unsent last, which is the room.
+    room: VecDeque<Sounds>,
 }
 
 struct Frame {
@@ -27,7 +27,7 @@ struct Sounds {
 
 impl PreRoll {
     pub(crate) fn new(frame: FrameLen) -> PreRoll {
-        PreRoll { frame, frames: VecDeque::new(), hush: None }
+        PreRoll { frame, frames: VecDeque::new(), room: VecDeque::new() }
     }
 
     /// Keeps a frame that is not sent for now.
@@ -36,8 +36,10 @@ impl PreRoll {
         if self.frames.len() >= self.count(LONGEST)
             && let Some(oldest) = self.frames.pop_front()
         {
-            let share = self.frame.as_millis() as f32 / MEMORY;
-            self.hush = Some(self.hush.map_or(oldest.sounds, |hush| hush.towards(oldest.sounds, share)));
+            if self.room.len() >= self.count(MEMORY) {
+                self.room.pop_front();
+            }
+            self.room.push_back(oldest.sounds);
             buffer = oldest.pcm;
         }
         buffer.clear();
@@ -47,10 +49,10 @@ impl PreRoll {
 
     /// What belongs to the word that begins now, oldest first.
     pub(crate) fn word(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        let hush = self.hush.unwrap_or(Sounds { all: 0.0, treble: 0.0 });
+        let hush = self.hush();
         let len = self.frames.len();
         let onset = self.frames.iter().position(|frame| frame.sounds.is_above(hush)).unwrap_or(len);
-        let least = if hush.all > HIDES { self.count(HIDDEN) } else { 0 };
+        let least = if hush.all > NOTHING { self.count(HIDDEN) } else { 0 };
         let start = onset.saturating_sub(self.count(SOFT)).min(len.saturating_sub(least));
         self.frames.range(start..).map(|frame| &frame.pcm[..])
     }
@@ -58,6 +60,16 @@ impl PreRoll {
     /// It was sent, or what follows does not continue it. The room stays as it is.
     pub(crate) fn clear(&mut self) {
         self.frames.clear();
+    }
+
+    /// The median: keys and clicks do not make a room louder.
+    fn hush(&self) -> Sounds {
+        let median = |of: fn(&Sounds) -> f32| {
+            let mut all: Vec<f32> = self.room.iter().map(of).collect();
+            all.sort_by(f32::total_cmp);
+            all.get(all.len() / 2).copied().unwrap_or(0.0)
+        };
+        Sounds { all: median(|sounds| sounds.all), treble: median(|sounds| sounds.treble) }
     }
 
     fn count(&self, ms: u32) -> usize {
@@ -74,11 +86,6 @@ impl Sounds {
         Sounds { all: loudest(&power), treble: loudest(&treble) }
     }
 
-    fn towards(self, other: Sounds, share: f32) -> Sounds {
-        let mixed = |old: f32, new: f32| old + (new - old) * share;
-        Sounds { all: mixed(self.all, other.all), treble: mixed(self.treble, other.treble) }
-    }
-
     /// Whether this is more than the room, as far as that is known.
     fn is_above(self, hush: Sounds) -> bool {
         self.all > (hush.all * RISE).max(NOTHING) || self.treble > (hush.treble * RISE).max(NOTHING_TREBLE)
@@ -87,19 +94,17 @@ impl Sounds {
 
 /// In milliseconds: as long as a hiss before a vowel lasts, and as the detector needs where there is noise.
 const LONGEST: u32 = 120;
-/// Mean square of -50 dBFS: in a louder room a hiss is heard that does not stand out by its level; then at least so much
-/// is sent, in milliseconds.
-const HIDES: f32 = 1e-5;
+/// In milliseconds: what is sent at least where the room is to be heard, in which a hiss need not stand out by its level.
 const HIDDEN: u32 = 60;
 /// In milliseconds: a sound begins before it stands out of the room.
 const SOFT: u32 = 20;
 /// 5 ms: the burst of a stop fills it.
 const PIECE: usize = 240;
-/// What the room is averaged over, in milliseconds: longer than any consonant.
-const MEMORY: f32 = 1_000.0;
+/// Of the room, in milliseconds: longer than any consonant, and clicks fill less than half of it.
+const MEMORY: u32 = 1_000;
 /// As power, 3 dB: the loudest piece of steady noise stays below it.
 const RISE: f32 = 2.0;
-/// Mean square of -65 dBFS, which any room drowns.
+/// Mean square of -65 dBFS: less is drowned by any room, and a room of less drowns nothing.
 const NOTHING: f32 = 3e-7;
 /// The same of differences from sample to sample, of a hiss at 5 kHz.
 const NOTHING_TREBLE: f32 = 1.3e-7;
@@ -111,18 +116,38 @@ mod tests {
 
     /// How much of `before` (ms of what level, rms) belongs to a word, in milliseconds; the room's level is that of its first second.
     fn sent(room: f32, before: &[(usize, f32)]) -> usize {
-        let mut preroll = PreRoll::new(FrameLen::Ms10);
         let mut pcm = noise(room, 48_000, 5);
-        for (ms, level) in before {
-            pcm.extend(noise(*level, ms * 48, 7).iter().zip(noise(room, ms * 48, 9)).map(|(a, b)| a + b));
+        pcm.extend(then(room, before));
+        kept(&pcm)
+    }
+
+    /// The same among clicks of 3 ms and 0.02 rms, seven a second.
+    fn sent_among_clicks(room: f32, before: &[(usize, f32)]) -> usize {
+        let mut pcm = noise(room, 96_000, 5);
+        for click in pcm.chunks_exact_mut(48_000 / 7) {
+            click.iter_mut().zip(noise(0.02, 144, 3)).for_each(|(a, b)| *a += b);
         }
+        pcm.extend(then(room, before));
+        kept(&pcm)
+    }
+
+    fn then(room: f32, before: &[(usize, f32)]) -> Vec<f32> {
+        let piece = |(ms, level): &(usize, f32)| {
+            let said = noise(*level, ms * 48, 7);
+            said.into_iter().zip(noise(room, ms * 48, 9)).map(|(a, b)| a + b).collect::<Vec<_>>()
+        };
+        before.iter().flat_map(piece).collect()
+    }
+
+    fn kept(pcm: &[f32]) -> usize {
+        let mut preroll = PreRoll::new(FrameLen::Ms10);
         pcm.chunks_exact(480).for_each(|frame| preroll.keep(frame));
         10 * preroll.word().len()
     }
 
     #[test]
     fn of_a_quiet_room_little_is_sent() {
-        for room in [0.0, 0.0001, 0.002] {
+        for room in [0.0, 0.0001, 0.0004] {
             assert_eq!(sent(room, &[]), SOFT as usize, "{room}");
         }
     }
@@ -137,8 +162,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_noisy_room_hides_is_sent_unseen() {
-        assert_eq!(sent(0.01, &[(40, 0.003)]), HIDDEN as usize);
+    fn what_a_room_hides_is_sent_unseen() {
+        for (room, hiss) in [(0.01, 0.003), (0.002_5, 0.001_8), (0.000_8, 0.000_5)] {
+            assert_eq!(sent(room, &[(40, hiss)]), HIDDEN as usize, "{room}");
+        }
         assert_eq!(sent(0.01, &[(80, 0.03)]), 80 + SOFT as usize);
+    }
+
+    #[test]
+    fn a_hiss_is_seen_among_clicks() {
+        for room in [0.000_1, 0.000_3, 0.000_56] {
+            for hiss in [0.001_8, 0.003] {
+                let said = [(200, 0.0), (80, hiss)];
+                assert_eq!(sent_among_clicks(room, &said), 80 + SOFT as usize, "{room}, {hiss}");
+            }
+        }
     }
 }
