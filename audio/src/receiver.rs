@@ -243,13 +243,16 @@ impl Receiver {
         let (at, target) = self.jitter.delay();
         // The sender's gate held the first frames back; nothing was said before them whose pace they could break.
         let begins = fit == Fit::Shrink && self.spoken < BEGINNING;
-        let urgent = begins || at.abs_diff(target) > URGENT;
-        if fit == Fit::Keep || !(urgent || self.since_splice >= REST || splice::is_quiet(&self.ready)) {
-            return;
-        }
+        let alike = match at.abs_diff(target) {
+            off if off > URGENT => splice::UNLIKE,
+            _ if begins => splice::ALIKE_AT_FIRST,
+            _ if self.since_splice >= REST || splice::is_quiet(&self.ready) => splice::ALIKE,
+            _ => return,
+        };
         let done = match fit {
-            Fit::Shrink => splice::shrink(&mut self.ready, urgent),
-            Fit::Stretch | Fit::Keep => splice::stretch(&mut self.ready, urgent),
+            Fit::Shrink => splice::shrink(&mut self.ready, alike),
+            Fit::Stretch => splice::stretch(&mut self.ready, alike),
+            Fit::Keep => false,
         };
         if done {
             self.since_splice = 0;

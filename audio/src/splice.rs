@@ -1,9 +1,9 @@
 //! Makes speech a pitch period shorter or longer without changing its pitch (after the overlap-add methods of
 //! Verhelst and Roelands, "WSOLA", ICASSP 1993, reduced to a single splice).
 
-/// Leaves one period out of the start of `pcm`; `false` when no place sounds right.
-pub(crate) fn shrink(pcm: &mut Vec<f32>, urgent: bool) -> bool {
-    let Some(period) = period(pcm, urgent) else { return false };
+/// Leaves one period out of the start of `pcm`; `false` when no place is `alike`.
+pub(crate) fn shrink(pcm: &mut Vec<f32>, alike: f32) -> bool {
+    let Some(period) = period(pcm, alike) else { return false };
     for i in 0..FADE {
         pcm[i] = fade(i, pcm[i], pcm[period + i]);
     }
@@ -11,9 +11,9 @@ pub(crate) fn shrink(pcm: &mut Vec<f32>, urgent: bool) -> bool {
     true
 }
 
-/// Repeats one period at the start of `pcm`; `false` when no place sounds right.
-pub(crate) fn stretch(pcm: &mut Vec<f32>, urgent: bool) -> bool {
-    let Some(period) = period(pcm, urgent) else { return false };
+/// Repeats one period at the start of `pcm`; `false` when no place is `alike`.
+pub(crate) fn stretch(pcm: &mut Vec<f32>, alike: f32) -> bool {
+    let Some(period) = period(pcm, alike) else { return false };
     let tail: Vec<f32> = pcm[period..].to_vec();
     pcm.extend_from_within(pcm.len() - period..);
     let old_len = pcm.len() - period;
@@ -31,7 +31,7 @@ pub(crate) fn is_quiet(pcm: &[f32]) -> bool {
 }
 
 /// The lag at which `pcm` resembles itself most; the longest one where nothing is to be heard anyway.
-fn period(pcm: &[f32], urgent: bool) -> Option<usize> {
+fn period(pcm: &[f32], alike: f32) -> Option<usize> {
     let longest = LONGEST.min(pcm.len().checked_sub(WINDOW)?);
     if is_quiet(pcm) {
         return Some(longest);
@@ -49,7 +49,7 @@ fn period(pcm: &[f32], urgent: bool) -> Option<usize> {
     let (_, lag) = best(&mut (SHORTEST..=longest).step_by(COARSE), COARSE)?;
     let around = lag.saturating_sub(COARSE).max(SHORTEST)..=(lag + COARSE).min(longest);
     let (likeness, lag) = best(&mut around.into_iter(), 1)?;
-    (likeness > ALIKE || urgent).then_some(lag)
+    (likeness > alike).then_some(lag)
 }
 
 fn fade(i: usize, from: f32, to: f32) -> f32 {
@@ -70,7 +70,12 @@ const FADE: usize = 240;
 /// The search looks at every fourth sample first.
 const COARSE: usize = 4;
 /// Below this likeness a splice is audible as a roughness; the next frame may suit better.
-const ALIKE: f32 = 0.7;
+pub(crate) const ALIKE: f32 = 0.7;
+/// Enough where a word begins: a soft consonant or a noisy room seldom offers more, and a word that waits for its vowel is
+/// late until past it.
+pub(crate) const ALIKE_AT_FIRST: f32 = 0.4;
+/// Any place will do.
+pub(crate) const UNLIKE: f32 = f32::NEG_INFINITY;
 /// Mean square of -44 dBFS: the room before and between words.
 const QUIET: f32 = 4e-5;
 
@@ -85,9 +90,9 @@ mod tests {
             let original = sine(hz, 0.5, 48_000, 0.02);
             let steepest = |pcm: &[f32]| pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
             let mut short = original.clone();
-            assert!(shrink(&mut short, false));
+            assert!(shrink(&mut short, ALIKE));
             let mut long = original.clone();
-            assert!(stretch(&mut long, false));
+            assert!(stretch(&mut long, ALIKE));
             assert!(short.len() < original.len() && long.len() > original.len());
             let cut = original.len() - short.len();
             assert!(
@@ -102,28 +107,29 @@ mod tests {
     #[test]
     fn silence_gives_way_at_once() {
         let mut pcm = vec![0.0; 960];
-        assert!(shrink(&mut pcm, false));
+        assert!(shrink(&mut pcm, ALIKE));
         assert_eq!(pcm.len(), 960 - LONGEST);
     }
 
     #[test]
-    fn hiss_is_left_alone_unless_it_is_urgent() {
+    fn white_hiss_is_left_alone_unless_it_is_urgent() {
         let hiss = crate::sound::noise(0.1, 960, 3);
-        assert!(!shrink(&mut hiss.clone(), false));
-        assert!(shrink(&mut hiss.clone(), true));
+        assert!(!shrink(&mut hiss.clone(), ALIKE));
+        assert!(!shrink(&mut hiss.clone(), ALIKE_AT_FIRST));
+        assert!(shrink(&mut hiss.clone(), UNLIKE));
     }
 
     #[test]
     fn most_speech_offers_a_place() {
         let speech = speech(5.0);
-        let done = speech.chunks_exact(960).filter(|f| shrink(&mut f.to_vec(), false)).count();
+        let done = speech.chunks_exact(960).filter(|f| shrink(&mut f.to_vec(), ALIKE)).count();
         assert!(done * 2 > speech.len() / 960, "{done}");
     }
 
     #[test]
     fn too_little_sound_is_left_as_it_is() {
         let mut pcm = vec![0.0; WINDOW - 1];
-        assert!(!stretch(&mut pcm, true));
+        assert!(!stretch(&mut pcm, UNLIKE));
         assert_eq!(pcm.len(), WINDOW - 1);
     }
 }
