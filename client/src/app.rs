@@ -362,7 +362,7 @@ impl<'a> App<'a> {
         match typed {
             Typed::Line(line) => self.line(&line),
             Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
-            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down))),
+            Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down), Given::InTheCall)),
             Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.
             Typed::End if self.ui.is_person() => self.leave(),

@@ -32,24 +32,24 @@ pub(crate) enum Command {
     /// Open a room and print the code that lets friends in
     #[command(after_help = CREATE)]
     Create {
+        #[command(flatten)]
+        call: Call,
         /// Where the room's own server listens, when no other is set [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT", value_parser = address, help_heading = NETWORK)]
         listen: Option<SocketAddr>,
-        #[command(flatten)]
-        call: Call,
     },
     /// Open a room without any server: this program runs one for as long as you stay; the code says where
     // Refused with what to do instead.
     #[command(after_help = HOST, mut_args(|arg| without(arg, &["server", "relay_only"])))]
     Host {
+        #[command(flatten)]
+        call: Call,
         /// Where to listen, TCP and UDP [default: 47700 at every address]
         #[arg(long, value_name = "ADDR:PORT", value_parser = address, help_heading = NETWORK)]
         listen: Option<SocketAddr>,
         /// What the code says instead, when friends reach this machine by another address: a name, a forwarded port
         #[arg(long, value_name = "HOST:PORT", help_heading = NETWORK)]
         address: Option<crate::place::Place>,
-        #[command(flatten)]
-        call: Call,
     },
     /// Enter a friend's room
     #[command(after_help = JOIN, mut_arg("server", |arg| arg.help(SERVER_OF_JOIN)))]
@@ -232,7 +232,7 @@ pub(crate) struct Serve {
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// How long the two talk
+    /// How long the two talk, from 8 to 600 seconds
     #[arg(long, value_name = "N", default_value_t = 18, value_parser = seconds::<8, 600>)]
     pub(crate) seconds: u32,
     /// How the two are connected: direct (only straight to each other), relay (only through a relay) or auto

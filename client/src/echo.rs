@@ -4,7 +4,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use audio::{InputSpec, OutputSpec};
+use audio::{Config, Engine, InputSpec, OutputSpec};
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,11 +16,14 @@ use crate::failure::Failure;
 use crate::note::Note;
 use crate::plan::Plan;
 use crate::prompt;
+use crate::sound;
 use crate::stop::Stop;
 use crate::ui::{Mode, Ui};
 
 pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
     let settings = echo.settings.completed()?;
+    // Told once the server is known to be there: no sound would mend that.
+    let sound = sounding(&settings);
     let call = |input: Option<InputSpec>, output: Option<OutputSpec>, name: &str| Call {
         seconds: echo.seconds,
         ..member(&settings, input, output, name)
@@ -39,10 +42,12 @@ pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
             result = &mut mouth => return result,
             event = next(&mut said) => match kind(&event) {
                 "invite" => break event["code"].as_str().unwrap_or_default().to_owned(),
-                _ => troubles(&event, ui),
+                _ if sound.is_ok() => troubles(&event, ui),
+                _ => {}
             },
         }
     };
+    sound?;
 
     let listening = call(Some(InputSpec::Silence), settings.output.clone(), "ear");
     let mut ear = pin!(async {
@@ -73,6 +78,20 @@ pub(crate) async fn run(echo: Echo, ui: &mut Ui) -> Result<(), Failure> {
             },
         }
     }
+}
+
+/// Without one of its two devices a call goes on; there would be nothing to hear here.
+fn sounding(settings: &Settings) -> Result<(), Failure> {
+    // Files have no need to be tried, and one that is written must not be begun twice.
+    let input = match settings.input.clone().unwrap_or(InputSpec::Default) {
+        device @ (InputSpec::Default | InputSpec::Device(_)) => device,
+        _ => InputSpec::Silence,
+    };
+    let output = match settings.output.clone().unwrap_or(OutputSpec::Default) {
+        device @ (OutputSpec::Default | OutputSpec::Device(_)) => device,
+        _ => OutputSpec::Null,
+    };
+    Engine::start(Config { input, output, ..Config::default() }, |_| ()).map(drop).map_err(sound::failure)
 }
 
 /// Without what concerns friends, and without a talk key, which nobody could press. Said outright, so that neither
@@ -152,7 +171,8 @@ fn echoed(mouth: &Value, level: Option<f64>) -> Note {
 /// What goes wrong on either side concerns the one person there is.
 fn troubles(event: &Value, ui: &Ui) {
     if let ("trouble", Some(message)) = (kind(event), event["message"].as_str()) {
-        ui.trouble(message);
+        // No orders are taken here.
+        ui.trouble(message.replace(sound::LISTED, LISTED));
     }
 }
 
@@ -172,6 +192,7 @@ async fn next(events: &mut Receiver<Arc<str>>) -> Value {
 
 const HOW: &str = "Speak: you hear yourself as your friends hear you, through microphone, codec, seal, relay, jitter \
                    buffer and loudspeaker. Use headphones. Ctrl-C ends it.";
+const LISTED: &str = "`voicechat devices` lists them, `--input` takes one.";
 const EVERY: u64 = 2;
 /// In Hz.
 const HEARD_WELL: f32 = 500.0;

@@ -461,10 +461,8 @@ fn choose(direction: Direction) -> &'static str {
 /// With the order that does what it advises.
 pub(crate) fn told(trouble: &Trouble) -> String {
     let order = match trouble {
-        Trouble::MicrophoneSilent | Trouble::InputIsMonitor => {
-            "/devices lists them, /input DEVICE takes one."
-        }
-        Trouble::TalkingWhileMuted => "Type /unmute.",
+        Trouble::MicrophoneSilent | Trouble::InputIsMonitor => LISTED,
+        Trouble::TalkingWhileMuted => return STILL_MUTED.to_owned(),
         Trouble::EchoFromHere => "Type /echo on for that.",
         _ => return trouble.to_string(),
     };
@@ -532,6 +530,9 @@ pub(crate) fn list(json: bool) -> Result<(), Failure> {
 const NO_MICROPHONE: &str = "Until then you hear the others, but they cannot hear you.";
 const NO_SPEAKER: &str = "Until then the others hear you, but you cannot hear them.";
 const TEXT_ONLY: &str = "Until then this call is text only.";
+/// What [`told`] advises in a call.
+pub(crate) const LISTED: &str = "/devices lists them, /input DEVICE takes one.";
+const STILL_MUTED: &str = "You are talking, but your microphone is muted. Type /unmute to be heard.";
 const MENDED: &str = "The sound of this call broke off by a defect of the program, and was started again.";
 const BROKEN: &str = "The sound of this call broke off by a defect of the program: it is text only now. Leave and enter \
                       again to talk.";

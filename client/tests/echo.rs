@@ -30,6 +30,18 @@ fn a_server_that_is_not_there_is_named() {
     assert_eq!(status.code(), Some(5));
 }
 
+#[test]
+fn without_a_sound_server_it_ends_and_says_what_to_do() {
+    let mut party = Party::new();
+    party.env.push(("PULSE_SERVER".into(), "unix:/nowhere".into()));
+    let (status, events, errors) = party.start(&["echo", "--json", "--seconds", "20"]).end();
+    assert_eq!(status.code(), Some(11), "{events:?} {errors:?}");
+    assert!(
+        !events.iter().any(|event| event["event"] == "echo" || event["event"] == "trouble"),
+        "{events:?}"
+    );
+}
+
 /// What a person has set for calls with friends is not for the two inside.
 #[test]
 fn a_talk_key_a_hook_and_a_hidden_address_do_not_concern_the_echo() {

@@ -36,6 +36,9 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
         ("/level off", "Your voice is sent as it is."),
         ("/gate off", "All that your microphone hears is sent, unless it is muted."),
         ("/ptt down", "Push-to-talk is off, so you are heard anyway; /ptt on changes that."),
+        ("/mute", "Your microphone is off; /unmute switches it on."),
+        ("/ptt down", "Push-to-talk is off, and your microphone is muted: /unmute first."),
+        ("/unmute", "Your microphone is on."),
         ("/lock", "The room is locked: nobody can join. /unlock opens it."),
         ("/name Ada L.", "You are called Ada L. now."),
     ] {

@@ -40,7 +40,7 @@ impl App<'_> {
             Order::Stats => Ok(Note::Stats(self.stats())),
             Order::Mute(switch) => self.order_mute(switch),
             Order::Deafen(switch) => self.order_deafen(switch),
-            Order::Talk(key) => Ok(self.order_talk(key)),
+            Order::Talk(key) => self.order_talk(key, given),
             Order::Volumes => done("volume", self.volumes()),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
@@ -164,7 +164,7 @@ impl App<'_> {
 
 /// What was ordered of the others and of the sound.
 impl App<'_> {
-    pub(super) fn order_talk(&mut self, key: TalkKey) -> Note {
+    pub(super) fn order_talk(&mut self, key: TalkKey, given: Given) -> Answer {
         let was = (self.plan.habits.push_to_talk, self.talk_key.is_down());
         let message = match key {
             TalkKey::Wanted(wanted) => {
@@ -195,7 +195,13 @@ impl App<'_> {
             }
         };
         self.tell_own(was != (self.plan.habits.push_to_talk, self.talk_key.is_down()));
-        Note::Answer { order: Some("ptt"), done: true, message }
+        let in_vain = matches!(key, TalkKey::Down(_)) && self.muted && !self.plan.habits.push_to_talk;
+        if in_vain {
+            let unmute = given.typed("unmute");
+            let why = format!("Push-to-talk is off, and your microphone is muted: {unmute} first.");
+            return Err(refused("ptt", why));
+        }
+        done("ptt", message)
     }
 
     /// Programs show it at once; people have their answer.

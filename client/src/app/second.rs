@@ -6,7 +6,7 @@ use vc_core::io::{Command, Input, PeerState, PeerView, SignalIn};
 
 use super::{App, held};
 use crate::note::Note;
-use crate::order::TalkKey;
+use crate::order::{Given, TalkKey};
 use crate::sockets::interface_addresses;
 
 impl App<'_> {
@@ -18,7 +18,7 @@ impl App<'_> {
         self.tell_renewed(Instant::now());
         self.glance();
         if self.talk_key.is_lost(Instant::now()) {
-            self.order_talk(TalkKey::Down(false));
+            drop(self.order_talk(TalkKey::Down(false), Given::InTheCall));
             if self.plan.habits.push_to_talk {
                 self.ui.trouble(held::LOST);
             }

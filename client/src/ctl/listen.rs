@@ -53,6 +53,7 @@ impl Listener {
         if spot.connect().is_some() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
+        Spot::sweep(&dir);
         Ok(Self { socket: listen(&spot)?, spot, callers: JoinSet::new(), orders: mpsc::channel(1), events })
     }
 

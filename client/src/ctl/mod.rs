@@ -49,6 +49,13 @@ impl Spot {
         spots.into_iter().map(|(_, spot)| spot).collect()
     }
 
+    /// Takes away what calls that were killed left.
+    fn sweep(dir: &Path) {
+        for left in Self::all(dir).iter().filter(|spot| !spot.lives()) {
+            drop(left.connect());
+        }
+    }
+
     #[cfg(unix)]
     fn name(&self) -> io::Result<Name<'_>> {
         use interprocess::local_socket::{GenericFilePath, ToFsName};
@@ -121,3 +128,29 @@ const PREFIX: &str = "call-";
 const MAX_REQUEST: usize = 4_096;
 /// A caller that says or takes nothing for so long hangs, and so does a call that is not reached in it.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::process::{Command, id};
+
+    use super::*;
+
+    #[test]
+    fn what_a_killed_call_left_is_taken_away_and_who_answers_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ended = [0; 2].map(|_| Command::new("true").spawn().unwrap());
+        for process in &mut ended {
+            process.wait().unwrap();
+        }
+        let [killed, elsewhere] = ended.map(|process| Spot::of(dir.path(), process.id()));
+        drop(UnixListener::bind(&killed.0).unwrap());
+        // Its number is of another set of processes.
+        let _answers = UnixListener::bind(&elsewhere.0).unwrap();
+        let living = Spot::of(dir.path(), id());
+        drop(UnixListener::bind(&living.0).unwrap());
+        Spot::sweep(dir.path());
+        assert_eq!([killed, elsewhere, living].map(|spot| spot.0.exists()), [false, true, true]);
+    }
+}
