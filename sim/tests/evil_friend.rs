@@ -78,6 +78,33 @@ fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
 }
 
 #[test]
+fn a_carrying_friend_that_drops_half_of_everything_gets_another_chance_ever_later() {
+    let minutes = 10;
+    for seed in 0..2 {
+        let mut world = carried(seed);
+        let (dice, begun) = (world.dice.fork(), world.now);
+        world.clients[ADA].operator = Some(Box::new(Spoiler::new(dice, Wrong::DropsHalf)));
+        world.speak(BOB, minutes * 60 * 50);
+        world.speak(EVE, minutes * 60 * 50);
+        world.run(secs(u64::from(minutes) * 60 + 1));
+        let ada = world.clients[ADA].me.unwrap();
+        let given = |client: usize| {
+            let back =
+                |event: &Event| matches!(event, Event::Moved { rung: Rung::Host(by), .. } if *by == ada);
+            world.clients[client].log.iter().filter(|(at, event)| *at > begun && back(event)).count()
+        };
+        for client in [BOB, EVE] {
+            // After one minute and after four more; once more if it was left before voice was missed.
+            let chances = given(client);
+            assert!((1..=3).contains(&chances), "seed {seed}: {chances} chances");
+        }
+        let heard = world.reference.heard_of(EVE, BOB, 0..u32::MAX) as f64;
+        assert!(heard >= f64::from(minutes * 60 * 50) * 0.98, "seed {seed}: {heard}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn a_carrying_friend_sees_nothing_of_what_it_carries() {
     let mut world = carried(1);
     world.tap = Some(Vec::new());

@@ -13,12 +13,13 @@ use scene::{all_is_well, alone, invite, ms, secs};
 use sim::Profile;
 use vc_core::crypto::keys::{Rng, Secret};
 use vc_core::crypto::ticket::{Ticket, TicketBody};
-use vc_core::io::{Command, Input, PathPolicy, PeerState, Rung};
+use vc_core::io::{Command, Event, Input, PathPolicy, PeerState, Rung};
 use vc_core::net::binding::{Binding, Errand};
 use vc_core::protocol::control::{Control, State};
 use vc_core::protocol::entrance::Entrance;
 use vc_core::protocol::member::{Candidate, Kind, MAX_CANDIDATES};
 use vc_core::protocol::packet::{Packet, keep};
+use vc_core::protocol::signal::ToClient;
 use victim::Victim;
 use victim::friends::{Friend, awaiting_keys, initiating_key, record, together};
 use victim::insider::Insider;
@@ -283,6 +284,27 @@ fn a_member_that_changes_its_own_seat_without_end_has_us_knock_no_oftener_and_de
             _ => None,
         });
         assert_eq!(last, Some(victim::slot(5)), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_member_whose_connection_ends_without_end_has_us_knock_no_oftener_where_nobody_answers() {
+    for seed in 1..3 {
+        let (mut ada, mut friends) = ada_with_a_liar_and_bob(seed);
+        let slots = |of: &[u8]| of.iter().fold(0, |bits, at| bits | victim::slot(*at).bit());
+        ada.tell(ToClient::Present { slots: slots(&[0, 1, 2]) });
+        friends[0].peer.tell(&Control::Candidates(addresses(1)));
+        let mut packets = 0;
+        let seconds = 120;
+        for n in 0..seconds * 10 {
+            // Its connection ends and is there again, ten times a second; it talks all the while.
+            ada.tell(ToClient::Present { slots: slots(if n % 2 == 0 { &[0, 2] } else { &[0, 1, 2] }) });
+            let strangers = together(&mut ada, &mut friends, ms(100));
+            packets += strangers.iter().filter(|addr| addr.port() < 3_000).count();
+        }
+        let each = packets.div_ceil(MAX_CANDIDATES);
+        assert!((7..=7 + seconds / 30).contains(&each), "seed {seed}: {each} packets to each address");
+        assert!(!ada.events.iter().any(|event| matches!(event, Event::Reconnecting { .. })), "seed {seed}");
     }
 }
 

@@ -106,6 +106,20 @@ fn invite_by(world: &mut sim::World, host: usize) -> usize {
 }
 
 #[test]
+fn a_crash_in_a_quiet_call_is_noticed_in_five_seconds_since_the_server_saw_the_connection_end() {
+    for seed in 1..4 {
+        let mut world = two(seed, Profile::clean(20), PathPolicy::Auto);
+        world.run(secs(30));
+        world.kill(BOB);
+        let began = world.now;
+        let lost = |event: &Event| matches!(event, Event::Reconnecting { .. });
+        assert!(world.run_till(secs(20), |w| w.clients[ADA].events(lost) == 1));
+        let after = world.now - began;
+        assert!((secs(5)..secs(6)).contains(&after), "seed {seed}: {after:?}");
+    }
+}
+
+#[test]
 fn one_that_crashed_is_gone_from_the_list_and_what_it_never_got_is_told_before_it_goes() {
     let mut world = two(1, Profile::clean(20), PathPolicy::Auto);
     world.run(secs(5));

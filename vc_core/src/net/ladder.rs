@@ -39,6 +39,12 @@ struct Carrying {
 #[derive(Default)]
 struct Paths(Vec<(Path, Tried)>);
 
+/// A challenge that was answered.
+pub struct Spent {
+    pub path: Path,
+    asked: Time,
+}
+
 /// What decides how closely every path is watched.
 struct Mood {
     carrying: Option<Path>,
@@ -208,10 +214,22 @@ impl Ladder {
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
     pub fn restart(&mut self, now: Time) {
+        self.ask_anew(now, |_| true);
+    }
+
+    /// Is it still there? Only what answers is asked: where nobody ever did, a stranger may be.
+    pub fn verify(&mut self, now: Time) {
+        self.ask_anew(now, |tried| tried.probes.answered().is_some());
+    }
+
+    fn ask_anew(&mut self, now: Time, which: impl Fn(&Tried) -> bool) {
         self.turn = now;
         let carrying = self.carrying();
-        let others = self.paths().filter(|path| Some(**path) != carrying).copied();
-        for path in carrying.into_iter().chain(others).collect::<Vec<_>>() {
+        let (first, others): (Vec<Path>, Vec<Path>) = (self.paths.iter())
+            .filter(|(_, tried)| which(tried))
+            .map(|(path, _)| *path)
+            .partition(|path| Some(*path) == carrying);
+        for path in first.into_iter().chain(others) {
             let turn = self.turn(now);
             if let Some(tried) = self.paths.get_mut(&path) {
                 tried.probes.restart(turn);
@@ -241,11 +259,14 @@ impl Ladder {
     }
 
     /// Voice does not arrive by the carrying path, whatever its probes say. Another takes over if there is one, and this
-    /// one is shunned for a while, longer each time if its probes say that it is well. Where voice arrives by none, none of them is to blame.
+    /// one is shunned for a while, longer each time if a third party or its own probes promise more than it keeps. Where
+    /// voice arrives by none, none of them is to blame.
     pub fn distrust(&mut self, now: Time) {
-        let Some(tried) = self.carrying().and_then(|path| self.paths.get_mut(&path)) else { return };
-        // Where probes are lost as well the line is bad, and may be good again at any time: nobody lies.
-        if tried.probes.is_losing(now) {
+        let Some(carrying) = self.carrying() else { return };
+        let Some(tried) = self.paths.get_mut(&carrying) else { return };
+        // Where probes are lost as well the line is bad, and may be good again at any time. Whoever carries may drop them
+        // for the sake of that.
+        if carrying.carrier().is_none() && tried.probes.is_losing(now) {
             tried.distrusted = now + DISTRUST;
         } else {
             tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
@@ -276,21 +297,20 @@ impl Ladder {
         sent
     }
 
-    /// The path by which we sent the challenge with this token.
-    pub fn asked_by(&self, token: [u8; 8]) -> Option<Path> {
-        self.paths.iter().find(|(_, tried)| tried.probes.asks(token)).map(|(path, _)| *path)
+    /// A response came: the path by which we sent the challenge with this token, which counts no more.
+    pub fn spend(&mut self, token: [u8; 8]) -> Option<Spent> {
+        self.paths.0.iter_mut().find_map(|(path, tried)| {
+            let asked = tried.probes.spend(token)?;
+            Some(Spent { path: *path, asked })
+        })
     }
 
-    /// A response came. Returns the new carrying path if that changes it.
-    pub fn answer(&mut self, now: Time, token: [u8; 8]) -> Option<Path> {
-        if !self.asked_by(token).is_some_and(|path| self.is_open(now, &path)) {
+    /// What it says of the path. Returns the new carrying path if that changes it.
+    pub fn answer(&mut self, now: Time, Spent { path, asked }: Spent) -> Option<Path> {
+        if !self.is_open(now, &path) {
             return None;
         }
-        let path = self
-            .paths
-            .0
-            .iter_mut()
-            .find_map(|(path, tried)| tried.probes.answer(now, token).then_some(*path))?;
+        self.paths.get_mut(&path)?.probes.answer(now, asked);
         let better = self.clearly_better(now, &path);
         let tried = self.paths.get_mut(&path)?;
         tried.wins = if better { tried.wins + 1 } else { 0 };
@@ -586,7 +606,8 @@ const MARGIN_SHARE: f32 = 0.15;
 const MARGIN_MOST: Duration = Duration::from_millis(20);
 /// A rival that stops answering is a spare like any other.
 const RIVAL_SILENT: Duration = Duration::from_secs(1);
-/// A path that drops voice gets another chance; if it answers all probes, four times later each time.
+/// A path that drops voice gets another chance, four times later each time; a line that loses probes, too, as early as
+/// before.
 const DISTRUST: Duration = Duration::from_secs(60);
 const MAX_STRIKES: u32 = 3;
 /// More than any round trip: it carries only if nothing else answers.

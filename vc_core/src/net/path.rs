@@ -173,15 +173,14 @@ impl Probes {
         self.waiting.push((token, now));
     }
 
-    /// A challenge of ours has this token, and is not answered yet.
-    pub fn asks(&self, token: [u8; 8]) -> bool {
-        self.waiting.iter().any(|(ours, _)| *ours == token)
+    /// When the challenge with this token left, if it is ours and not answered yet; now it is.
+    pub fn spend(&mut self, token: [u8; 8]) -> Option<Time> {
+        let at = self.waiting.iter().position(|(ours, _)| *ours == token)?;
+        Some(self.waiting.remove(at).1)
     }
 
-    /// The response to one of our challenges came, by whatever path. True if the token was ours.
-    pub fn answer(&mut self, now: Time, token: [u8; 8]) -> bool {
-        let Some(at) = self.waiting.iter().position(|(ours, _)| *ours == token) else { return false };
-        let (_, asked) = self.waiting.remove(at);
+    /// The response to the challenge of then came, by whatever path.
+    pub fn answer(&mut self, now: Time, asked: Time) {
         let rtt = now - asked;
         // RFC 6298's alpha 1/8 and beta 1/4 are for answers that follow each other closely.
         let age = self.answered.map_or(Duration::ZERO, |before| now - before).as_secs_f32();
@@ -196,7 +195,6 @@ impl Probes {
         }
         self.answered = Some(now);
         self.streak = self.streak.saturating_add(1);
-        true
     }
 
     /// It stopped answering: back to first tries, slowly.
@@ -281,6 +279,7 @@ const LATE: Duration = Duration::from_millis(200);
 const MAX_WAITING: usize = 50;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -305,9 +304,10 @@ mod tests {
     fn only_our_own_token_counts_and_only_once() {
         let mut probes = Probes::new(ms(0));
         probes.ask(ms(0), [1; 8]);
-        assert!(!probes.answer(ms(10), [2; 8]));
-        assert!(probes.answer(ms(40), [1; 8]));
-        assert!(!probes.answer(ms(41), [1; 8]));
+        assert!(probes.spend([2; 8]).is_none());
+        let asked = probes.spend([1; 8]).unwrap();
+        assert!(asked == ms(0) && probes.spend([1; 8]).is_none());
+        probes.answer(ms(40), asked);
         assert_eq!(probes.srtt(), Some(Duration::from_millis(40)));
         assert_eq!(probes.due(Watch::Hot), Some(ms(100)));
     }

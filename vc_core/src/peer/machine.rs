@@ -1,14 +1,19 @@
 //! One friend from introduction to goodbye: handshake, sealed packets, reliable messages, liveness.
 
+mod counts;
+mod doubt;
 mod frames;
 mod paths;
 mod timers;
+
+pub use self::counts::Counts;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use rand_core::RngCore;
 
+use self::doubt::Doubt;
 use super::handshake::{Initiator, Keys, Knocked, Responder};
 use super::hearing::Hearing;
 use super::loss::Losses;
@@ -90,21 +95,6 @@ enum Phase {
     },
 }
 
-/// The server saw its connection end, and nothing came since but what was under way then.
-#[derive(Clone, Copy)]
-struct Doubt {
-    since: Time,
-    /// When all paths were last asked for it.
-    asked: Time,
-}
-
-/// What both ends count on: the numbers of messages and handshakes. Kept while nothing else of a friend is, since it may
-/// come back under the same key, and goes on counting.
-pub struct Counts {
-    role: Role,
-    streams: [Stream; 2],
-}
-
 /// The smaller id initiates, always.
 enum Role {
     Initiator(Initiator),
@@ -170,21 +160,6 @@ impl Peer {
             moves: Bucket::default(),
             vouched: Vouched::default(),
         }
-    }
-
-    /// It is given up. `None` if nothing ever passed.
-    pub fn counts(self) -> Option<Counts> {
-        let used = self.streams.iter().any(Stream::is_used);
-        let role = match self.role {
-            Role::Initiator(initiator) => Role::Initiator(initiator.at_rest()),
-            responder @ Role::Responder(_) => responder,
-        };
-        used.then_some(Counts { role, streams: self.streams })
-    }
-
-    /// It was given up before.
-    pub fn resume(&mut self, counts: Counts) {
-        (self.role, self.streams) = (counts.role, counts.streams);
     }
 
     pub fn id(&self) -> MemberId {
@@ -338,19 +313,6 @@ impl Peer {
     pub fn appear(&mut self, now: Time) {
         if self.appeared.take(now, APPEARED_RATE, 1) {
             self.restart(now);
-        }
-    }
-
-    /// The server says that its connection ended: its program may have, too. It is asked at once, and has as long to answer
-    /// as while voice flows.
-    pub fn doubt(&mut self, now: Time) {
-        match &mut self.phase {
-            Phase::Live { doubted: doubted @ None, .. } if self.doubts.take(now, APPEARED_RATE, 1) => {
-                *doubted = Some(Doubt { since: now, asked: now });
-                self.ladder.restart(now);
-            }
-            Phase::Lost { closed, .. } => *closed = true,
-            Phase::Live { .. } | Phase::Shaking { .. } | Phase::Away { .. } => {}
         }
     }
 
@@ -551,7 +513,7 @@ impl Peer {
     /// An authentic packet came.
     fn heard(&mut self, scene: &mut Scene, path: Path) {
         let doubted = match self.phase {
-            Phase::Live { doubted: Some(doubt), .. } if scene.now - doubt.since < UNDER_WAY => Some(doubt),
+            Phase::Live { doubted, .. } => doubted.filter(|doubt| doubt.outlasts_news(scene.now)),
             _ => None,
         };
         let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted });
@@ -623,5 +585,3 @@ const APPEARED_RATE: Rate = Rate { per_minute: 12, burst: 1 };
 const SPREAD_RATE: Rate = Rate { per_minute: 25, burst: 16 };
 /// Whoever comes back by the code does so every half minute at most. Paths to a seat are asked anew after each.
 const MOVE_RATE: Rate = Rate { per_minute: 4, burst: 4 };
-/// Packets that were sent before come within this by the worst line that carries speech.
-const UNDER_WAY: Duration = Duration::from_secs(1);

@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use super::*;
+use crate::protocol::member::MemberId;
 
 fn hop(addr: &str) -> Hop {
     addr.parse::<SocketAddr>().unwrap().into()
@@ -35,7 +36,8 @@ fn run(
         }
         for (_, path, token) in flying.extract_if(.., |(at, ..)| *at == t) {
             ladder.heard(now, path);
-            moves.extend(ladder.answer(now, token).map(|path| (t, path)));
+            let spent = ladder.spend(token);
+            moves.extend(spent.and_then(|spent| ladder.answer(now, spent)).map(|path| (t, path)));
         }
         moves.extend(ladder.settle(now).map(|path| (t, path)));
         let sent = ladder.probe(now, || {
@@ -129,41 +131,46 @@ fn an_address_whose_answers_come_from_another_carries_nothing_and_the_other_does
     assert!(asked.contains(&(named, [1; 8])));
     let now = Time::from_micros(1_020_000);
     ladder.heard(now, real);
-    assert!(ladder.answer(now, [1; 8]).is_none() && !ladder.is_direct());
+    let spent = ladder.spend([1; 8]).unwrap();
+    assert!(ladder.answer(now, spent).is_none() && !ladder.is_direct());
+    assert!(ladder.spend([1; 8]).is_none(), "it answers once, though it counts for nothing");
     run(&mut ladder, 1_020, 1_000, true, |path| (*path != named).then_some(20));
     assert!(ladder.carrying() == Some(real));
 }
 
 #[test]
-fn a_path_that_drops_voice_is_shunned_ever_longer_only_if_it_answers_all_probes() {
-    let well = |path: &Path| Some(if *path == direct() { 20 } else { RELAY_RTT });
-    let minutes_shunned = |probes_are_lost: bool| {
+fn a_path_that_drops_voice_is_shunned_ever_longer_unless_it_is_direct_and_loses_probes_too() {
+    let carrier = Carrier::Host(MemberId([7; 8]));
+    let by_friend = Path::Via { carrier, slot: Slot::new(1).unwrap() };
+    let minutes_shunned = |best: Path, probes_are_lost: bool| {
+        let well = |path: &Path| Some(if *path == best { 20 } else { RELAY_RTT });
         let mut ladder = Ladder::default();
         ladder.offer(Time::ZERO, relay());
-        ladder.offer(Time::ZERO, direct());
+        ladder.offer(Time::ZERO, best);
         let mut t = 0;
         [(); 2].map(|()| {
             let asked = Cell::new(0);
             let every_other = |path: &Path| {
-                asked.set(asked.get() + u32::from(*path == direct()));
-                well(path).filter(|_| *path != direct() || !probes_are_lost || asked.get().is_multiple_of(2))
+                asked.set(asked.get() + u32::from(*path == best));
+                well(path).filter(|_| *path != best || !probes_are_lost || asked.get().is_multiple_of(2))
             };
             run(&mut ladder, t, 4_000, true, every_other);
-            assert!(ladder.carrying() == Some(direct()));
+            assert!(ladder.carrying() == Some(best));
             let struck = t + 4_000;
             ladder.distrust(Time::from_micros(struck * 1_000));
             run(&mut ladder, struck, 5_000, true, well);
             assert!(ladder.carrying() == Some(relay()));
             t = struck + 5_000;
-            while ladder.carrying() != Some(direct()) {
+            while ladder.carrying() != Some(best) {
                 run(&mut ladder, t, 1_000, true, well);
                 t += 1_000;
             }
             (t - struck) / 60_000
         })
     };
-    assert_eq!(minutes_shunned(false), [1, 4]);
-    assert_eq!(minutes_shunned(true), [1, 1]);
+    assert_eq!(minutes_shunned(direct(), false), [1, 4]);
+    assert_eq!(minutes_shunned(direct(), true), [1, 1]);
+    assert_eq!(minutes_shunned(by_friend, true), [1, 4]);
 }
 
 #[test]

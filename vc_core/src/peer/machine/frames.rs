@@ -22,11 +22,11 @@ impl Peer {
                 self.send_probe(scene, path, &Frame::Response { token, seen });
             }
             Frame::Response { token, seen } => {
-                let asked = self.ladder.asked_by(token).and_then(|path| path.direct());
-                if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, asked) {
+                let Some(spent) = self.ladder.spend(token) else { return };
+                if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, spent.path.direct()) {
                     scene.acts.push(Act::Seen { at: addr, us });
                 }
-                if let Some(path) = self.ladder.answer(scene.now, token) {
+                if let Some(path) = self.ladder.answer(scene.now, spent) {
                     self.moved(scene, path);
                 }
             }

@@ -31,7 +31,7 @@ impl Peer {
             Phase::Shaking { since } => since + UNREACHABLE_AFTER,
             Phase::Live { heard, doubted } => {
                 let lost = self.lost_at(now, heard, doubted);
-                doubted.map_or(lost, |doubt| lost.min(doubt.asked + ASK_AGAIN))
+                doubted.and_then(|doubt| doubt.ask_at()).map_or(lost, |at| lost.min(at))
             }
             Phase::Lost { heard, .. } => heard + AWAY_AFTER,
             Phase::Away { retry, .. } => retry,
@@ -70,10 +70,7 @@ impl Peer {
                 self.ladder.restart(now);
                 scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
             }
-            Phase::Live { heard, doubted: Some(doubt) } if now - doubt.asked >= ASK_AGAIN => {
-                self.phase = Phase::Live { heard, doubted: Some(Doubt { asked: now, ..doubt }) };
-                self.ladder.restart(now);
-            }
+            Phase::Live { doubted: Some(_), .. } => self.ask_doubted(now),
             Phase::Lost { heard, .. } if now - heard >= AWAY_AFTER => {
                 self.part(scene, Parting::TimedOut);
                 self.sessions = Sessions::default();
@@ -204,9 +201,8 @@ impl Peer {
 
     /// When its silence is too long.
     fn lost_at(&self, now: Time, heard: Time, doubted: Option<Doubt>) -> Time {
-        let doubt = doubted.map(|doubt| doubt.since + LOST_AFTER_HOT);
         let silence = self.silent_since(heard) + self.lost_after(now);
-        doubt.map_or(silence, |doubt| doubt.min(silence))
+        doubted.and_then(|doubt| doubt.lost_at()).map_or(silence, |at| at.min(silence))
     }
 
     /// Silence counts from the moment from which we would notice it soon.
@@ -228,9 +224,7 @@ impl Peer {
 /// Nothing at all from a peer for this long: three idle probes and their answers.
 const LOST_AFTER: Duration = Duration::from_secs(15);
 /// While voice flows: ten probes. Or if the server lost it: five by each path.
-const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
-/// A probe or its answer may be lost.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LOST_AFTER_HOT: Duration = Duration::from_secs(5);
 /// Then its keys are erased.
 const AWAY_AFTER: Duration = Duration::from_secs(60);
 /// A handshake attempt and a breath; less and less often as hours go by.
