@@ -80,6 +80,28 @@ fn who_slept_until_everybody_forgot_it_is_back_without_a_code() {
 }
 
 #[test]
+fn who_was_forgotten_and_comes_back_gets_the_next_line_though_many_were_said_before() {
+    for seed in 1..4 {
+        let mut world = room(seed, Profile::clean(20), PathPolicy::Auto, None, 2);
+        for _ in 0..20 {
+            world.say(ADA);
+            world.say(BOB);
+            world.run(secs(1));
+        }
+        world.suspend(BOB, secs(5 * 3600));
+        world.run(secs(5 * 3600));
+        assert!(world.clients[ADA].room.peers().is_empty());
+        assert!(world.run_till(secs(60), |w| is_live(w, BOB, ADA) && is_live(w, ADA, BOB)), "seed {seed}");
+        for client in [ADA, BOB] {
+            world.say(client);
+        }
+        world.run(secs(5));
+        assert_eq!(world.reference.delivered, 21 * 2, "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn a_newcomer_whose_doorkeeper_dies_before_telling_anybody_is_introduced_all_the_same() {
     for seed in 1..6 {
         let mut world = room(seed, Profile::clean(20), PathPolicy::Auto, None, 2);

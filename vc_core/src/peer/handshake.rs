@@ -53,7 +53,8 @@ pub fn pair_psk(secret: &Secret<32>, (creator, warden): &(MemberId, PublicKey)) 
 #[derive(Default)]
 pub struct Initiator {
     attempt: Option<Attempt>,
-    /// Grows with every attempt: the responder takes none twice.
+    /// Grows with every attempt, since the responder takes none twice. No smaller than the time in microseconds: attempts
+    /// that were forgotten together with that friend are outdone, too.
     counter: u64,
 }
 
@@ -68,7 +69,7 @@ struct Attempt {
 
 impl Initiator {
     pub fn start(&mut self, now: Time, keys: &Keys, remote: &PublicKey, rng: &mut Rng) {
-        self.counter += 1;
+        self.counter = (self.counter + 1).max(now.as_micros());
         let (pending, noise) = noise::initiate(&keys.pair(), remote, self.counter, rng);
         let index = rng.next_u32();
         let packet = keys.close(hs_init(index, &noise));

@@ -131,9 +131,11 @@ impl Stream {
         self.outgoing.len()
     }
 
-    /// The peer has told us something, or acknowledged something.
+    /// A number may be known at both ends: of what the peer told us, or of what was sent to it.
     pub fn is_used(&self) -> bool {
-        self.delivered > 0 || self.queued as usize > self.outgoing.len()
+        self.delivered > 0
+            || self.queued as usize > self.outgoing.len()
+            || self.outgoing.iter().any(|message| message.tries > 0)
     }
 
     /// Nothing of ours waits for an acknowledgement.
