@@ -552,14 +552,48 @@ fn guess_as_door(victim: &mut Victim, rng: &mut Rng) -> bool {
     true
 }
 
-#[test]
-fn a_server_that_throws_a_member_out_to_guess_at_its_words_has_a_hundred_tries_too() {
+/// A creator whose code has no link.
+fn with_words_only() -> Victim {
     let mut victim = Victim::creator(1);
-    // A code without a link.
     victim.input(Input::Command(Command::Invite));
     victim.tell(ToClient::Plate { nameplate: Nameplate::Spoken(NUMBER) });
     victim.tell(ToClient::Refused(Refusal::Busy));
     victim.tell(ToClient::Seat { slot: slot(0), proof: proof(NUMBER, [0; 10]) });
+    victim
+}
+
+#[test]
+fn a_server_that_says_full_without_end_has_a_member_ask_at_the_door_five_times_and_then_for_its_seat() {
+    let mut victim = with_words_only();
+    let mut rng = Rng::from_seed([5; 32]);
+    let again = |victim: &mut Victim, pause: u64| {
+        victim.input(Input::Signal(SignalIn::Down));
+        victim.now = victim.now + secs(pause);
+        victim.said.clear();
+        victim.connect();
+        !victim.said.iter().any(|said| matches!(said, ToServer::Reclaim { .. }))
+    };
+    let full = ToClient::Mail { from: Party::Slot(slot(3)), blob: Mail::Turned(Turned::Full).blob() };
+    for proves in [true, false, true] {
+        assert!(!again(&mut victim, 1_000));
+        victim.tell(ToClient::Refused(Refusal::BadProof));
+        let mut asked = 0;
+        while asked < 20 && again(&mut victim, 8) {
+            asked += 1;
+            if proves {
+                assert!(guess_as_door(&mut victim, &mut rng));
+            } else {
+                victim.tell(ToClient::Joined { room_nonce: NONCE, visitor: 1, door: slot(3) });
+            }
+            victim.tell(full.clone());
+        }
+        assert_eq!(asked, if proves { 5 } else { 1 }, "proves: {proves}");
+    }
+}
+
+#[test]
+fn a_server_that_throws_a_member_out_to_guess_at_its_words_has_a_hundred_tries_too() {
+    let mut victim = with_words_only();
     let (mut rng, mut guesses) = (Rng::from_seed([4; 32]), 0);
     for round in 0..150 {
         // The connection ends before the answer, or a false answer is given, or the seat is given back.

@@ -114,6 +114,11 @@ impl Joining {
         matches!(self.plate, Nameplate::Spoken(_))
     }
 
+    /// The door has our proof.
+    pub(crate) fn has_proved(&self) -> bool {
+        matches!(self.step, Step::Knocking { .. } | Step::Admitted { .. })
+    }
+
     pub(crate) fn wake(&self) -> Time {
         self.deadline
     }

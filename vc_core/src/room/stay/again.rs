@@ -20,7 +20,7 @@ pub(super) struct Again {
     alone: Option<Time>,
     next: Time,
     pause: Duration,
-    /// How often the room was full.
+    /// How often the room was full in this attempt.
     full: u32,
 }
 
@@ -74,6 +74,7 @@ impl Stay {
         let keys = &self.keys;
         let signed = |transcript: &Transcript| keys.me.sign(RETURN, &admission(keys, transcript));
         let entry = |transcript: &Transcript| Entry { record, known: Some(signed(transcript)) };
+        let proved = joining.has_proved();
         match joining.receive(&message, entry, &mut world.rng) {
             Progress::Send(message) => world.tell_server(&message),
             Progress::Prove(message) => {
@@ -87,7 +88,8 @@ impl Stay {
             Progress::Waiting => {}
             Progress::Failed(why) => {
                 self.asked = Some(Asked::Entry(joining));
-                return self.turned_away(world, now, why);
+                let claim = if proved && why == Error::Full { self.once_more() } else { Claim::Proof };
+                return self.turned_away(world, now, claim);
             }
             Progress::Entered { welcome, nonce, slot, proof } => {
                 return self.readmitted(world, now, *welcome, Seat { slot, proof, nonce });
@@ -99,9 +101,9 @@ impl Stay {
     /// Whether we ought to be somewhere else than we are, and what follows.
     pub(super) fn reconsider(&mut self, world: &mut World, now: Time) {
         if let Some(Asked::Entry(joining)) = &self.asked
-            && let Some(why) = joining.expired(now)
+            && joining.expired(now).is_some()
         {
-            return self.turned_away(world, now, why);
+            return self.turned_away(world, now, Claim::Proof);
         }
         if !self.peers.values().all(Peer::is_away) {
             (self.again.alone, self.again.pause) = (None, PAUSE_MIN);
@@ -159,19 +161,28 @@ impl Stay {
         let may = now >= self.again.next && self.way_in().is_some();
         if may {
             self.claim = Claim::Code;
+            self.again.full = 0;
             self.again.next = now + self.again.pause;
             self.again.pause = (self.again.pause * 2).min(PAUSE_MAX);
         }
         may
     }
 
-    fn turned_away(&mut self, world: &mut World, now: Time, why: Error) {
+    /// `next` is how we get a seat on the connection after this one.
+    fn turned_away(&mut self, world: &mut World, now: Time, next: Claim) {
         self.given_up();
-        // Somebody may be gone without a word, which friends notice in a moment.
-        let soon = why == Error::Full && self.again.full < FULL_TRIES;
-        self.again.full += u32::from(soon);
-        self.claim = if soon { Claim::Code } else { Claim::Proof };
+        self.claim = next;
         world.redial(now);
+    }
+
+    /// The room is full. Somebody may be gone without a word, which friends notice in a moment; but a server that
+    /// lies about it has us away from our seat for that long only.
+    fn once_more(&mut self) -> Claim {
+        if self.again.full >= FULL_TRIES {
+            return Claim::Proof;
+        }
+        self.again.full += 1;
+        Claim::Code
     }
 
     /// What we asked the server for comes to nothing.
@@ -185,9 +196,8 @@ impl Stay {
 
     fn readmitted(&mut self, world: &mut World, now: Time, welcome: Welcome, seat: Seat) {
         if welcome.room != self.keys.room {
-            return self.turned_away(world, now, Error::Closed);
+            return self.turned_away(world, now, Claim::Proof);
         }
-        self.again.full = 0;
         (self.slot, self.proof, self.nonce) = (seat.slot, seat.proof, seat.nonce);
         self.claim = Claim::Proof;
         self.again.entered = now;
