@@ -294,7 +294,11 @@ impl World {
         self.hang_up_all(|stream| stream.server == server && !stream.is_relayed());
     }
 
+    /// One that runs starts anew, and what was connected to it learns that.
     pub fn start_signaling(&mut self, server: usize) {
+        if self.servers[server].signaling.is_some() {
+            self.stop_signaling(server);
+        }
         self.servers[server].start_signaling();
     }
 
@@ -303,7 +307,11 @@ impl World {
         self.hang_up_all(|stream| stream.server == server && stream.is_relayed());
     }
 
+    /// As with signaling.
     pub fn start_relay(&mut self, server: usize) {
+        if self.servers[server].relay.is_some() {
+            self.stop_relay(server);
+        }
         self.servers[server].start_relay();
     }
 
