@@ -133,8 +133,11 @@ impl App<'_> {
     pub(super) fn happened(&mut self, own: bool, note: Note) {
         self.ui.record(&note);
         for told in self.calm.hear(self.clock.now(), note.clone()) {
-            if !(own && told == note) {
-                self.announce(&told);
+            match told {
+                told if !own || told != note => self.announce(&told),
+                // Who is removed is heard to go, also by whom it was ordered.
+                told @ Note::Left { .. } => self.plan.alerts.tell(&told, self.ui, &self.plan.sound),
+                _ => {}
             }
         }
     }
