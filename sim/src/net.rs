@@ -237,8 +237,10 @@ impl Net {
         };
         while self.hosts.get(&to) != Some(&site) {
             to = self.sites[site.0].nat.as_ref()?.owner(to.port())?;
-            if let Some(customer) = self.site_of(to, Some(site)) {
-                site = customer;
+            match self.site_of(to, Some(site)) {
+                Some(customer) => site = customer,
+                // A mapping may outlive the machine that it led to.
+                None => return (self.hosts.get(&to) == Some(&site)).then_some(to),
             }
         }
         Some(to)
@@ -269,3 +271,20 @@ impl Net {
 pub type Copies = [Option<Time>; 2];
 
 const LAN: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_that_outlives_its_machine_leads_to_nobody() {
+        let mut net = Net::new(Profile::clean(10), Dice::new(1));
+        let (home, inside) = net.site(Some(Kind::PORT_RESTRICTED.keeping_ports()));
+        let (away, friend) = net.site(None);
+        net.send(Time::ZERO, home, inside, friend);
+        let seen = SocketAddr::new(net.public(home), inside.port());
+        assert_eq!(net.resident(away, seen), Some(inside));
+        net.close(inside);
+        assert_eq!(net.resident(away, seen), None);
+    }
+}
