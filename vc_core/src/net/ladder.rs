@@ -2,9 +2,12 @@
 //!
 //! Either side chooses its own sending path; there is no nomination. A path carries only after a RESPONSE proved it.
 
+mod paths;
+
 use std::time::Duration;
 
-use super::path::{Carrier, Path, Probes, Watch};
+use self::paths::{Paths, Tried, score};
+use super::path::{Carrier, Path, Watch};
 use crate::io::{Hop, Time};
 use crate::protocol::member::Slot;
 
@@ -20,24 +23,11 @@ pub struct Ladder {
     turn: Time,
 }
 
-struct Tried {
-    probes: Probes,
-    /// Answers in a row by which it was clearly better than the carrying path.
-    wins: u32,
-    /// Voice did not arrive by it, so often.
-    strikes: u32,
-    distrusted: Time,
-}
-
 struct Carrying {
     path: Path,
     /// The path before, still used until then, so that nothing is lost while the packets on it arrive.
     overlap: Option<(Path, Time)>,
 }
-
-/// A handful: looking through them beats any index.
-#[derive(Default)]
-struct Paths(Vec<(Path, Tried)>);
 
 /// A challenge that was answered.
 pub struct Spent {
@@ -65,14 +55,14 @@ impl Ladder {
         if self.knows(&path) {
             return;
         }
-        if self.paths.0.len() >= MAX_PATHS {
+        if self.paths.is_full() {
             let carrying = self.carrying();
-            let silent = |p: &Path, t: &Tried| t.probes.answered().is_none() && Some(*p) != carrying;
+            let silent = |p: &Path, t: &Tried| !t.is_answering() && Some(*p) != carrying;
             let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
             self.paths.remove(&silent);
         }
-        let probes = Probes::new(self.turn(now));
-        self.paths.0.push((path, Tried { probes, wins: 0, strikes: 0, distrusted: Time::ZERO }));
+        let turn = self.turn(now);
+        self.paths.push(path, Tried::new(turn));
     }
 
     pub fn knows(&self, path: &Path) -> bool {
@@ -81,8 +71,8 @@ impl Ladder {
 
     /// Drops direct paths that never answered, or not lately, unless `named`.
     pub fn retain_direct(&mut self, named: impl Fn(&Hop) -> bool) {
-        self.paths.0.retain(|(path, tried)| match path {
-            Path::Direct(hop) => tried.probes.answered().is_some() || named(hop),
+        self.paths.retain(|path, tried| match path {
+            Path::Direct(hop) => tried.is_answering() || named(hop),
             Path::Via { .. } | Path::Mail(_) => true,
         });
     }
@@ -123,7 +113,7 @@ impl Ladder {
             if let Some(mut tried) = self.paths.remove(&path) {
                 tried.probes.restart(now);
                 self.paths.remove(&moved(path));
-                self.paths.0.push((moved(path), tried));
+                self.paths.push(moved(path), tried);
             }
         }
         if let Some(carrying) = &mut self.carrying {
@@ -158,10 +148,7 @@ impl Ladder {
             return None;
         }
         for path in self.through(carrier) {
-            if let Some(tried) = self.paths.get_mut(&path) {
-                tried.probes.give_up(now);
-                tried.wins = 0;
-            }
+            self.paths.give_up(now, &path);
         }
         next.map(|next| self.carry(now, next))
     }
@@ -178,7 +165,7 @@ impl Ladder {
     /// The direct path that answers, if any: the carrying one, else the best.
     pub fn direct(&self) -> Option<Hop> {
         let answering = |(path, tried): (&Path, &Tried)| match path {
-            Path::Direct(hop) if tried.probes.answered().is_some() => Some((tried.probes.srtt(), *hop)),
+            Path::Direct(hop) if tried.is_answering() => Some((tried.probes.srtt(), *hop)),
             _ => None,
         };
         let carrying = self.carrying();
@@ -188,15 +175,12 @@ impl Ladder {
 
     /// Some direct path answers.
     pub fn is_direct(&self) -> bool {
-        let answers = |(path, tried): (&Path, &Tried)| {
-            matches!(path, Path::Direct(_)) && tried.probes.answered().is_some()
-        };
-        self.paths.iter().any(answers)
+        self.paths.iter().any(|(path, tried)| path.direct().is_some() && tried.is_answering())
     }
 
     /// The peer proved that packets reach it by this direct path.
     pub fn is_proven(&self, hop: Hop) -> bool {
-        self.paths.get(&Path::Direct(hop)).is_some_and(|tried| tried.probes.answered().is_some())
+        self.paths.get(&Path::Direct(hop)).is_some_and(Tried::is_answering)
     }
 
     pub fn uses_spare(&self, spare: u16) -> bool {
@@ -205,11 +189,10 @@ impl Ladder {
 
     /// Of the paths by spare sockets only one stays: what carries, or the best.
     pub fn keep_one_spare(&mut self, now: Time) {
-        let answers = |tried: &Tried| tried.probes.answered().is_some();
-        let spares = self.paths.iter().filter(|(path, tried)| path.spare().is_some() && answers(tried));
+        let spares = self.paths.iter().filter(|(path, tried)| path.spare().is_some() && tried.is_answering());
         let best = spares.min_by_key(|(path, tried)| score(now, path, tried)).map(|(path, _)| *path);
         let keep = self.carrying().filter(|path| path.spare().is_some()).or(best);
-        self.paths.0.retain(|(path, _)| path.spare().is_none() || Some(*path) == keep);
+        self.paths.retain(|path, _| path.spare().is_none() || Some(*path) == keep);
     }
 
     /// The network may have changed: ask everything again, now. What carries goes on carrying meanwhile.
@@ -219,7 +202,7 @@ impl Ladder {
 
     /// Is it still there? Only what answers is asked: where nobody ever did, a stranger may be.
     pub fn verify(&mut self, now: Time) {
-        self.ask_anew(now, |tried| tried.probes.answered().is_some());
+        self.ask_anew(now, Tried::is_answering);
     }
 
     fn ask_anew(&mut self, now: Time, which: impl Fn(&Tried) -> bool) {
@@ -232,15 +215,14 @@ impl Ladder {
         for path in first.into_iter().chain(others) {
             let turn = self.turn(now);
             if let Some(tried) = self.paths.get_mut(&path) {
-                tried.probes.restart(turn);
-                tried.wins = 0;
+                tried.ask_anew(turn);
             }
         }
     }
 
     /// A cheap router that gets everything in one millisecond forgets some of it.
     fn turn(&mut self, now: Time) -> Time {
-        let turn = self.turn.clamp(now, now + TURN * MAX_PATHS as u32);
+        let turn = self.turn.clamp(now, now + TURN * paths::MOST as u32);
         self.turn = turn + TURN;
         turn
     }
@@ -266,18 +248,13 @@ impl Ladder {
         let Some(tried) = self.paths.get_mut(&carrying) else { return };
         // Where probes are lost as well the line is bad, and may be good again at any time. Whoever carries may drop them
         // for the sake of that.
-        if carrying.carrier().is_none() && tried.probes.is_losing(now) {
-            tried.distrusted = now + DISTRUST;
-        } else {
-            tried.distrusted = now + DISTRUST * 4u32.pow(tried.strikes);
-            tried.strikes = (tried.strikes + 1).min(MAX_STRIKES);
+        match carrying.carrier().is_none() && tried.probes.is_losing(now) {
+            true => tried.distrust_line(now),
+            false => tried.distrust_promise(now),
         }
-        let answers =
-            |(path, tried): &(Path, Tried)| path.carries_voice() && tried.probes.answered().is_some();
-        if self.paths.0.iter().filter(|entry| answers(entry)).all(|(_, tried)| now < tried.distrusted) {
-            for (_, tried) in &mut self.paths.0 {
-                (tried.distrusted, tried.strikes) = (Time::ZERO, 0);
-            }
+        let answers = |(path, tried): &(&Path, &Tried)| path.carries_voice() && tried.is_answering();
+        if self.paths.iter().filter(answers).all(|(_, tried)| !tried.is_trusted(now)) {
+            self.paths.iter_mut().for_each(|(_, tried)| tried.forgive());
         }
     }
 
@@ -289,7 +266,7 @@ impl Ladder {
         };
         let due: Vec<bool> = self.paths.iter().map(due).collect();
         let mut sent = Vec::new();
-        for ((path, tried), _) in self.paths.0.iter_mut().zip(due).filter(|(_, due)| *due) {
+        for ((path, tried), _) in self.paths.iter_mut().zip(due).filter(|(_, due)| *due) {
             let token = token();
             tried.probes.ask(now, token);
             sent.push((*path, token));
@@ -299,7 +276,7 @@ impl Ladder {
 
     /// A response came: the path by which we sent the challenge with this token, which counts no more.
     pub fn spend(&mut self, token: [u8; 8]) -> Option<Spent> {
-        self.paths.0.iter_mut().find_map(|(path, tried)| {
+        self.paths.iter_mut().find_map(|(path, tried)| {
             let asked = tried.probes.spend(token)?;
             Some(Spent { path: *path, asked })
         })
@@ -320,8 +297,8 @@ impl Ladder {
             Some(carrying) => {
                 let first_for_voice = path.carries_voice() && !carrying.carries_voice();
                 let dead = self.silence(now, &carrying) >= self.dead_after(now) && carrying != path;
-                if let Some(tried) = self.paths.get_mut(&carrying).filter(|_| dead) {
-                    tried.probes.give_up(now);
+                if dead {
+                    self.paths.give_up(now, &carrying);
                 }
                 carrying != path && (first_for_voice || wins >= WINS || dead)
             }
@@ -337,11 +314,10 @@ impl Ladder {
             *overlap = None;
         }
         let carrying = self.carrying();
-        for (path, tried) in &mut self.paths.0 {
+        for (path, tried) in self.paths.iter_mut() {
             // Mail is not asked while it is not needed: its silence says nothing.
             if Some(*path) != carrying && path.carries_voice() && tried.probes.is_lost(now) {
-                tried.probes.give_up(now);
-                tried.wins = 0;
+                tried.give_up(now);
             }
         }
         self.forget_silent_spares();
@@ -350,10 +326,7 @@ impl Ladder {
             return None;
         }
         let next = self.spare(now)?;
-        if let Some(tried) = self.paths.get_mut(&carrying) {
-            tried.probes.give_up(now);
-            tried.wins = 0;
-        }
+        self.paths.give_up(now, &carrying);
         Some(self.carry(now, next))
     }
 
@@ -414,7 +387,7 @@ impl Ladder {
     fn forget_silent_spares(&mut self) {
         let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(path, _)| path);
         let used = [self.carrying(), overlap];
-        self.paths.0.retain(|(path, tried)| {
+        self.paths.retain(|path, tried| {
             path.spare().is_none() || used.contains(&Some(*path)) || !tried.probes.is_given_up()
         });
     }
@@ -437,7 +410,7 @@ impl Ladder {
             .filter(|path| self.clearly_better(now, path))
             .copied()
             .collect();
-        for (path, tried) in &mut self.paths.0 {
+        for (path, tried) in self.paths.iter_mut() {
             tried.wins = if better.contains(path) { tried.wins.min(WINS - 1) } else { 0 };
         }
         path
@@ -457,7 +430,7 @@ impl Ladder {
             let needed = mood.carrying.is_none_or(|carrying| carrying == *path) || mood.suspect;
             return if needed { Watch::Spare } else { Watch::Asleep };
         }
-        if mood.suspect && tried.probes.answered().is_some() {
+        if mood.suspect && tried.is_answering() {
             return Watch::Alarm;
         }
         if tried.wins > 0 && tried.probes.answered().is_some_and(|at| now - at < RIVAL_SILENT) {
@@ -477,7 +450,7 @@ impl Ladder {
         let mine = score(now, path, tried);
         self.paths.iter().any(|(other, rival)| {
             let same_kind = other.carrier().is_some() == path.carrier().is_some();
-            let ready = other.carries_voice() && rival.probes.answered().is_some();
+            let ready = other.carries_voice() && rival.is_answering();
             let better = (score(now, other, rival), other) < (mine, path);
             same_kind && ready && better && Some(*other) != self.carrying()
         })
@@ -500,7 +473,7 @@ impl Ladder {
 
     /// The carrying path is distrusted, and there is one that is not.
     fn is_outdone(&self, now: Time) -> bool {
-        let trusted = |path: Path| self.paths.get(&path).is_some_and(|tried| tried.distrusted <= now);
+        let trusted = |path: Path| self.paths.get(&path).is_some_and(|tried| tried.is_trusted(now));
         self.carrying().is_some_and(|path| !trusted(path))
             && self.spare(now).is_some_and(|path| path.carries_voice() && trusted(path))
     }
@@ -550,32 +523,6 @@ impl Ladder {
     }
 }
 
-impl Paths {
-    fn get(&self, path: &Path) -> Option<&Tried> {
-        self.iter().find(|(known, _)| *known == path).map(|(_, tried)| tried)
-    }
-
-    fn get_mut(&mut self, path: &Path) -> Option<&mut Tried> {
-        self.0.iter_mut().find(|(known, _)| known == path).map(|(_, tried)| tried)
-    }
-
-    fn remove(&mut self, path: &Path) -> Option<Tried> {
-        let at = self.0.iter().position(|(known, _)| known == path)?;
-        Some(self.0.remove(at).1)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&Path, &Tried)> {
-        self.0.iter().map(|(path, tried)| (path, tried))
-    }
-}
-
-fn score(now: Time, path: &Path, tried: &Tried) -> Duration {
-    let doubt = if now < tried.distrusted { DISTRUSTED } else { Duration::ZERO };
-    tried.probes.srtt().unwrap_or(Duration::from_secs(5)) + path.penalty() + doubt
-}
-
-/// A peer's eight candidates, three relays, mail, and a few addresses that its packets really come from.
-const MAX_PATHS: usize = 16;
 /// All paths have had their turn before the first is asked again.
 const TURN: Duration = Duration::from_millis(6);
 /// Voice within this time keeps a path closely watched; longer than a pause in a conversation.
@@ -606,12 +553,6 @@ const MARGIN_SHARE: f32 = 0.15;
 const MARGIN_MOST: Duration = Duration::from_millis(20);
 /// A rival that stops answering is a spare like any other.
 const RIVAL_SILENT: Duration = Duration::from_secs(1);
-/// A path that drops voice gets another chance, four times later each time; a line that loses probes, too, as early as
-/// before.
-const DISTRUST: Duration = Duration::from_secs(60);
-const MAX_STRIKES: u32 = 3;
-/// More than any round trip: it carries only if nothing else answers.
-const DISTRUSTED: Duration = Duration::from_secs(3);
 /// Answers in a row that must agree before a move.
 const WINS: u32 = 3;
 
