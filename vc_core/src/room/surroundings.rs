@@ -232,9 +232,12 @@ impl Surroundings {
         let others =
             self.relayed.iter().filter(|(relay, _)| self.echoes.iter().all(|e| e.server() != *relay));
         let answers: Vec<_> = asked.chain(others.map(|(relay, seen)| (*relay, seen.addr))).collect();
+        let v4 = answers.iter().any(|(server, _)| server.is_ipv4());
+        let mut awaited = self.echoes.iter().filter(|echo| echo.is_awaited());
         match Mapping::observed(&answers) {
-            // Two ports of one host see the same where another host may not.
-            Mapping::Independent if self.echoes.iter().any(Echo::is_awaited) => Mapping::Unknown,
+            // Two ports of one host see the same where another host may not. Those of the IP version that is not judged say
+            // nothing of it.
+            Mapping::Independent if awaited.any(|echo| !v4 || echo.server().is_ipv4()) => Mapping::Unknown,
             mapping => mapping,
         }
     }
@@ -397,6 +400,34 @@ mod tests {
         assert_eq!(outside(&surroundings), ["192.0.2.2:6001"]);
         assert_eq!(surroundings.tick(at(60)).len(), 2, "servers are asked again");
         assert!(surroundings.mapping() == Mapping::Unknown);
+    }
+
+    /// What is concluded when the first so many of these have answered that they see us there.
+    fn concluded(servers: &[&str], answers: &[&str]) -> Mapping {
+        let mut surroundings = Surroundings::new(PathPolicy::Auto);
+        surroundings.set_server(at(1), "203.0.113.9:47700".parse().unwrap());
+        let servers: Vec<SocketAddr> = servers.iter().map(|text| text.parse().unwrap()).collect();
+        surroundings.ask(at(1), &servers, &mut rand_core::SeedableRng::from_seed([1; 32]));
+        let asked = surroundings.tick(at(1));
+        for ((server, question), seen) in asked.into_iter().zip(answers) {
+            let nonce = question[1..9].try_into().unwrap();
+            assert!(surroundings.answered(at(1), server.into(), nonce, seen.parse().unwrap()));
+        }
+        surroundings.mapping()
+    }
+
+    #[test]
+    fn one_mapping_for_all_is_concluded_when_all_servers_of_the_ip_version_answered_and_many_before() {
+        let (here, another) = ("192.0.2.1:6000", "192.0.2.1:6077");
+        let v4 = ["203.0.113.9:47700", "203.0.113.9:47701", "198.51.100.1:47700", "[2001:db8::1]:47700"];
+        assert!(concluded(&v4, &[here, here]) == Mapping::Unknown);
+        assert!(concluded(&v4, &[here, another]).ports().is_some());
+        assert!(concluded(&v4, &[here, here, another]).ports().is_some());
+        // Where there is no IPv6, its servers never answer.
+        assert!(concluded(&v4, &[here; 3]) == Mapping::Independent);
+        // IPv4, if it answers at all, is what counts.
+        let v6 = ["[2001:db8::1]:47700", "[2001:db8::2]:47700", "203.0.113.9:47700"];
+        assert!(concluded(&v6, &["[2001:db8::7]:6000"; 2]) == Mapping::Unknown);
     }
 
     #[test]
