@@ -3,11 +3,17 @@
 
 use std::time::Duration;
 
+use clap::Parser;
 use sim::nat::Kind;
 use sim::{Profile, World};
 use vc_core::io::{Config, Event, PathPolicy, Time};
 
+/// From the code to the first voice, over simulated lines and routers
+#[derive(Parser)]
+struct Args {}
+
 fn main() {
+    Args::parse();
     println!("milliseconds (and round trips) after the code was entered: median / 95th percentile");
     println!("{:31} {:>26} {:>26} {:>26}", "", "in the room", "first friend reached", "first voice heard");
     let lossy = Profile { loss: 0.05, jitter: Duration::from_millis(5), ..CLEAN };

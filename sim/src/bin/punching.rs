@@ -3,13 +3,22 @@
 
 use std::time::Duration;
 
+use clap::Parser;
 use sim::nat::Kind;
 use sim::world::Wired;
 use sim::{Profile, World};
 use vc_core::io::{Config, Event, PathPolicy, Rung};
 
+/// How often and how soon prediction and spray lead to a direct path, between simulated routers
+#[derive(Parser)]
+struct Args {
+    /// Of each kind
+    #[arg(default_value_t = SEEDS, value_parser = clap::value_parser!(u64).range(1..))]
+    pairs: u64,
+}
+
 fn main() {
-    let seeds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let seeds = Args::parse().pairs;
     println!("{seeds} pairs each, 50 ms round trip; one side port-restricted, the other as named");
     println!("{:44} {:>7} {:>31} {:>20}", "", "direct", "s after they met: p50/p95/max", "packets: p50/max");
     let lossy = Profile { loss: 0.05, jitter: Duration::from_millis(5), ..Profile::clean(25) };

@@ -1,46 +1,81 @@
-//! Many more evenings than a test run has time for: `soak [--sessions N] [--from SEED]`.
+//! Many more evenings than a test run has time for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use sim::session::{self, Outcome};
 
+/// Simulated evenings, each drawn from its seed: says which fail
+#[derive(Parser)]
+struct Args {
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    sessions: u64,
+    /// The seed of the first
+    #[arg(long, value_name = "SEED", default_value_t = 100_000)]
+    from: u64,
+    /// Every ten seconds, the seeds that run [default: if stderr is a terminal]
+    #[arg(long)]
+    progress: bool,
+}
+
+/// Evenings that run, and since when.
+type Running = Mutex<BTreeMap<u64, Instant>>;
+
 fn main() -> ExitCode {
-    let (Some(sessions), Some(from)) = (option("--sessions", 10_000), option("--from", 100_000)) else {
-        eprintln!("usage: soak [--sessions N] [--from SEED]");
-        return ExitCode::from(2);
-    };
+    let Args { sessions, from, progress } = Args::parse();
+    let progress = progress || std::io::stderr().is_terminal();
     let began = Instant::now();
-    let next = AtomicU64::new(from);
-    let total = Mutex::new((Outcome::default(), 0u64));
+    let (next, running) = (AtomicU64::new(0), Running::default());
+    let (tell, told) = mpsc::channel();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let (mut sum, mut played, mut failed) = (Outcome::default(), 0, 0);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
+            let tell = tell.clone();
+            let (next, running) = (&next, &running);
+            scope.spawn(move || {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + sessions {
+                    let seed = match next.fetch_add(1, Ordering::Relaxed) {
+                        n if n < sessions => from.wrapping_add(n),
+                        _ => return,
+                    };
+                    let outcome = play(seed, running);
+                    if tell.send((seed, outcome)).is_err() {
                         return;
-                    }
-                    let started = Instant::now();
-                    let outcome = session::run(seed);
-                    if started.elapsed() > SLOW {
-                        eprintln!("seed {seed} took {:.1} s", started.elapsed().as_secs_f32());
-                    }
-                    if !outcome.faults.is_empty() {
-                        eprintln!("seed {seed}: {:?}", outcome.faults);
-                    }
-                    if let Ok(mut total) = total.lock() {
-                        add(&mut total, &outcome);
                     }
                 }
             });
         }
+        drop(tell);
+        let mut report = began + REPORT;
+        loop {
+            match told.recv_timeout(report.saturating_duration_since(Instant::now())) {
+                Ok((seed, outcome)) => {
+                    played += 1;
+                    if !outcome.faults.is_empty() {
+                        failed += 1;
+                        eprintln!("seed {seed}: {:?}", outcome.faults);
+                    }
+                    add(&mut sum, &outcome);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    report += REPORT;
+                    if progress {
+                        eprintln!("{played} of {sessions}, {failed} failed; {}", now_running(&running));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
     });
-    let Ok((sum, failed)) = total.into_inner() else { return ExitCode::FAILURE };
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
          at most {} wakes and {} packets a second, all heard each other {:.1} s after the last fault at most, \
@@ -65,8 +100,25 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn add((sum, failed): &mut (Outcome, u64), one: &Outcome) {
-    *failed += u64::from(!one.faults.is_empty());
+fn play(seed: u64, running: &Running) -> Outcome {
+    let started = Instant::now();
+    running.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, started);
+    let outcome = session::run(seed);
+    running.lock().unwrap_or_else(PoisonError::into_inner).remove(&seed);
+    if started.elapsed() > SLOW {
+        eprintln!("seed {seed} took {:.1} s", started.elapsed().as_secs_f32());
+    }
+    outcome
+}
+
+fn now_running(running: &Running) -> String {
+    let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    let each =
+        running.iter().map(|(seed, since)| format!("seed {seed} for {:.1} s", since.elapsed().as_secs_f32()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn add(sum: &mut Outcome, one: &Outcome) {
     sum.members += one.members;
     sum.lines += one.lines;
     sum.frames += one.frames;
@@ -81,14 +133,6 @@ fn add((sum, failed): &mut (Outcome, u64), one: &Outcome) {
     sum.rungs.iter_mut().zip(one.rungs).for_each(|(sum, one)| *sum += one);
 }
 
-fn option(name: &str, default: u64) -> Option<u64> {
-    let mut args = std::env::args().skip(1).skip_while(|arg| arg != name);
-    match args.next() {
-        Some(_) => args.next()?.parse().ok(),
-        None => Some(default),
-    }
-}
-
 /// In MiB; zero where the system does not tell.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -98,3 +142,4 @@ fn peak_memory() -> u64 {
 
 /// Most take a few hundredths.
 const SLOW: Duration = Duration::from_secs(5);
+const REPORT: Duration = Duration::from_secs(10);
