@@ -116,6 +116,9 @@ fn that_there_is_no_sound_server_is_told_in_the_call_and_not_before_it() {
         let said = run(&[&args[..], &["--server", &place]].concat(), stdin.as_bytes());
         assert_eq!(said.matches("No sound server").count(), 1, "{said}");
     }
+    let said = run(&["create", "--json", "--seconds", "1", "--server", &place], b"");
+    let told = |event: &str| said.find(event).unwrap();
+    assert!(told("\"invite\"") < told("\"trouble\""), "the code stands first: {said}");
 }
 
 #[test]

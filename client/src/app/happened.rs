@@ -82,8 +82,17 @@ impl App<'_> {
             self.announce(&invite);
         }
         self.keep_server();
-        // Before there was a call it would only have hidden why there is none.
-        if let Some(ailment) = self.plan.sound.ailment() {
+        if let Entry::Join(_) = self.plan.entry {
+            self.tell_ailment();
+        }
+    }
+
+    /// Before there was a call it would only have hidden why there is none, and before the code of a room it would
+    /// stand between a person and what they wait for.
+    pub(super) fn tell_ailment(&mut self) {
+        if self.entered.is_some()
+            && let Some(ailment) = self.plan.sound.ailment()
+        {
             self.ui.trouble(ailment);
         }
     }
@@ -154,6 +163,9 @@ impl App<'_> {
             _ => self.ui.speak(note),
         }
         self.plan.alerts.tell(note, self.ui, &self.plan.sound);
+        if let Note::Invite { .. } = note {
+            self.tell_ailment();
+        }
     }
 
     /// Of a new code that does not come, that the old one is dead.
@@ -180,7 +192,7 @@ impl App<'_> {
 }
 
 /// A server names a new code within a round trip or two.
-const CODE_FOLLOWS: Duration = Duration::from_secs(2);
+pub(super) const CODE_FOLLOWS: Duration = Duration::from_secs(2);
 /// After the host of a room without a server of its own has left, for example.
 const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
                         the room is over: /quit, and open another with `voicechat create`.";

@@ -4,6 +4,7 @@ use audio::Reception;
 use tokio::time::Instant;
 use vc_core::io::{Command, Input, PeerState, PeerView, SignalIn};
 
+use super::happened::CODE_FOLLOWS;
 use super::{App, held};
 use crate::note::Note;
 use crate::order::{Given, TalkKey};
@@ -16,6 +17,10 @@ impl App<'_> {
             self.announce(&note);
         }
         self.tell_renewed(Instant::now());
+        // A code may be long in coming.
+        if self.entered.is_some_and(|since| since.elapsed() > CODE_FOLLOWS) {
+            self.tell_ailment();
+        }
         self.glance();
         if self.talk_key.is_lost(Instant::now()) {
             drop(self.order_talk(TalkKey::Down(false), Given::InTheCall));
