@@ -26,6 +26,8 @@ enum Matter {
 struct Told {
     state: Option<String>,
     at: Option<Time>,
+    /// How often, since it was last quiet for long.
+    times: u32,
     /// What is to be told then, if it stays so.
     next: Option<(Time, String, Note)>,
 }
@@ -88,7 +90,12 @@ impl Calm {
             None if settling => now + SETTLED,
             _ => now,
         };
-        let again = told.at.filter(|_| matter != Matter::Presence).map_or(now, |at| at + PAUSE);
+        let again = match (matter, told.at) {
+            (Matter::Presence, _) | (_, None) => now,
+            (Matter::Room, _) if told.times < TURNS => now,
+            (Matter::Room, Some(at)) => at + LONG_PAUSE,
+            (Matter::Path | Matter::Microphone | Matter::Name, Some(at)) => at + PAUSE,
+        };
         let due = patient.max(again);
         if let (Note::Renamed { was, .. }, Some(before)) = (&mut note, &told.state) {
             // The name that people have read, whatever came in between.
@@ -106,7 +113,7 @@ impl Calm {
     pub(crate) fn due(&mut self, now: Time) -> Vec<Note> {
         // Names come and go without end; after so long each is told at once again.
         self.0.retain(|(_, matter), told| {
-            let over = told.next.is_none() && told.at.is_some_and(|at| at + PAUSE <= now);
+            let over = told.next.is_none() && told.at.is_some_and(|at| at + LONG_PAUSE <= now);
             !(over && *matter == Matter::Room)
         });
         let due = self.0.values_mut().filter_map(|told| told.take(now, |at| at <= now));
@@ -158,7 +165,7 @@ fn whose(note: &Note) -> Option<&Id> {
 
 impl Told {
     fn tell(&mut self, now: Time, state: String) {
-        *self = Self { state: Some(state), at: Some(now), next: None };
+        *self = Self { state: Some(state), at: Some(now), times: self.times + 1, next: None };
     }
 
     /// What waits, if its time will do.
@@ -177,8 +184,13 @@ const GONE: &str = "gone";
 const GRACE: Duration = Duration::from_secs(4);
 /// Most paths begin at the relay and find the direct way before anybody has said a word.
 const SETTLED: Duration = Duration::from_secs(3);
-/// Nobody wants to read more often by which path, who plays with the mute key, or who comes and goes.
+/// Nobody wants to read more often by which path, or who plays with the mute key.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Who comes for a moment, goes, and comes once more is told each time at once; what goes on after that is a line that
+/// flaps.
+const TURNS: u32 = 3;
+/// Nobody wants to read more often that such a one came or went.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -265,6 +277,23 @@ mod tests {
         assert!(matches!(told.last(), Some(Note::Left { .. })), "what is true at last is told");
         assert_eq!(calm.due(at(120)), []);
         assert!(calm.0.is_empty());
+    }
+
+    #[test]
+    fn one_who_comes_for_a_moment_is_told_to_come_and_to_go_at_once() {
+        let mut calm = Calm::default();
+        let joined = |id: &str| Note::Joined { id: Id(id.into()), name: NAME() };
+        let left = |id: &str| Note::Left { id: Id(id.into()), name: NAME(), why: "left" };
+        for hour in [at(0), at(3_600)] {
+            let after = |seconds| hour + Duration::from_secs(seconds);
+            for (second, note) in [(0, joined("b")), (1, left("b")), (4, joined("c"))] {
+                assert_eq!(calm.hear(after(second), note.clone()), [note], "at {second}");
+            }
+            assert_eq!(calm.hear(after(6), left("c")), [], "it flaps");
+            assert_eq!(calm.due(after(33)), []);
+            assert_eq!(calm.due(after(34)), [left("c")], "what is true at last is told");
+            assert_eq!(calm.due(after(70)), []);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use relay::mistyped::{address, port};
 
 use crate::config::{NETWORK, Settings};
 use crate::ui::Mode;
@@ -250,14 +251,6 @@ fn seconds<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String>
         u32::MAX => format!("it takes a whole number of seconds, {LEAST} or more"),
         most => format!("it takes a whole number of seconds from {LEAST} to {most}"),
     })
-}
-
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "it takes an IP address and a port, such as 192.0.2.7:5000 or [::]:47700")
-}
-
-fn port(text: &str) -> Result<u16, &'static str> {
-    text.parse().map_err(|_| "it takes a port, a whole number up to 65535")
 }
 
 fn process(text: &str) -> Result<u32, &'static str> {

@@ -1,104 +1,36 @@
-//! A command line that cannot be meant: what clap found, as one sentence on what is wrong and one on what to do.
+//! A command line that cannot be meant, with what only this program's commands know of it; all else is
+//! [`relay::mistyped`]'s.
 
-use std::error::Error;
-
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory};
-use vc_core::protocol::text::harmless;
+use relay::mistyped::{is_help, option as named, told};
 use vc_core::room::code::Code;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
 
-/// Of all `words` of the command line. Ends the program where nothing is wrong: help was asked for, or is the answer
-/// to half a command.
+/// Of all `words` of the command line. Ends the program where nothing is wrong.
 pub(crate) fn failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Failure {
-    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if is_help(error) {
         error.exit();
     }
     let typed = Typed::of(words);
     let command = &typed.name;
-    let see = format!("`{command} --help` shows what it takes.");
-    let option = bare(&said(error, ContextKind::InvalidArg).join(" and "));
-    let value = said(error, ContextKind::InvalidValue).concat();
+    let option = named(error);
     let (what, hint) = match error.kind() {
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation if value.is_empty() => {
-            (format!("`{option}` needs a value."), see)
-        }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            (format!("`{option}` does not take `{value}`."), takes(error).unwrap_or(see))
-        }
-        ErrorKind::TooManyValues => (format!("`{option}` takes no value."), see),
         ErrorKind::UnknownArgument if typed.is_early(&option) => (
             format!("`{option}` stands before the command."),
             format!("Put it behind: `{command} {option}`."),
         ),
-        ErrorKind::UnknownArgument if option.starts_with('-') => {
-            (format!("`{command}` has no option `{option}`."), meant(error, ContextKind::SuggestedArg, see))
-        }
         // What is a whole code was not torn apart by blanks.
-        ErrorKind::UnknownArgument if command.ends_with(" join") && option.parse::<Code>().is_err() => {
+        ErrorKind::UnknownArgument
+            if !option.starts_with('-') && command.ends_with(" join") && option.parse::<Code>().is_err() =>
+        {
             (format!("`{option}` is one word too many."), DASHES.to_owned())
         }
-        ErrorKind::UnknownArgument => (format!("`{option}` is one word too many."), see),
-        ErrorKind::InvalidSubcommand => {
-            let unknown = said(error, ContextKind::InvalidSubcommand).concat();
-            let see = format!("`{command} --help` lists the commands.");
-            (format!("There is no command `{unknown}`."), meant(error, ContextKind::SuggestedSubcommand, see))
-        }
-        ErrorKind::MissingRequiredArgument => (format!("`{command}` needs {option} as well."), see),
-        ErrorKind::ArgumentConflict => {
-            let prior = bare(&said(error, ContextKind::PriorArg).join(" and "));
-            match prior == option {
-                true => (format!("`{option}` was given twice."), "Leave one of them out.".to_owned()),
-                false => (
-                    format!("`{option}` and `{prior}` exclude each other."),
-                    "Leave one of them out.".to_owned(),
-                ),
-            }
-        }
-        ErrorKind::InvalidUtf8 => {
-            ("A word of the command line is no text (UTF-8).".to_owned(), "Type it anew.".to_owned())
-        }
-        _ => ("The command line cannot be understood.".to_owned(), see),
+        _ => told(error, command),
     };
     Failure::usage(what, hint)
-}
-
-/// What stands in the error for this, free of escapes.
-fn said(error: &clap::Error, kind: ContextKind) -> Vec<String> {
-    match error.get(kind) {
-        Some(ContextValue::String(text)) => vec![harmless(text)],
-        Some(ContextValue::Strings(texts)) => texts.iter().map(|text| harmless(text)).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Without what clap says of its value: `--seconds <N>` is `--seconds`, and `<ORDER>...` is `ORDER`.
-fn bare(option: &str) -> String {
-    let name = match option.starts_with('-') {
-        true => option.split([' ', '=', '[']).next().unwrap_or_default(),
-        false => option,
-    };
-    name.trim_end_matches("...").replace(['<', '>'], "")
-}
-
-fn takes(error: &clap::Error) -> Option<String> {
-    let valid = said(error, ContextKind::ValidValue);
-    let why = match valid.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("it takes {} or {last}", others.join(", ")),
-        _ => error.source()?.to_string(),
-    };
-    let mut letters = why.chars();
-    let first = letters.next()?;
-    Some(format!("{}{}.", first.to_uppercase(), letters.as_str().trim_end_matches('.')))
-}
-
-fn meant(error: &clap::Error, kind: ContextKind, otherwise: String) -> String {
-    match said(error, kind).first() {
-        Some(near) => format!("Did you mean `{}`?", bare(near)),
-        None => otherwise,
-    }
 }
 
 /// What was typed, as far as it was understood.

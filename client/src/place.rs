@@ -1,7 +1,7 @@
 //! Where a server is, and which key it must show: `HOST[:PORT][#KEY]`.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -79,8 +79,19 @@ fn host_port(text: &str) -> Option<(&str, u16)> {
         Some((host, port)) => (host, port_number(port)?),
         None => (text, PORT),
     };
-    let named = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-    named.then_some((host, port))
+    (is_name(host) || host.parse::<Ipv4Addr>().is_ok()).then_some((host, port))
+}
+
+/// As machines are called (RFC 1123), and with the underscores that home networks put up with. What ends like an IP
+/// address is one, or wrong (RFC 3696).
+fn is_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let fits = |label: &str| {
+        let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        letters && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.len() <= 253 && host.split('.').all(fits) && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn port_number(text: &str) -> Option<u16> {
@@ -119,6 +130,13 @@ mod tests {
         for text in ["", ":1", "host:", "host:0", "host:99999", "a b", "[::1", "[::1]x", "[host]:1", "a:b:c"]
         {
             assert_eq!(place(text), Err(BadPlace::Form), "{text}");
+        }
+        let long = "a".repeat(64);
+        for text in ["...", "-", "a..b", "-a.org", "a-.org", "999.1.1.1", "1.2.3", "7", ".org", &long] {
+            assert_eq!(place(text), Err(BadPlace::Form), "{text}");
+        }
+        for text in ["my_box", "play.example.org.", "1a", "xn--mnchen-3ya.de"] {
+            assert!(place(text).is_ok(), "{text}");
         }
         assert_eq!(place("host:1#"), Err(BadPlace::Key));
         assert_eq!(place("host:1#abc"), Err(BadPlace::Key));

@@ -58,6 +58,8 @@ struct Choice<T> {
     /// What the person chose; `None` for the default.
     named: Option<T>,
     presence: Presence,
+    /// Each order to switch that is under way holds it as well.
+    orders: Arc<()>,
 }
 
 /// Of a microphone or a loudspeaker.
@@ -374,7 +376,7 @@ impl Sound {
 }
 
 fn chosen<T>(named: Option<T>) -> Chosen<T> {
-    Arc::new(Mutex::new(Choice { named, presence: Presence::There }))
+    Arc::new(Mutex::new(Choice { named, presence: Presence::There, orders: Arc::default() }))
 }
 
 fn lock<T>(chosen: &Mutex<Choice<T>>) -> MutexGuard<'_, Choice<T>> {
@@ -407,10 +409,9 @@ fn open(
     let mut pass_on = sink(to_voice, to_news, dropped.clone());
     let (input, output) = (microphone.clone(), loudspeaker.clone());
     let told = move |from| {
-        if let FromEngine::Trouble(trouble) = &from {
-            note_presence(trouble, &input, &output);
+        if !matches!(&from, FromEngine::Trouble(trouble) if !note_presence(trouble, &input, &output)) {
+            pass_on(from);
         }
-        pass_on(from);
     };
     let (engine, absent) = Engine::start_bearing(config.clone(), bearable, told).map_err(failure)?;
     lock(microphone).presence = presence(absent.microphone.as_ref());
@@ -427,14 +428,27 @@ fn presence(missing: Option<&Error>) -> Presence {
     if missing.is_some() { Presence::Awaited } else { Presence::There }
 }
 
-/// On the engine's own thread, so in order with [`taken`].
-fn note_presence(trouble: &Trouble, microphone: &Chosen<InputSpec>, loudspeaker: &Chosen<OutputSpec>) {
+/// On the engine's own thread, so in order with [`taken`]. Whether it is to be told.
+fn note_presence(
+    trouble: &Trouble,
+    microphone: &Chosen<InputSpec>,
+    loudspeaker: &Chosen<OutputSpec>,
+) -> bool {
     match trouble {
         Trouble::MicrophoneLost => lock(microphone).presence = Presence::Awaited,
-        Trouble::MicrophoneBack => lock(microphone).presence = Presence::There,
+        Trouble::MicrophoneBack => return lock(microphone).is_back(),
         Trouble::SpeakerLost => lock(loudspeaker).presence = Presence::Awaited,
-        Trouble::SpeakerBack => lock(loudspeaker).presence = Presence::There,
+        Trouble::SpeakerBack => return lock(loudspeaker).is_back(),
         _ => {}
+    }
+    true
+}
+
+impl<T> Choice<T> {
+    /// Whether that is news: while it is being switched by order, the answer to that tells what is used from then on.
+    fn is_back(&mut self) -> bool {
+        self.presence = Presence::There;
+        Arc::strong_count(&self.orders) == 1
     }
 }
 
@@ -475,10 +489,13 @@ fn taken<T: Send + 'static>(
     named: T,
     done: oneshot::Sender<Result<(), Error>>,
 ) -> impl FnOnce(Result<(), Error>) + Send + 'static {
+    let order = lock(&shared).orders.clone();
     move |result| {
         if result.is_ok() {
-            *lock(&shared) = Choice { named: Some(named), presence: Presence::There };
+            let mut choice = lock(&shared);
+            (choice.named, choice.presence) = (Some(named), Presence::There);
         }
+        drop(order);
         // Whoever ordered it may have gone.
         drop(done.send(result));
     }

@@ -54,6 +54,8 @@ impl Words {
             Note::Chat { name, text, .. } => Self::Said { who: name.clone(), text: text.clone() },
             Note::Said { text } => Self::Own(text.clone()),
             Note::Notice { message } => Self::Aside(message.clone()),
+            // How long one was here, which follows in a moment, says it all.
+            Note::Answer { order: Some("quit"), done: true, .. } => return None,
             Note::Answer { message, .. } => Self::Answer(message.read(Given::InTheCall).to_owned()),
             Note::Trouble { message } => Self::Trouble(message.clone()),
             Note::Missed { lines } => Self::Trouble(format!(

@@ -71,12 +71,35 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
         (["set", "nmae", "x"], "Did you mean `name`?"),
         (["set", "low_latency", "perhaps"], "`low_latency` takes true or false, not \"perhaps\""),
         (["set", "server", "a b"], "HOST:PORT"),
+        (["set", "server", "999.1.1.1"], "HOST:PORT"),
+        (["set", "address", "a..b"], "HOST:PORT"),
     ] {
         let failed = config(&home, &args).assert().code(2);
         let said = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
         assert!(said.contains(says), "{said}");
     }
     assert!(said(&mut config(&home, &["show"])).contains("name = \"Ada\""));
+}
+
+#[test]
+fn what_is_not_there_now_is_kept_and_told() {
+    let home = TempDir::new().unwrap();
+    for (key, value, says) in [
+        ("input", "nosuchmic", "no sound server answers"),
+        ("output", "nosuchear", "no sound server answers"),
+        ("input", "wav:no-such-file.wav", "There is no such file now: no-such-file.wav."),
+        // A name that means nobody, whoever is asked (RFC 6761).
+        ("server", "nobody.invalid", "No machine called nobody.invalid is found now"),
+    ] {
+        let nowhere = home.path().join("no-sound-server");
+        let told = said(config(&home, &["set", key, value]).env("PULSE_SERVER", nowhere));
+        assert!(told.contains(" now. ") && told.contains(says), "{told}");
+        assert!(said(&mut config(&home, &["show"])).contains(&format!("{key} = \"{value}\"")));
+    }
+    for (key, value) in [("input", "default"), ("output", "null"), ("server", "127.0.0.1:5")] {
+        let told = said(&mut config(&home, &["set", key, value]));
+        assert!(told.ends_with("config.toml now.\n"), "{told}");
+    }
 }
 
 #[test]

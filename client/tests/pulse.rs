@@ -196,6 +196,20 @@ fn devices_are_listed_for_programs() {
 }
 
 #[test]
+fn of_a_device_that_is_set_it_is_told_whether_it_is_there() {
+    let Some((party, _sound)) = with_sound() else { return };
+    let set = |key: &str, value: &str| {
+        String::from_utf8(party.command(&["config", "set", key, value]).output().unwrap().stdout).unwrap()
+    };
+    assert!(set("output", "ada_ear").ends_with(" now.\n"));
+    let told = set("input", "nosuchmic");
+    assert!(
+        told.ends_with("No microphone of that name is there now; `voicechat devices` lists what is.\n"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_in() {
     let Some((mut party, server)) = with_sound() else { return };
     party.env.push(("VOICECHAT_INPUT".into(), "headset".into()));
@@ -218,7 +232,7 @@ fn where_the_only_microphone_hears_the_loudspeaker_none_is_used_and_the_way_to_a
     let Some((party, _sound)) = with_sound() else { return };
     let (_server, place) = party.serve();
     let (mut ada, _) = party.create(&place, "Ada", &["--output", "ada_ear"]);
-    let told = ada.log.iter().find(|event| event["event"] == "trouble").unwrap();
+    let told = ada.wait_for("trouble");
     let message = told["message"].as_str().unwrap();
     assert!(message.contains("hears what the loudspeaker plays") && message.contains("/input"), "{message}");
     ada.say("/status");

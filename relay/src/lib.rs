@@ -9,6 +9,7 @@ pub mod doors;
 pub mod echo;
 pub mod key_file;
 pub mod listen;
+pub mod mistyped;
 pub mod program;
 pub mod server;
 pub mod stream;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
 use clap::Parser;
-use relay::program;
+use relay::mistyped::{address, port};
+use relay::program::{self, Failure};
 use signaling::{Config, Doors, Limits, RelayInfo};
 use vc_core::crypto::keys::StaticKey;
 use vc_core::crypto::ticket::RelayKey;
@@ -15,42 +15,47 @@ use vc_core::room::code::base32;
 
 /// Introduces friends to each other. It sees room numbers and addresses, never words, names, keys or content.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "voicechat-signaling", version, after_help = EXAMPLES)]
 struct Args {
     /// Address and TCP port to listen on; UDP one port above tells clients how their routers map [default: 47700
     /// at every address]
-    #[arg(long)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen: Option<SocketAddr>,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     also: Vec<u16>,
     /// This server's key; made if the file does not exist
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
     /// A relay's address for clients; 0.0.0.0:PORT means the host that this server is reached at. May be given again:
     /// each room gets three of them
-    #[arg(long, requires = "relay_key_file")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address, requires = "relay_key_file")]
     relay: Vec<SocketAddr>,
     /// The key shared with that relay, once for each
-    #[arg(long, requires = "relay")]
+    #[arg(long, value_name = "FILE", requires = "relay")]
     relay_key_file: Vec<PathBuf>,
     /// Another place that tells clients their public address (any relay does); given up to twice
-    #[arg(long)]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     probe: Vec<SocketAddr>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    program::end(run(Args::parse()).await)
+    program::end(match program::typed() {
+        Ok(args) => run(args).await,
+        Err(failure) => Err(failure),
+    })
 }
 
 #[allow(clippy::print_stdout)]
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn run(args: Args) -> Result<(), Failure> {
+    if args.relay.len() != args.relay_key_file.len() {
+        return Err(Failure::usage(
+            "Not every --relay has its --relay-key-file.",
+            "Give both for each relay, in the same order.",
+        ));
+    }
     let key = StaticKey::from_bytes(*program::key(&args.key_file)?.as_bytes());
-    ensure!(
-        args.relay.len() == args.relay_key_file.len(),
-        "Each --relay needs its --relay-key-file, in the same order"
-    );
     let mut relays = Vec::new();
     for (addr, file) in args.relay.iter().zip(&args.relay_key_file) {
         let key = program::key(file)?;
@@ -58,11 +63,14 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let seed = program::seed()?;
     let listen = args.listen.unwrap_or_else(program::usual);
-    let tcp = program::listen(listen, &args.also, "choose another with --listen")?;
-    let first = tcp.first().map(tokio::net::TcpListener::local_addr).transpose()?;
-    let echo = relay::echo::bind(first.unwrap_or(listen)).context("No UDP port can be opened")?;
+    let tcp = program::listen(listen, &args.also, "Choose another port with --listen.")?;
+    let lost = |error: std::io::Error| Failure::lost(&error);
+    let first = tcp.first().map(tokio::net::TcpListener::local_addr).transpose().map_err(lost)?;
+    let at = first.unwrap_or(listen);
+    let echo = relay::echo::bind(at)
+        .map_err(|error| program::closed("UDP", at, &error, "Choose another port with --listen."))?;
     // One relay, a port of ours, and others elsewhere: together they tell most about a client's router.
-    let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr()?.port()));
+    let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr().map_err(lost)?.port()));
     let (one, more) = args.relay.split_at(args.relay.len().min(1));
     let probes = one.iter().copied().chain([ours]).chain(args.probe).chain(more.iter().copied());
     // Probes are datagrams.
@@ -77,6 +85,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let config = Config { key, relays, probes, limits: Limits::default(), seed };
-    signaling::serve(Doors { tcp, relay: None }, config, relay::server::stop_signal()).await?;
+    signaling::serve(Doors { tcp, relay: None }, config, relay::server::stop_signal()).await.map_err(lost)?;
     Ok(())
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  voicechat-signaling --key-file server.key
+  voicechat-signaling --key-file server.key --relay 0.0.0.0:47710 --relay-key-file relay.key";

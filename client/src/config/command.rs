@@ -6,8 +6,11 @@ use std::process::Command;
 
 use toml::Value;
 use unicode_width::UnicodeWidthStr;
+use vc_core::protocol::text::harmless;
 
-use super::{EXAMPLE, Layers, SEE, default_name, example, file, keys, nearest, reason, typed, variable};
+use super::{
+    EXAMPLE, Layers, SEE, default_name, doubt, example, file, keys, nearest, reason, typed, variable,
+};
 use crate::cli::ConfigCommand;
 use crate::failure::Failure;
 use crate::printer;
@@ -27,9 +30,12 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
             let key = known(&key)?;
             let value =
                 typed(key, &value).map_err(|why| Failure::usage(format!("That is no value: {why}."), SEE))?;
+            let doubt = value.as_str().and_then(|value| doubt::of(key, value));
+            let doubt = doubt.map(|doubt| format!(" {}", harmless(&doubt))).unwrap_or_default();
             let value = edited(value)?;
             file::change(&path, &[(vec![key], Some(value.clone()))])?;
-            printer::tell(&format!("{key} = {value} stands in {} now.{}\n", path.display(), overruled(key)));
+            let place = path.display();
+            printer::tell(&format!("{key} = {value} stands in {place} now.{}{doubt}\n", overruled(key)));
         }
         ConfigCommand::Unset { key } => {
             let key = known(&key)?;

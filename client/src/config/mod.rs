@@ -1,6 +1,7 @@
 //! From what was typed to what was meant: flags over environment over file over defaults.
 
 mod command;
+mod doubt;
 mod file;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 use vc_core::io::PathPolicy;
+
+pub(crate) use relay::program::reason;
 
 pub(crate) use self::command::{choices, meaning, remember, run};
 use crate::failure::Failure;
@@ -329,12 +332,6 @@ fn account() -> Option<String> {
 #[cfg(not(unix))]
 fn account() -> Option<String> {
     None
-}
-
-/// The system's word for it, without the number that Rust appends.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn base() -> Option<impl BaseStrategy> {

@@ -1,5 +1,6 @@
 //! `voicechat doctor`: what works on this machine and in this network, what does not, and how to mend it.
 
+mod clock;
 mod nat;
 mod network;
 mod sound;

@@ -11,7 +11,7 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Refusal, ToClient, ToServer, VERSION};
 
 use super::nat::Nat;
-use super::{Reach, tell};
+use super::{Reach, clock, tell};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::host::{reach, seed};
@@ -26,10 +26,7 @@ use crate::ui::Ui;
 
 pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
     ipv6(ui);
-    // There is nothing in it that a person could mend.
-    if ui.is_json() {
-        tell(ui, "clock", State::Good, CLOCK, "");
-    }
+    let late = tokio::spawn(clock::lateness());
     let asked = tokio::spawn(mapped(asks_router(settings)));
     let way = match &settings.server {
         // As a call does: the key that it showed the first time is the one that it has to show.
@@ -45,6 +42,9 @@ pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failu
         Ok(Some(found)) => port_mapping(&found, way, door(settings), ui),
         Ok(None) | Err(_) => false,
     };
+    if let Ok(late) = late.await {
+        clock::told(late, ui);
+    }
     Ok(match way {
         Reach::Relay | Reach::Unaided if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
         Reach::Nearby if opens => Reach::Open,
@@ -141,7 +141,7 @@ async fn mapped(asks: bool) -> Option<Found> {
 
 /// Whether friends from anywhere get in by the port that the router opens.
 fn port_mapping(found: &Found, way: Reach, door: u16, ui: &Ui) -> bool {
-    let (state, what, hint) = match found {
+    let told = match found {
         Found::NoRouter => (
             State::Good,
             "There is no router here, so there is no port to forward.".to_owned(),
@@ -160,23 +160,20 @@ fn port_mapping(found: &Found, way: Reach, door: u16, ui: &Ui) -> bool {
             ),
             "Ask the provider for an address of your own, or for IPv6.".to_owned(),
         ),
-        Found::Silent => {
-            let (state, what, hint) = unopened(way, door);
-            (state, what.to_owned(), hint)
-        }
+        Found::Silent => match unopened(way, door) {
+            Some((state, what, hint)) => (state, what.to_owned(), hint),
+            None => return false,
+        },
     };
+    let (state, what, hint) = told;
     tell(ui, "port_mapping", state, what, hint);
     matches!(found, Found::Mapped(_, outside) if reach(outside.ip()) == note::Reach::Public)
 }
 
-/// What it means for calls that the router opens no ports.
-fn unopened(way: Reach, door: u16) -> (State, &'static str, String) {
-    match way {
-        Reach::Direct | Reach::Open => (
-            State::Good,
-            "The router opens no ports for programs; calls find their way without.",
-            String::new(),
-        ),
+/// What it means for calls that the router opens no ports. `None` where something else is to be mended
+/// first.
+fn unopened(way: Reach, door: u16) -> Option<(State, &'static str, String)> {
+    Some(match way {
         Reach::Relay => (
             State::Doubtful,
             "The router opens no ports for programs, so calls need the relay more often.",
@@ -192,17 +189,13 @@ fn unopened(way: Reach, door: u16) -> (State, &'static str, String) {
             "The router opens no ports for programs, so only friends in this network reach a room on this machine.",
             format!("{OPEN}, or forward port {door} there, UDP and TCP."),
         ),
-        Reach::Tcp | Reach::Cut => (
+        Reach::Direct | Reach::Open => (
             State::Good,
-            "The router opens no ports for programs; one would be of no use while UDP is blocked.",
+            "The router opens no ports for programs; calls find their way without.",
             String::new(),
         ),
-        Reach::Nobody | Reach::Estranged => (
-            State::Good,
-            "The router opens no ports for programs; whether calls need that only a server can tell.",
-            String::new(),
-        ),
-    }
+        Reach::Tcp | Reach::Cut | Reach::Nobody | Reach::Estranged => return None,
+    })
 }
 
 /// Where a room on this machine listens.
@@ -285,9 +278,6 @@ fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, Unmet> {
         },
     })
 }
-
-const CLOCK: &str =
-    "A clock that is wrong does no harm: calls do not use this machine's, so leave it as it is.";
 const OPEN: &str = "Switch on UPnP, NAT-PMP or PCP in the router's settings";
 const NO_RELAY: &str =
     "Friends who cannot be reached directly will not hear you; ask whoever runs the server.";
@@ -297,6 +287,7 @@ const RELAYED: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -317,21 +308,20 @@ mod tests {
     #[test]
     fn what_is_said_of_a_router_that_opens_nothing_fits_the_verdict() {
         for way in [Reach::Tcp, Reach::Cut, Reach::Nobody, Reach::Estranged] {
-            let (state, what, hint) = unopened(way, PORT);
-            assert!(state == State::Good && !what.contains("find their way") && hint.is_empty(), "{what}");
+            assert_eq!(unopened(way, PORT), None);
         }
+        assert!(unopened(Reach::Direct, PORT).unwrap().0 == State::Good);
         for way in [Reach::Relay, Reach::Unaided, Reach::Nearby] {
-            let (state, what, hint) = unopened(way, PORT);
+            let (state, what, hint) = unopened(way, PORT).unwrap();
             assert!(state == State::Doubtful && hint.contains("UPnP"), "{what} {hint}");
         }
-        assert_eq!(unopened(Reach::Direct, PORT).0, State::Good);
     }
 
     #[test]
     fn the_port_to_forward_is_the_one_that_a_room_here_listens_at() {
         let forward = |listen: Option<&str>| {
             let listen = listen.and_then(|listen| listen.parse().ok());
-            unopened(Reach::Nearby, door(&Settings { listen, ..Settings::default() })).2
+            unopened(Reach::Nearby, door(&Settings { listen, ..Settings::default() })).unwrap().2
         };
         assert!(forward(None).contains("port 47700 "));
         assert!(forward(Some("0.0.0.0:5000")).contains("port 5000 "));

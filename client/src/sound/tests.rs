@@ -39,7 +39,7 @@ fn doomed(sound: &mut Sound) {
 fn a_device_that_is_lost_is_awaited_until_it_is_back() {
     let sound = started();
     assert_eq!(sound.presence(), (Presence::There, Presence::There));
-    let tell = |trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
+    let tell = |trouble| assert!(note_presence(&trouble, &sound.microphone, &sound.loudspeaker));
     tell(Trouble::MicrophoneLost);
     tell(Trouble::TalkingWhileMuted);
     assert_eq!(sound.presence(), (Presence::Awaited, Presence::There));
@@ -56,6 +56,20 @@ async fn another_microphone_takes_the_place_of_one_that_is_awaited() {
     note_presence(&Trouble::MicrophoneLost, &sound.microphone, &sound.loudspeaker);
     assert!(sound.set_input(InputSpec::Tone { hz: 500.0 }).await.is_ok());
     assert_eq!(sound.presence().0, Presence::There);
+}
+
+#[test]
+fn a_microphone_that_comes_back_while_another_is_ordered_is_told_by_the_answer_alone() {
+    let sound = started();
+    let tell = |trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
+    tell(Trouble::MicrophoneLost);
+    let (done, _answer) = oneshot::channel();
+    let order = taken(sound.microphone.clone(), InputSpec::Silence, done);
+    assert!(!tell(Trouble::MicrophoneBack));
+    assert_eq!(sound.presence().0, Presence::There);
+    order(Ok(()));
+    tell(Trouble::MicrophoneLost);
+    assert!(tell(Trouble::MicrophoneBack));
 }
 
 #[tokio::test]
