@@ -1,4 +1,6 @@
 //! The program from outside: what it says of what cannot be, and what it ends with.
+// Each system has words of its own for what it refuses.
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
