@@ -5,7 +5,7 @@ mod scene;
 
 use scene::gaps::{cuts, gaps, lines, report};
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, config, invite, ms, room, secs};
-use sim::nat::Kind;
+use sim::nat::{Dependence, Kind};
 use sim::reference::carried;
 use sim::{Dice, Profile, World};
 use vc_core::io::{Command, Config, Event, Input, PathPolicy, Rung};
@@ -78,6 +78,34 @@ fn with_neither_relay_nor_direct_path_a_friend_carries() {
         world.speak(EVE, 250);
         world.run(secs(6));
         assert_eq!(world.reference.heard, 4 * 250, "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+/// Every packet of theirs comes from another port than the one that the other sends to.
+#[test]
+fn a_friend_carries_where_routers_show_each_other_other_ports_than_they_let_in_by() {
+    let open = Kind::new(Dependence::AddressAndPort, Dependence::Endpoint);
+    for seed in 0..3 {
+        let mut world = alone(seed, Profile::clean(30), PathPolicy::Auto, Some(open));
+        world.stop_relay(SERVER);
+        let code = scene::code(&world);
+        let sites = [Some(open), None].map(|nat| world.net.site(nat));
+        world.net.cut(sites[0].0, sites[1].0, world.now + secs(36_000));
+        for (name, at) in ["bob", "eve"].into_iter().zip(sites) {
+            world.join(config(name, PathPolicy::Auto), &code, at, SERVER);
+        }
+        assert!(world.run_till(secs(20), |w| w.reference.all_met(&[ADA, BOB, EVE])), "seed {seed}");
+        for minute in 0..3 {
+            world.run(secs(60));
+            assert_eq!(rung(&world, BOB, EVE), hosted_by(&world, ADA), "seed {seed}, minute {minute}");
+            assert_eq!(rung(&world, EVE, BOB), hosted_by(&world, ADA), "seed {seed}, minute {minute}");
+        }
+        let before = world.reference.heard;
+        world.speak(BOB, 250);
+        world.speak(EVE, 250);
+        world.run(secs(6));
+        assert_eq!(world.reference.heard - before, 4 * 250, "seed {seed}");
         all_is_well(&mut world);
     }
 }

@@ -44,7 +44,9 @@ fn main() -> ExitCode {
             scope.spawn(move || {
                 loop {
                     let seed = match next.fetch_add(1, Ordering::Relaxed) {
-                        n if n < sessions => from.wrapping_add(n),
+                        // A single one is the one that was asked for.
+                        0 if sessions == 1 => from,
+                        n if n < sessions => session::in_a_row(from.wrapping_add(n)),
                         _ => return,
                     };
                     let outcome = play(seed, running);

@@ -145,6 +145,13 @@ impl Binding {
         self.ways.iter().any(|way| way.hop == hop)
     }
 
+    /// The way by which we sent the BIND with this nonce.
+    pub fn asked_by(&self, nonce: [u8; 8]) -> Option<Hop> {
+        let granted = self.place.as_ref().filter(|place| place.nonce == nonce).map(|place| place.hop);
+        let asks = |way: &&Way| matches!(&way.step, Step::Asking(asking) if asking.nonce == nonce);
+        granted.or_else(|| self.ways.iter().find(asks).map(|way| way.hop))
+    }
+
     /// The way that our place is reached by.
     pub fn hop(&self) -> Option<Hop> {
         self.place.as_ref().map(|place| place.hop)

@@ -185,6 +185,12 @@ impl Forwarder {
         }
     }
 
+    /// Whose place is there, or was a moment ago, if something of its owner's came lately.
+    pub fn holder(&self, now: Time, tag: &[u8; 8], hop: Hop) -> Option<Slot> {
+        let holds = |place: &Place| place.is_at(now, hop) && now - place.heard < LATELY;
+        Slot::all().find(|slot| self.place(tag, *slot).is_some_and(holds))
+    }
+
     /// When to call `expire` next.
     pub fn next_expiry(&self) -> Option<Time> {
         (!self.rooms.is_empty()).then(|| self.swept + SWEEP)
@@ -356,6 +362,10 @@ impl Place {
         (self.bind, self.hop) == (bind, from) || before.is_some_and(|b| (b.bind, b.hop) == (bind, from))
     }
 
+    fn is_at(&self, now: Time, hop: Hop) -> bool {
+        self.hop == hop || self.before.is_some_and(|before| before.hop == hop && now < before.until)
+    }
+
     /// What still counts of this place once its owner has number `bind` by a ticket dated `not_after`. Another date may
     /// be another owner's.
     fn left_behind(&self, now: Time, bind: u32, not_after: u32) -> Option<Before> {
@@ -464,6 +474,8 @@ fn cookie(secret: &Secret<32>, from: SocketAddr, bind: &Bind) -> [u8; 16] {
 const DOWN: u8 = 0xE6;
 /// Ten times the longest interval between KEEPs: a place survives a bad minute, not a dead owner.
 const TTL: Duration = Duration::from_secs(60);
+/// Three KEEPs may be lost.
+const LATELY: Duration = Duration::from_secs(20);
 /// A round trip: what its owner sends until it knows its new number.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// A round trip and a retry fit many times over; a copied cookie is soon worthless.

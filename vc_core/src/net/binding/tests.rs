@@ -107,6 +107,20 @@ fn only_an_authentic_answer_to_our_nonce_binds() {
 }
 
 #[test]
+fn a_nonce_names_the_way_that_it_was_sent_by() {
+    let mut s = Scene::new(&[udp()]);
+    s.run(0, 1, |_| false);
+    let first = s.asked[0].1.nonce;
+    assert_eq!((s.binding.asked_by(first), s.binding.asked_by([0; 8])), (Some(udp()), None));
+    s.grant(0, udp(), 7);
+    assert_eq!(s.binding.asked_by(first), Some(udp()), "what is answered twice");
+    s.binding.renew(Ticket { body: [1; 32], kb: Secret::new(KB) }, at(1), &mut s.rng);
+    s.run(1, 2, |_| false);
+    s.grant(2, udp(), 7);
+    assert_eq!(s.binding.asked_by(first), None);
+}
+
+#[test]
 fn tcp_is_tried_a_second_later_and_port_443_half_a_second_after_that() {
     let mut s = Scene::new(&[udp(), tcp(47_700), tcp(443)]);
     s.run(0, 3_000, |_| false);

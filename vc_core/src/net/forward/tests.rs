@@ -141,6 +141,20 @@ fn a_cookie_is_good_for_at_least_one_turn_and_at_most_two() {
 }
 
 #[test]
+fn a_place_is_where_its_owner_was_heard_lately() {
+    let mut f = forwarder();
+    bind(&mut f, at(0), addr(1), ROOM, 3);
+    let holder = |f: &Forwarder, secs, from| f.holder(at(secs), &ROOM, addr(from));
+    assert_eq!([1, 2].map(|from| holder(&f, 19, from)), [Some(slot(3)), None]);
+    assert_eq!(holder(&f, 20, 1), None);
+    bind(&mut f, at(21), addr(2), ROOM, 3);
+    assert_eq!([1, 2].map(|from| holder(&f, 22, from)), [Some(slot(3)); 2], "what is under way still counts");
+    assert_eq!([1, 2].map(|from| holder(&f, 24, from)), [None, Some(slot(3))]);
+    f.vacate(&ROOM, slot(3));
+    assert_eq!(holder(&f, 24, 2), None);
+}
+
+#[test]
 fn foreign_expired_and_impossible_tickets_are_refused_in_silence() {
     let mut f = forwarder();
     let good = body(ROOM, 0);

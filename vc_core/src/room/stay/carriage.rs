@@ -16,6 +16,9 @@ pub(super) struct Carriage {
 struct Bond {
     with: With,
     binding: Binding,
+    /// Where it last granted us a place from. Two routers that map by destination show each other no port that they are
+    /// asked at.
+    grants_from: Option<Hop>,
     /// Where our last place was, while we have none: paths by it wait for the next.
     lost: Option<Carrier>,
     /// When its ticket was issued.
@@ -48,6 +51,22 @@ impl Bond {
         })
     }
 
+    /// What comes from there may be its own.
+    fn is_at(&self, hop: Hop) -> bool {
+        self.binding.is_at(hop) || self.grants_from == Some(hop)
+    }
+
+    /// By what way we asked what this answers. A relay answers from where it is asked; a friend's answer to a BIND is known
+    /// by the nonce, wherever it comes from.
+    fn asked_by(&self, from: Hop, packet: &Packet<'_>) -> Option<Hop> {
+        match packet {
+            _ if self.is_relay() => self.binding.is_at(from).then_some(from),
+            Packet::Retry { nonce, .. } => self.binding.asked_by(*nonce),
+            Packet::Bound(bound) => self.binding.asked_by(bound.nonce),
+            _ => self.binding.hop().filter(|hop| *hop == from || self.grants_from == Some(from)),
+        }
+    }
+
     fn is_relay(&self) -> bool {
         matches!(self.with, With::Relay(_))
     }
@@ -65,7 +84,9 @@ impl Bond {
 impl Stay {
     /// Who brings us a packet that came by this hop; `None` if nobody whom we asked to.
     pub(super) fn brought_by(&mut self, hop: Hop) -> Option<Carrier> {
-        let bond = self.carriage.bonds.iter_mut().find(|bond| bond.binding.is_at(hop))?;
+        // Whoever we ask there comes first: a friend may grant from an address that is not its own.
+        let bonds = self.carriage.bonds.iter_mut().filter(|bond| bond.is_at(hop));
+        let bond = bonds.max_by_key(|bond| bond.binding.is_at(hop))?;
         bond.binding.heard();
         bond.carrier()
     }
@@ -99,17 +120,22 @@ impl Stay {
 
     /// An answer of a relay's or of a friend's who forwards.
     pub(super) fn carrier_packet(&mut self, world: &mut World, now: Time, from: Hop, packet: &Packet<'_>) {
-        let Some(bond) = self.carriage.bonds.iter_mut().find(|bond| bond.binding.is_at(from)) else {
+        let bonds = self.carriage.bonds.iter_mut();
+        let asked = bonds.filter_map(|bond| bond.asked_by(from, packet).map(|way| (bond, way)));
+        let Some((bond, way)) = asked.max_by_key(|(bond, _)| bond.binding.is_at(from)) else {
             return world.counters.unknown += 1;
         };
         let before = bond.carrier().or(bond.lost);
         let news = match packet {
-            Packet::Retry { nonce, cookie, .. } => bond.binding.retry(now, from, *nonce, *cookie),
-            Packet::Bound(bound) => bond.binding.bound(now, from, bound),
-            Packet::Kept { echo, .. } => bond.binding.kept(now, from, *echo),
-            Packet::Reset { bind } => bond.binding.reset(now, from, *bind, &mut world.rng),
+            Packet::Retry { nonce, cookie, .. } => bond.binding.retry(now, way, *nonce, *cookie),
+            Packet::Bound(bound) => bond.binding.bound(now, way, bound),
+            Packet::Kept { echo, .. } => bond.binding.kept(now, way, *echo),
+            Packet::Reset { bind } => bond.binding.reset(now, way, *bind, &mut world.rng),
             _ => News::Unexpected,
         };
+        if matches!(news, News::Bound { .. } | News::Prolonged) {
+            bond.grants_from = Some(from);
+        }
         let is_relay = bond.is_relay();
         match (news, bond.carrier()) {
             (News::Bound { seen, .. }, Some(carrier)) => {
@@ -302,7 +328,8 @@ impl Stay {
         }
         let silent = matches!(with, With::Relay(_)) && world.surroundings.is_udp_silent(now);
         let binding = Binding::new(ways, ticket, silent, now, &mut world.rng);
-        self.carriage.bonds.push(Bond { with, binding, lost: None, issued: now, ends: None });
+        let bond = Bond { with, binding, grants_from: None, lost: None, issued: now, ends: None };
+        self.carriage.bonds.push(bond);
     }
 
     fn unbind(&mut self, world: &mut World, now: Time, at: usize) {

@@ -32,6 +32,8 @@ struct Post {
 /// What a friend was given: a ticket for its slot, and when.
 struct Given {
     slot: Slot,
+    /// Of the last ticket.
+    body: [u8; 32],
     /// `None` when it needs another.
     at: Option<Time>,
     /// Until it is offered its place again, if it does not take it: it may not want it.
@@ -39,13 +41,20 @@ struct Given {
 }
 
 impl Stay {
-    /// A packet for the forwarder. Nobody but friends at addresses that they proved reaches it.
+    /// A packet for the forwarder. Nobody but friends reaches it: at addresses that they proved to us, or to it. Where two
+    /// routers map by destination, those need not be the same.
     pub(super) fn forward(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
-        let friend = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::id);
-        let (Some(post), Some(id)) = (&mut self.hosting.post, friend) else {
+        let Some(post) = &mut self.hosting.post else { return world.counters.unknown += 1 };
+        let bind = match Packet::parse(bytes) {
+            Ok(Packet::Bind(bind)) => Some(bind),
+            _ => None,
+        };
+        let proven = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::id);
+        let bearer = || bind.as_ref().and_then(|bind| post.bearer(&bind.body));
+        let Some(id) = proven.or_else(|| post.holder(now, from)).or_else(bearer) else {
             return world.counters.unknown += 1;
         };
-        if let Ok(Packet::Bind(bind)) = Packet::parse(bytes)
+        if let Some(bind) = bind
             && !TicketBody::decode(&bind.body).is_some_and(|body| post.is_given(&id, body.slot))
         {
             return world.counters.stranger += 1;
@@ -54,7 +63,7 @@ impl Stay {
             Forwarding::Drop(_) => world.counters.out_of_turn += 1,
             Forwarding::Reply(bytes) => world.out.push_back(Output::Transmit { to: from, bytes }),
             // A place outlives its owner's stay; nothing is carried there any more.
-            Forwarding::Forward { to, .. } if !self.peers.values().any(|peer| peer.is_proven(to)) => {
+            Forwarding::Forward { to, .. } if !self.is_there(now, to) => {
                 world.counters.out_of_turn += 1;
             }
             Forwarding::Forward { to, header, inner } => {
@@ -62,6 +71,13 @@ impl Stay {
                 world.out.push_back(Output::Transmit { to, bytes });
             }
         }
+    }
+
+    /// A friend is at this address, as far as we or our forwarder know.
+    fn is_there(&self, now: Time, hop: Hop) -> bool {
+        let holder = self.hosting.post.as_ref().and_then(|post| post.holder(now, hop));
+        let live = holder.and_then(|id| self.peers.get(&id)).is_some_and(Peer::is_live);
+        live || self.peers.values().any(|peer| peer.is_proven(hop))
     }
 
     /// Somebody reaches others than before, or changed its mind about forwarding: elect soon, when it has settled.
@@ -194,8 +210,8 @@ impl Stay {
                 Some(given) if !post.is_taken(now, peer) => (given.pause * 2).min(RENEWAL),
                 _ => REPEAT,
             };
-            post.places.insert(id, Given { slot: peer.slot(), at: Some(now), pause });
             let ticket = post.ticket(now, peer.slot(), &mut world.rng);
+            post.places.insert(id, Given { slot: peer.slot(), body: ticket.body, at: Some(now), pause });
             peer.tell(&Control::Offer { body: ticket.body, kb: *ticket.kb.as_bytes() });
         }
     }
@@ -238,6 +254,17 @@ impl Post {
 
     fn is_given(&self, id: &MemberId, slot: u8) -> bool {
         self.places.get(id).is_some_and(|given| given.slot.index() == usize::from(slot))
+    }
+
+    /// Whose ticket this is. Nobody else was told of it.
+    fn bearer(&self, body: &[u8; 32]) -> Option<MemberId> {
+        self.places.iter().find(|(_, given)| given.body == *body).map(|(id, _)| *id)
+    }
+
+    /// Whose place is there.
+    fn holder(&self, now: Time, hop: Hop) -> Option<MemberId> {
+        let slot = self.forwarder.holder(now, &self.room, hop)?;
+        self.places.iter().find(|(_, given)| given.slot == slot).map(|(id, _)| *id)
     }
 
     fn is_taken(&self, now: Time, peer: &Peer) -> bool {
