@@ -46,6 +46,23 @@ fn whoever_leaves_is_gone_at_once_and_says_so() {
 }
 
 #[test]
+fn who_came_again_where_it_crashed_and_then_left_is_not_looked_for_under_its_former_name() {
+    // Either may be the one who begins handshakes.
+    for seed in 0..6 {
+        let mut world = two(seed, Profile::clean(20), PathPolicy::Auto);
+        let at = (world.clients[BOB].site, world.clients[BOB].addr);
+        world.kill(BOB);
+        let again = world.join(scene::config("bob", PathPolicy::Auto), &scene::code(&world), at, SERVER);
+        assert!(world.run_till(secs(20), |w| w.reference.all_met(&[ADA, again])), "seed {seed}");
+        world.run(secs(5));
+        world.tell(again, Input::Command(Command::Leave));
+        world.run(secs(90));
+        assert_eq!(world.clients[ADA].events(scene::left), 2, "seed {seed}");
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn leaving_takes_less_than_a_second_also_when_nobody_answers() {
     let mut world = two(1, Profile::clean(40), PathPolicy::Auto);
     world.kill(BOB);

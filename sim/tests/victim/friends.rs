@@ -39,7 +39,7 @@ impl Friend {
                 Act::Send { bytes, .. } => sent.push(bytes),
                 Act::Control(control) => self.told.push(*control),
                 Act::Event(Event::Said { text, .. }) => self.lines.push(text),
-                Act::Event(_) | Act::Seen { .. } | Act::Voice(_) => {}
+                Act::Event(_) | Act::Seen { .. } | Act::Proved(_) | Act::Voice(_) => {}
             }
         }
         sent

@@ -84,7 +84,7 @@ impl Insider {
     ) -> Vec<Vec<u8>> {
         let sent = |act| match act {
             Act::Send { bytes, .. } => Some(bytes),
-            Act::Voice(_) | Act::Control(_) | Act::Seen { .. } | Act::Event(_) => None,
+            Act::Voice(_) | Act::Control(_) | Act::Seen { .. } | Act::Proved(_) | Act::Event(_) => None,
         };
         self.acts(victim, peer, act).into_iter().filter_map(sent).collect()
     }

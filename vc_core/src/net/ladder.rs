@@ -139,6 +139,23 @@ impl Ladder {
         next
     }
 
+    /// Somebody else proved to be there. Returns the new carrying path if that changes it.
+    pub fn give_away(&mut self, now: Time, hop: Hop) -> Option<Path> {
+        let path = Path::Direct(hop);
+        self.paths.remove(&path)?;
+        let lost = self.carrying() == Some(path);
+        let next = self.spare(now).filter(|_| lost);
+        match next {
+            Some(next) => drop(self.carry(now, next)),
+            None if lost => self.carrying = None,
+            None => {}
+        }
+        if let Some(carrying) = &mut self.carrying {
+            carrying.overlap.take_if(|(before, _)| *before == path);
+        }
+        next
+    }
+
     /// A third party is out of reach for the moment, and its paths with it. Returns the new carrying path if that changes
     /// it.
     pub fn interrupt(&mut self, now: Time, carrier: Carrier) -> Option<Path> {

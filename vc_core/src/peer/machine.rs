@@ -115,6 +115,8 @@ pub enum Act {
         at: SocketAddr,
         us: SocketAddr,
     },
+    /// It answered there, which it had not before (or not lately).
+    Proved(Hop),
     Event(Event),
 }
 

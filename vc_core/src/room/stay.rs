@@ -286,7 +286,11 @@ impl Stay {
     /// Our addresses changed, or the machine slept.
     pub(crate) fn restart(&mut self, world: &mut World, now: Time) {
         self.rebind(world, now);
-        self.peers.values_mut().for_each(|peer| peer.restart(now));
+        for peer in self.peers.values_mut() {
+            // A private address that was another friend's where we were may be its own where we are.
+            offer_candidates(world, now, peer);
+            peer.restart(now);
+        }
         self.punch_anew();
         // Who was silent while we slept is doubted before a word of ours to it counts as talk that just began.
         for id in self.ids() {
@@ -407,7 +411,18 @@ impl Stay {
                         self.punch_anew();
                     }
                 }
+                Act::Proved(hop) => self.proved(world, now, id, hop),
                 Act::Event(event) => self.tell_user(world, event),
+            }
+        }
+    }
+
+    /// An address is one member's at a time. Of who came again after a crash, the former self would be looked for where the
+    /// new one is, and on after that has left.
+    fn proved(&mut self, world: &mut World, now: Time, id: MemberId, hop: Hop) {
+        for other in self.ids() {
+            if other != id && self.peers.get(&other).is_some_and(|peer| peer.is_sought(hop)) {
+                self.with(world, now, other, |peer, scene| peer.give_away(scene, hop));
             }
         }
     }

@@ -86,6 +86,24 @@ fn packets_go_by_both_paths_for_200_ms_after_a_move_and_by_the_new_one_then() {
 }
 
 #[test]
+fn an_address_that_is_another_friends_now_gets_nothing_more() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    ladder.offer(Time::ZERO, direct());
+    run(&mut ladder, 0, 2_000, true, |path| Some(if *path == direct() { 30 } else { RELAY_RTT }));
+    let now = Time::from_micros(2_000_000);
+    assert!(ladder.carrying() == Some(direct()));
+    let Path::Direct(there) = direct() else { unreachable!() };
+    assert!(ladder.give_away(now, there) == Some(relay()) && ladder.give_away(now, there).is_none());
+    assert!(ladder.routes(now).eq([relay()]) && !ladder.knows(&direct()));
+    // Nothing else is left.
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    run(&mut ladder, 0, 1_000, true, |_| Some(30));
+    assert!(ladder.give_away(now, there).is_none() && ladder.carrying().is_none());
+}
+
+#[test]
 fn the_best_of_three_carries_within_a_second_also_in_a_quiet_call() {
     let mail = Path::Mail(Slot::new(1).unwrap());
     for late in [0, 50, 100, 200, 300] {

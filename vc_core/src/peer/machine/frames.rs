@@ -26,8 +26,12 @@ impl Peer {
                 if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, spent.path.direct()) {
                     scene.acts.push(Act::Seen { at: addr, us });
                 }
+                let there = spent.path.direct().filter(|hop| !self.ladder.is_proven(*hop));
                 if let Some(path) = self.ladder.answer(scene.now, spent) {
                     self.moved(scene, path);
+                }
+                if let Some(hop) = there.filter(|hop| self.ladder.is_proven(*hop)) {
+                    scene.acts.push(Act::Proved(hop));
                 }
             }
             Frame::Stream { channel: Channel::Chat, seq, data } => {

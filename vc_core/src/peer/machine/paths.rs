@@ -20,6 +20,18 @@ impl Peer {
         self.ladder.is_proven(hop)
     }
 
+    /// It is looked for there.
+    pub fn is_sought(&self, hop: Hop) -> bool {
+        self.ladder.knows(&Path::Direct(hop))
+    }
+
+    /// Another friend is there.
+    pub fn give_away(&mut self, scene: &mut Scene, hop: Hop) {
+        if let Some(path) = self.ladder.give_away(scene.now, hop) {
+            self.moved(scene, path);
+        }
+    }
+
     /// Where servers saw it last.
     pub fn outside(&self) -> Option<SocketAddr> {
         let mut seen = self.candidates().iter().filter(|candidate| candidate.kind == Kind::ServerReflexive);
