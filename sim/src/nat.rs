@@ -88,9 +88,18 @@ pub struct Nat {
     mappings: FxHashMap<u16, Mapping>,
     /// The port of each inside address and part of the destination.
     ports: FxHashMap<(SocketAddr, Part), u16>,
+    /// What was asked for by PCP, NAT-PMP or UPnP-IGD, by the port outside.
+    granted: FxHashMap<u16, Granted>,
     /// Where a sequence stands.
     last: u16,
     dice: Dice,
+}
+
+/// Leads inside, whoever sends. What goes out does so as ever, but for answers to what came in by it.
+struct Granted {
+    inside: SocketAddr,
+    /// Who came in by it, and when it was last used with each.
+    used: FxHashMap<SocketAddr, Time>,
 }
 
 struct Mapping {
@@ -109,13 +118,26 @@ impl Nat {
     pub fn new(kind: Kind, public: IpAddr, mut dice: Dice) -> Self {
         let last = dice.range(u64::from(FIRST), u64::from(u16::MAX)) as u16;
         let (mappings, ports) = (FxHashMap::default(), FxHashMap::default());
-        Self { kind, public, mappings, ports, last, dice }
+        Self { kind, public, mappings, ports, granted: FxHashMap::default(), last, dice }
     }
 
     /// It was switched off and on: all mappings are gone.
     pub fn restart(&mut self) {
         self.mappings.clear();
         self.ports.clear();
+        self.granted.clear();
+    }
+
+    /// A port outside for this one inside, instead of what it had.
+    pub fn grant(&mut self, inside: SocketAddr) -> SocketAddr {
+        self.revoke(inside);
+        let port = self.free_port(inside.port());
+        self.granted.insert(port, Granted { inside, used: FxHashMap::default() });
+        SocketAddr::new(self.public, port)
+    }
+
+    pub fn revoke(&mut self, inside: SocketAddr) {
+        self.granted.retain(|_, granted| granted.inside != inside);
     }
 
     /// It has another public address.
@@ -131,6 +153,12 @@ impl Nat {
     /// The source of a packet as the outside sees it.
     pub fn outbound(&mut self, now: Time, inside: SocketAddr, to: SocketAddr) -> SocketAddr {
         let (expiry, filtering) = (self.kind.expiry, self.kind.filtering);
+        for (port, Granted { used, .. }) in self.granted.iter_mut().filter(|(_, g)| g.inside == inside) {
+            if let Some(at) = used.get_mut(&to).filter(|at| now - **at < expiry) {
+                *at = now;
+                return SocketAddr::new(self.public, *port);
+            }
+        }
         let part_of_it = part(self.kind.mapping, to);
         let known = self.ports.get(&(inside, part_of_it)).copied();
         let alive = |port: &u16| self.mappings.get(port).is_some_and(|m| now - m.used < expiry);
@@ -145,6 +173,10 @@ impl Nat {
     /// Who inside gets a packet to `port` from outside.
     pub fn inbound(&mut self, now: Time, port: u16, from: SocketAddr) -> Option<SocketAddr> {
         let (expiry, filtering) = (self.kind.expiry, self.kind.filtering);
+        if let Some(Granted { inside, used }) = self.granted.get_mut(&port) {
+            used.insert(from, now);
+            return Some(*inside);
+        }
         let mapping = self.mappings.get(&port).filter(|mapping| now - mapping.used < expiry)?;
         let open = mapping.sent.get(&part(filtering, from)).is_some_and(|at| now - *at < expiry);
         // Most routers refresh on what comes in, too; those that do not are the harder case.
@@ -164,7 +196,7 @@ impl Nat {
     }
 
     fn free_port(&mut self, inside: u16) -> u16 {
-        if self.kind.ports == Ports::Kept && !self.mappings.contains_key(&inside) {
+        if self.kind.ports == Ports::Kept && !self.is_taken(inside) {
             return inside;
         }
         loop {
@@ -176,15 +208,20 @@ impl Nat {
                 }
             };
             self.last = port;
-            if !self.mappings.contains_key(&port) {
+            if !self.is_taken(port) {
                 return port;
             }
         }
     }
 
+    fn is_taken(&self, port: u16) -> bool {
+        self.mappings.contains_key(&port) || self.granted.contains_key(&port)
+    }
+
     /// Who inside owns this public port, whatever the filter says.
     pub fn owner(&self, port: u16) -> Option<SocketAddr> {
-        self.mappings.get(&port).map(|mapping| mapping.inside)
+        let granted = self.granted.get(&port).map(|granted| granted.inside);
+        granted.or(self.mappings.get(&port).map(|mapping| mapping.inside))
     }
 }
 
@@ -223,6 +260,24 @@ mod tests {
         assert_eq!(nat.inbound(at(1), seen.port(), b), Some(inside));
         assert_eq!(nat.inbound(at(62), seen.port(), b), None);
         assert!(nat.outbound(at(62), inside, b) != seen);
+    }
+
+    #[test]
+    fn a_port_that_was_asked_for_lets_in_everybody_and_only_answers_leave_by_it() {
+        let mut nat = Nat::new(Kind::SYMMETRIC, addr("203.0.113.1:1").ip(), Dice::new(1));
+        let (inside, a, b) = (addr("10.0.0.2:5000"), addr("198.51.100.1:7"), addr("198.51.100.2:7"));
+        let open = nat.grant(inside);
+        assert_eq!(
+            (nat.inbound(at(0), open.port(), a), nat.owner(open.port())),
+            (Some(inside), Some(inside))
+        );
+        assert_eq!(nat.outbound(at(1), inside, a), open);
+        assert!(nat.outbound(at(1), inside, b) != open && nat.outbound(at(62), inside, a) != open);
+        let another = nat.grant(inside);
+        assert!(another != open && nat.inbound(at(63), another.port(), b) == Some(inside));
+        assert_eq!(nat.inbound(at(63), open.port(), b), None);
+        nat.revoke(inside);
+        assert_eq!(nat.inbound(at(63), another.port(), b), None);
     }
 
     #[test]

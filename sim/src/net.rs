@@ -119,6 +119,18 @@ impl Net {
         }
     }
 
+    /// Its router opens a port outside for this socket, instead of what it had before; `None` where there is no router.
+    pub fn grant_port(&mut self, (SiteId(site), inside): (SiteId, SocketAddr)) -> Option<SocketAddr> {
+        Some(self.sites.get_mut(site)?.nat.as_mut()?.grant(inside))
+    }
+
+    /// And closes it again.
+    pub fn revoke_port(&mut self, (SiteId(site), inside): (SiteId, SocketAddr)) {
+        if let Some(nat) = self.sites.get_mut(site).and_then(|site| site.nat.as_mut()) {
+            nat.revoke(inside);
+        }
+    }
+
     /// The provider of a house gives it another address, as some do at night. Connections by TCP are not modelled to
     /// notice.
     pub fn renumber(&mut self, SiteId(site): SiteId) {
