@@ -481,3 +481,7 @@ const MOST_WAKES: u32 = 255;
 const MOST_SENT: u32 = 400;
 /// What a search for an open port adds, to one friend at a time.
 const SPRAY: u32 = 900;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -78,6 +78,11 @@ fn main() -> ExitCode {
             }
         }
     });
+    sum_up(&sum, sessions, failed, began.elapsed());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn sum_up(sum: &Outcome, sessions: u64, failed: u64, took: Duration) {
     println!(
         "soak: {sessions} sessions, {failed} failed, {} virtual hours, {} members, {} lines, {} frames, \
          at most {} wakes and {} packets a second, all heard each other {:.1} s after the last fault at most, \
@@ -97,9 +102,8 @@ fn main() -> ExitCode {
         sum.held / 1_024,
         sum.holds / 1_024,
         peak_memory(),
-        began.elapsed().as_secs_f32()
+        took.as_secs_f32()
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn play(seed: u64, running: &Running) -> Outcome {
