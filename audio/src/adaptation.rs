@@ -204,7 +204,7 @@ impl Adaptation {
     fn protection(&self, loss: f32, bitrate: u32) -> Protection {
         let copies = |ms| {
             // Narrower copies hold more of the voice; FEC besides pays where many copies get lost as well.
-            let loss = if bitrate < ROOMY || loss >= MANY { FEC_AND_NARROW } else { NEITHER };
+            let loss = if bitrate < ROOMY || loss >= MANY_RUNS { FEC_AND_NARROW } else { NEITHER };
             Protection { loss, fec: true, dred_ms: 0, again: Again::Copy { ms } }
         };
         match self.losses {
@@ -318,6 +318,16 @@ mod tests {
         assert_eq!(met(0.05, 3.0), (48_000, true, false, copy));
         assert_eq!(met(0.2, 3.0), (64_000, true, false, copy));
         assert_eq!(met(0.2, 11.0), (64_000, false, true, Again::Nothing));
+    }
+
+    #[test]
+    fn copies_take_fec_along_within_the_usual_bits_and_where_many_of_them_get_lost() {
+        let loss = |loss, listeners| {
+            let told = Reception { listeners, ..reception(loss, 3.0, 0) };
+            after(&mut adaptation(), 5, told).protection.loss
+        };
+        assert_eq!([loss(0.05, 2), loss(0.1, 2), loss(0.2, 2)], [NEITHER, NEITHER, FEC_AND_NARROW]);
+        assert_eq!([loss(0.05, 6), loss(0.1, 6), loss(0.2, 6)], [FEC_AND_NARROW; 3]);
     }
 
     #[test]

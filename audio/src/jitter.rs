@@ -284,10 +284,12 @@ impl Jitter {
             return Frame::Silence;
         };
         let early = run.early(now, tick);
+        let begins = (0..BEGINNING).contains(&((tick - run.spurt) * TICK));
+        let late = if begins { LATE_AT_FIRST } else { LATE };
         let fit = match early {
             _ if early > EARLY => Fit::Stretch,
             // Hurrying towards an empty buffer gains nothing.
-            _ if early < -LATE && (run.newest.tick > tick || now - slot.arrived > LATE) => Fit::Shrink,
+            _ if early < -late && (run.newest.tick > tick || now - slot.arrived > LATE) => Fit::Shrink,
             _ => Fit::Keep,
         };
         run.playing_at = run.delay.target() - early;
@@ -460,9 +462,12 @@ const SLOTS: usize = 128;
 /// Beyond half a second people talk over each other; then rather lose something.
 const MAX_DELAY: i64 = 500_000;
 /// What is waited for comes in the last moment, so little of the wait may be missing.
-const EARLY: i64 = 4_000;
+pub(crate) const EARLY: i64 = 4_000;
 /// A mixing step; with the above more than the longest splice, so that one does not call for the next.
-const LATE: i64 = 10_000;
+pub(crate) const LATE: i64 = 10_000;
+/// Where a talk begins, what a gate held back would stay in it otherwise; as long as many a pitch period.
+const LATE_AT_FIRST: i64 = 5_000;
+const BEGINNING: i64 = 500_000;
 /// A spurt may start this much before it is due, as the mixer asks only every 10 ms.
 const START_SLACK: i64 = 5_000;
 /// No network holds a packet back longer and then delivers it in a live call.

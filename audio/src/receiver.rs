@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::comfort::Comfort;
 use crate::dred::Dred;
-use crate::jitter::{Counts, FADED, Fit, Frame, Heard, Jitter};
+use crate::jitter::{Counts, EARLY, FADED, Fit, Frame, Heard, Jitter, LATE};
 use crate::opus::{self, Decoder};
 use crate::past::Past;
 use crate::spec::{FrameLen, STEP};
@@ -243,14 +243,19 @@ impl Receiver {
         let (at, target) = self.jitter.delay();
         // The sender's gate held the first frames back; nothing was said before them whose pace they could break.
         let begins = fit == Fit::Shrink && self.spoken < BEGINNING;
-        let alike = match at.abs_diff(target) {
-            off if off > URGENT => splice::UNLIKE,
-            _ if begins => splice::ALIKE_AT_FIRST,
+        let off = at.abs_diff(target);
+        let alike = match off {
+            _ if off > URGENT => splice::UNLIKE,
+            _ if begins && off.as_micros() as i64 > LATE => splice::ALIKE_AT_FIRST,
+            _ if begins => splice::ALIKE,
             _ if self.since_splice >= REST || splice::is_quiet(&self.ready) => splice::ALIKE,
             _ => return,
         };
         let done = match fit {
-            Fit::Shrink => splice::shrink(&mut self.ready, alike),
+            Fit::Shrink => {
+                let most = off.as_micros() as usize + EARLY as usize;
+                splice::shrink(&mut self.ready, alike, most * 48 / 1000)
+            }
             Fit::Stretch => splice::stretch(&mut self.ready, alike),
             Fit::Keep => false,
         };

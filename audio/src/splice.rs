@@ -1,9 +1,9 @@
 //! Makes speech a pitch period shorter or longer without changing its pitch (after the overlap-add methods of
 //! Verhelst and Roelands, "WSOLA", ICASSP 1993, reduced to a single splice).
 
-/// Leaves one period out of the start of `pcm`; `false` when no place is `alike`.
-pub(crate) fn shrink(pcm: &mut Vec<f32>, alike: f32) -> bool {
-    let Some(period) = period(pcm, alike) else { return false };
+/// Leaves one period of at most `most` samples out of the start of `pcm`; `false` when no place is `alike`.
+pub(crate) fn shrink(pcm: &mut Vec<f32>, alike: f32, most: usize) -> bool {
+    let Some(period) = period(pcm, alike, most) else { return false };
     for i in 0..FADE {
         pcm[i] = fade(i, pcm[i], pcm[period + i]);
     }
@@ -13,7 +13,7 @@ pub(crate) fn shrink(pcm: &mut Vec<f32>, alike: f32) -> bool {
 
 /// Repeats one period at the start of `pcm`; `false` when no place is `alike`.
 pub(crate) fn stretch(pcm: &mut Vec<f32>, alike: f32) -> bool {
-    let Some(period) = period(pcm, alike) else { return false };
+    let Some(period) = period(pcm, alike, LONGEST) else { return false };
     let tail: Vec<f32> = pcm[period..].to_vec();
     pcm.extend_from_within(pcm.len() - period..);
     let old_len = pcm.len() - period;
@@ -31,8 +31,11 @@ pub(crate) fn is_quiet(pcm: &[f32]) -> bool {
 }
 
 /// The lag at which `pcm` resembles itself most; the longest one where nothing is to be heard anyway.
-fn period(pcm: &[f32], alike: f32) -> Option<usize> {
-    let longest = LONGEST.min(pcm.len().checked_sub(WINDOW)?);
+fn period(pcm: &[f32], alike: f32, most: usize) -> Option<usize> {
+    let longest = LONGEST.min(most).min(pcm.len().checked_sub(WINDOW)?);
+    if longest < SHORTEST {
+        return None;
+    }
     if is_quiet(pcm) {
         return Some(longest);
     }
@@ -90,7 +93,7 @@ mod tests {
             let original = sine(hz, 0.5, 48_000, 0.02);
             let steepest = |pcm: &[f32]| pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
             let mut short = original.clone();
-            assert!(shrink(&mut short, ALIKE));
+            assert!(shrink(&mut short, ALIKE, LONGEST));
             let mut long = original.clone();
             assert!(stretch(&mut long, ALIKE));
             assert!(short.len() < original.len() && long.len() > original.len());
@@ -107,22 +110,22 @@ mod tests {
     #[test]
     fn silence_gives_way_at_once() {
         let mut pcm = vec![0.0; 960];
-        assert!(shrink(&mut pcm, ALIKE));
+        assert!(shrink(&mut pcm, ALIKE, LONGEST));
         assert_eq!(pcm.len(), 960 - LONGEST);
     }
 
     #[test]
     fn white_hiss_is_left_alone_unless_it_is_urgent() {
         let hiss = crate::sound::noise(0.1, 960, 3);
-        assert!(!shrink(&mut hiss.clone(), ALIKE));
-        assert!(!shrink(&mut hiss.clone(), ALIKE_AT_FIRST));
-        assert!(shrink(&mut hiss.clone(), UNLIKE));
+        assert!(!shrink(&mut hiss.clone(), ALIKE, LONGEST));
+        assert!(!shrink(&mut hiss.clone(), ALIKE_AT_FIRST, LONGEST));
+        assert!(shrink(&mut hiss.clone(), UNLIKE, LONGEST));
     }
 
     #[test]
     fn most_speech_offers_a_place() {
         let speech = speech(5.0);
-        let done = speech.chunks_exact(960).filter(|f| shrink(&mut f.to_vec(), ALIKE)).count();
+        let done = speech.chunks_exact(960).filter(|f| shrink(&mut f.to_vec(), ALIKE, LONGEST)).count();
         assert!(done * 2 > speech.len() / 960, "{done}");
     }
 
