@@ -1,6 +1,6 @@
 //! What a pair of NATs allows, reasoned from RFC 4787's words alone: the simulated pair must reach just that.
 
-use crate::nat::Dependence::{AddressAndPort, Endpoint};
+use crate::nat::Dependence::{Address, AddressAndPort, Endpoint};
 use crate::nat::{Kind, Ports};
 
 /// How two members come to a direct path.
@@ -27,6 +27,14 @@ pub fn way(a: Option<Kind>, b: Option<Kind>) -> Way {
         (true, true) if open_to_all(a, b) || open_to_all(b, a) => Way::Plain,
         (true, true) => Way::Never,
     }
+}
+
+/// Where there is no way, a search for an open port may still hit one of a router that maps by address and lets in all ports of
+/// a known one: its answer comes from the very port that was hit. Whether anybody searches depends on what they know of
+/// each other's routers.
+pub fn is_lucky(a: Option<Kind>, b: Option<Kind>) -> bool {
+    let is_hit = |kind: Kind| kind.mapping == Address && kind.filtering != AddressAndPort;
+    [a, b].into_iter().flatten().any(is_hit)
 }
 
 /// Two routers in a row let in what both do, and one fresh mapping is enough to make the whole fresh.
