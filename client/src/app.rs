@@ -329,8 +329,14 @@ impl<'a> App<'a> {
                 self.tell(Input::Signal(SignalIn::Up { server }));
             }
             News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
-            News::Down(Fault::Key(_)) => self.stage = Stage::Over(Err(report::key_changed(&self.plan.place))),
+            News::Down(Fault::Key(_)) if self.entered.is_none() => {
+                self.stage = Stage::Over(Err(report::key_changed(&self.plan.place)));
+            }
             News::Down(fault) => {
+                // A call needs no server, and whoever poses as one must not end it.
+                if matches!(fault, Fault::Key(_)) && !matches!(self.fault, Some(Fault::Key(_))) {
+                    self.ui.trouble(report::another_server(&self.plan.place));
+                }
                 tracing::debug!(?fault, "no signaling");
                 self.fault = Some(fault);
                 self.tell(Input::Signal(SignalIn::Down));

@@ -7,7 +7,7 @@ use vc_core::io::{Event, PeerState, PeerView, Rung, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
-use crate::config::state_dir;
+use crate::config::{Settings, state_dir};
 use crate::failure::{Failure, Kind};
 use crate::names::Names;
 use crate::note::{self, Drops, Entrance, Note, PeerSound, PeerStats, Stats, Via};
@@ -135,18 +135,28 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, entrance: Entrance
 /// The key that it shows is not told: whoever is in between would have it accepted.
 pub(crate) fn key_changed(place: &Place) -> Failure {
     let address = place.address();
-    let what = format!(
-        "The server at {address} shows another key than the one you know; somebody may be in between."
-    );
-    let ask = "Ask whoever runs it, by another way, whether its key was changed";
-    let hint = match state_dir().map(|dir| Pins::in_dir(&dir)) {
-        Some(pins) if pins.key_of(&address).is_some() => format!(
-            "{ask}. If it was, remove the line of {address} from {}, or let them send you a new link.",
-            pins.file().display()
-        ),
-        _ => format!("{ask}. If it was, let them send you the new address or a new link."),
+    let pins = state_dir().map(|dir| Pins::in_dir(&dir)).filter(|pins| pins.key_of(&address).is_some());
+    let kept = Settings::default().completed().ok().and_then(|settings| settings.server);
+    let configured = kept.is_some_and(|kept| kept.key.is_some() && kept.address() == address);
+    let known = [
+        configured.then(|| "type `voicechat config unset server`".to_owned()),
+        pins.map(|pins| format!("remove the line of {address} from {}", pins.file().display())),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    let mend = match known.is_empty() {
+        true => "let them send you the new address or a new link".to_owned(),
+        false => format!("{}, or let them send you a new link", known.join(" and ")),
     };
-    Failure::new(Kind::KeyChanged, what, hint)
+    Failure::new(Kind::KeyChanged, format!("{}.", another_key(&address)), format!("{ASK} If it was, {mend}."))
+}
+
+/// The same, in a call that goes on.
+pub(crate) fn another_server(place: &Place) -> String {
+    format!("{}. The call goes on without it. {ASK}", another_key(&place.address()))
+}
+
+fn another_key(address: &str) -> String {
+    format!("The server at {address} shows another key than the one you know; somebody may be in between")
 }
 
 /// More precise than "unreachable", where the attempt told more.
@@ -225,5 +235,6 @@ fn millis(duration: Duration) -> f32 {
     (duration.as_secs_f32() * 100_000.0).round() / 100.0
 }
 
+const ASK: &str = "Ask whoever runs it, by another way, whether its key was changed.";
 /// Of Opus at 48 kHz (RFC 6716 and the encoder's own figure, 312 samples).
 const LOOK_AHEAD_MS: f32 = 6.5;

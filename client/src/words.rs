@@ -119,7 +119,7 @@ fn news(note: &Note) -> Option<String> {
         Note::Door { open: true, name, .. } => format!("{name} opened the room: the code lets friends in."),
         Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
         Note::Denied { message, .. } => (*message).to_owned(),
-        Note::Signaling { up: false } => "The server is lost: calls go on, but nobody can join.".to_owned(),
+        Note::Signaling { up: false } => SERVER_LOST.to_owned(),
         Note::Signaling { up: true } => "The server is back.".to_owned(),
         _ => return None,
     })
@@ -407,6 +407,9 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
     }
     text
 }
+
+const SERVER_LOST: &str = "The server is lost: nobody can join until it is back. Calls go on, but those by its relay only while \
+                           that runs.";
 
 #[cfg(test)]
 mod tests {

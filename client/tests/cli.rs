@@ -285,6 +285,9 @@ fn another_key_than_last_time_is_status_8_until_it_is_accepted() {
     let refused = create(&address);
     refused.fails(8, "another key");
     assert!(refused.stderr.contains("known_servers") && !refused.stderr.contains('#'), "{}", refused.stderr);
+    assert_eq!(run_at(home.path(), &["config", "set", "server", &place], b"").status, 0);
+    let refused = run_at(home.path(), &[&["create"][..], &NO_SOUND].concat(), b"");
+    refused.fails(8, "config unset server` and remove the line");
     assert_eq!(create(&new_place).status, 0);
     assert_eq!(create(&address).status, 0);
 }

@@ -29,6 +29,32 @@ fn both_are_heard_and_read_in_short_frames() {
     call("direct", &["--low-latency"]);
 }
 
+#[test]
+fn a_server_that_comes_back_with_another_key_ends_no_call_and_is_told() {
+    let party = Party::new();
+    let (server, place) = party.serve();
+    let silent = ["--input", "silence", "--output", "null", "--path", "direct"];
+    let (mut ada, code) = party.create(&place, "Ada", &silent);
+    let mut bob = party.join(&place, "Bob", &code, &silent);
+    ada.wait_for("joined");
+    drop(server);
+    let key = party.path("another.key");
+    let address = place.split('#').next().unwrap();
+    let mut impostor =
+        party.start(&["serve", "--listen", address, "--json", "--key-file", key.to_str().unwrap()]);
+    impostor.wait_for("serving");
+    for friend in [&mut ada, &mut bob] {
+        let told = friend.wait_for("trouble");
+        assert!(told["message"].as_str().unwrap().contains("another key"), "{told}");
+    }
+    ada.say("still here");
+    assert_eq!(bob.wait_for("chat")["text"], "still here");
+    ada.say("/quit");
+    let (status, log, _) = ada.end();
+    assert!(status.success());
+    assert_eq!(log.iter().filter(|event| event["event"] == "trouble").count(), 1, "{log:#?}");
+}
+
 /// A whole call with speech both ways and chat both ways; returns the rungs that the joiner saw.
 fn call(path: &str, more: &[&str]) -> Vec<String> {
     let party = Party::new();
