@@ -115,7 +115,7 @@ pub enum Act {
         at: SocketAddr,
         us: SocketAddr,
     },
-    /// It answered there, which it had not before (or not lately).
+    /// It answered there.
     Proved(Hop),
     Event(Event),
 }

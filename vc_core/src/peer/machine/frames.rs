@@ -26,7 +26,7 @@ impl Peer {
                 if let (Some(us), Some(Hop { socket: Socket::Main, addr })) = (seen, spent.path.direct()) {
                     scene.acts.push(Act::Seen { at: addr, us });
                 }
-                let there = spent.path.direct().filter(|hop| !self.ladder.is_proven(*hop));
+                let there = spent.path.direct();
                 if let Some(path) = self.ladder.answer(scene.now, spent) {
                     self.moved(scene, path);
                 }
