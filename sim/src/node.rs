@@ -1,6 +1,6 @@
 //! What stands at the ends of the lines: a member's program around a `Room`, and a server with signaling and relay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Client {
     pub addr: SocketAddr,
     /// Sockets that the room opened beside the first.
     pub spares: BTreeMap<u16, SocketAddr>,
+    /// Where they sent to: servers, and whoever was searched for an open port.
+    pub searched: BTreeSet<IpAddr>,
     pub server: usize,
     /// What becomes of packets that this member forwards for others.
     pub operator: Option<Box<dyn Operator>>,
@@ -64,6 +66,7 @@ impl Client {
             site,
             addr,
             spares: BTreeMap::new(),
+            searched: BTreeSet::new(),
             server,
             operator: None,
             conn: None,

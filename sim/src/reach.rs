@@ -31,7 +31,7 @@ pub fn way(a: Option<Kind>, b: Option<Kind>) -> Way {
 
 /// Where there is no way, a search for an open port may still hit one of a router that maps by address and lets in all ports of
 /// a known one: its answer comes from the very port that was hit. Whether anybody searches depends on what they know of
-/// each other's routers.
+/// each other's routers: only of one that did may this be said.
 pub fn is_lucky(a: Option<Kind>, b: Option<Kind>) -> bool {
     let is_hit = |kind: Kind| kind.mapping == Address && kind.filtering != AddressAndPort;
     [a, b].into_iter().flatten().any(is_hit)

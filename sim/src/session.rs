@@ -363,7 +363,9 @@ fn climb(world: &mut World, people: &[Person]) -> [usize; 3] {
         if way == Way::Plain && direct != [true; 2] {
             world.reference.fault(format!("{m} and {n} do not meet"));
         }
-        if way == Way::Never && direct != [false; 2] && !is_lucky(x.nat, y.nat) {
+        let searched = |a: usize, b: &Person| world.clients[a].searched.contains(&world.net.public(b.at.0));
+        let lucky = is_lucky(x.nat, y.nat) && (searched(m, y) || searched(n, x));
+        if way == Way::Never && direct != [false; 2] && !lucky {
             world.reference.fault(format!("{m} and {n} meet where no packet could pass"));
         }
     }

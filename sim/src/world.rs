@@ -444,6 +444,9 @@ impl World {
             self.suspect(client, None, &bytes);
             return self.send_by_tcp(client, to.addr, bytes);
         }
+        if matches!(to.socket, Socket::Spare(_)) {
+            self.clients[client].searched.insert(to.addr.ip());
+        }
         let (site, addr) = (self.clients[client].site, self.socket(client, to.socket));
         self.suspect(client, Some((site, to.addr)), &bytes);
         self.transmit(site, addr, to.addr, bytes);

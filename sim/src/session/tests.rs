@@ -6,6 +6,7 @@ use vc_core::protocol::packet::Packet;
 use vc_core::protocol::signal::ToClient;
 
 use super::*;
+use crate::nat::Dependence;
 use crate::node::{Operator, Turn};
 
 /// What should never happen.
@@ -77,13 +78,18 @@ fn who_wakes_sends_or_holds_too_much_and_who_drops_what_nobody_damaged_is_at_fau
 #[test]
 fn a_pair_on_another_rung_than_its_routers_and_wishes_lead_to_is_a_fault() {
     let wall = Some(Kind::SYMMETRIC);
-    let broken: [(&str, &[Option<Kind>], Mishap); 5] = [
+    let broken: [(&str, &[Option<Kind>], Mishap); 6] = [
         ("0 and 1 do not meet", &[None; 2], |world, people| {
             world.net.cut(people[0].at.0, people[1].at.0, world.now + HOUR);
             world.run(Duration::from_secs(45));
         }),
         ("0 and 1 meet where no packet could pass", &[None; 2], |_, people| {
             people.iter_mut().for_each(|person| person.nat = Some(Kind::SYMMETRIC));
+        }),
+        // A search might have hit these, but nobody searched.
+        ("0 and 1 meet where no packet could pass", &[None; 2], |_, people| {
+            let nat = Some(Kind::new(Dependence::Address, Dependence::Address));
+            people.iter_mut().for_each(|person| person.nat = nat);
         }),
         ("0 and 1 met against their wish", &[None; 2], |_, people| people[1].policy = PathPolicy::Relay),
         ("0 and 1 talk by Some(Mail)", &[wall; 2], |world, _| {
