@@ -3,9 +3,12 @@
 
 mod scene;
 
+use std::net::{IpAddr, SocketAddr};
+
 use scene::spoiler::{Spoiler, Wrong};
 use scene::{ADA, BOB, EVE, SERVER, all_is_well, alone, invite, ms, secs};
 use sim::nat::Kind;
+use sim::world::{Tapped, Wired};
 use sim::{Profile, World};
 use vc_core::io::{Event, PathPolicy, PeerState, Rung};
 
@@ -113,7 +116,7 @@ fn a_carrying_friend_sees_nothing_of_what_it_carries() {
     world.run(secs(4));
     let ada = world.clients[ADA].addr;
     let through = world.tap.as_ref().unwrap().iter().filter(|tapped| match tapped.wire {
-        sim::world::Wired::Datagram { from, .. } => from == ada && tapped.bytes[0] == 0xE6,
+        Wired::Datagram { from, .. } => from == ada && tapped.bytes[0] == 0xE6,
         _ => false,
     });
     let mut count = 0;
@@ -137,9 +140,7 @@ fn strangers_are_never_forwarded_for() {
     let to_ada: Vec<_> = world.tap.take().unwrap();
     let ups: Vec<Vec<u8>> = to_ada
         .iter()
-        .filter(|t| {
-            matches!(t.wire, sim::world::Wired::Datagram { to, .. } if to == ada) && t.bytes[0] == 0xE5
-        })
+        .filter(|t| matches!(t.wire, Wired::Datagram { to, .. } if to == ada) && t.bytes[0] == 0xE5)
         .map(|t| t.bytes.clone())
         .collect();
     assert!(ups.len() > 40);
@@ -151,8 +152,62 @@ fn strangers_are_never_forwarded_for() {
     }
     world.run(ms(100));
     assert_eq!(world.clients[ADA].room.counters().unknown - before, ups.len() as u64);
-    let answered =
-        |t: &sim::world::Tapped| matches!(t.wire, sim::world::Wired::Datagram { to, .. } if to == stranger);
+    let answered = |t: &Tapped| matches!(t.wire, Wired::Datagram { to, .. } if to == stranger);
     assert!(!world.tap.as_ref().unwrap().iter().any(answered), "not even told so");
+    all_is_well(&mut world);
+}
+
+/// Tickets are seen by whoever sees the line.
+#[test]
+fn a_ticket_that_was_copied_is_answered_nowhere_but_where_its_owner_is() {
+    let mut world = alone(1, Profile::clean(20), PathPolicy::Auto, None);
+    world.tap = Some(Vec::new());
+    for name in ["CANARY-bob", "CANARY-eve"] {
+        invite(&mut world, name, PathPolicy::Auto, Some(Kind::SYMMETRIC));
+    }
+    world.run(secs(32));
+    assert_eq!(rung(&world), world.clients[ADA].me.map(Rung::Host));
+    let ada = world.clients[ADA].addr;
+    let mut binds = Vec::new();
+    for tapped in world.tap.take().unwrap() {
+        if let Wired::Datagram { to, .. } = tapped.wire
+            && to == ada
+            && tapped.bytes[0] == 0xE2
+            && !binds.contains(&tapped.bytes)
+        {
+            binds.push(tapped.bytes);
+        }
+    }
+    assert!(binds.len() >= 4, "each of two asks, and shows that it is there");
+    let to_each = |world: &mut World, from: &[SocketAddr]| {
+        world.tap = Some(Vec::new());
+        for (from, bind) in from.iter().flat_map(|from| binds.iter().map(move |bind| (*from, bind))) {
+            world.inject(from, ADA, bind.clone());
+        }
+        world.run(ms(100));
+        let answers = |t: &Tapped| matches!(t.wire, Wired::Datagram { to, .. } if from.contains(&to));
+        let answered = world.tap.take().unwrap().into_iter().filter(answers);
+        answered.map(|tapped| tapped.bytes.len()).collect::<Vec<_>>()
+    };
+    // A stranger's, the server's, and those of neighbours of the two.
+    let site = |world: &World, client: usize| world.net.public(world.clients[client].site);
+    let beside = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => IpAddr::from((u32::from(v4) ^ 0x40).to_be_bytes()),
+        IpAddr::V6(_) => ip,
+    };
+    let server = world.servers[SERVER].addr;
+    let mut foreign = vec!["198.51.100.99:5555".parse().unwrap(), server];
+    foreign.extend([BOB, EVE].map(|n| SocketAddr::new(beside(site(&world, n)), 5_555)));
+    let before = world.clients[ADA].room.counters().unknown;
+    assert_eq!(to_each(&mut world, &foreign), [] as [usize; 0]);
+    let dropped = world.clients[ADA].room.counters().unknown - before;
+    assert_eq!(dropped, (foreign.len() * binds.len()) as u64);
+    // From its owner's own address, one packet for each, half as long.
+    let own = SocketAddr::new(site(&world, BOB), 5_555);
+    let answers = to_each(&mut world, &[own]);
+    assert!((1..=binds.len()).contains(&answers.len()), "{}", answers.len());
+    assert!(answers.iter().all(|len| len * 2 <= binds[0].len()), "{answers:?}");
+    world.run(secs(5));
+    assert_eq!(rung(&world), world.clients[ADA].me.map(Rung::Host));
     all_is_well(&mut world);
 }

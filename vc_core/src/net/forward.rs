@@ -474,7 +474,7 @@ fn cookie(secret: &Secret<32>, from: SocketAddr, bind: &Bind) -> [u8; 16] {
 const DOWN: u8 = 0xE6;
 /// Ten times the longest interval between KEEPs: a place survives a bad minute, not a dead owner.
 const TTL: Duration = Duration::from_secs(60);
-/// Three KEEPs may be lost.
+/// KEEPs come every 5 s, and every second while they are in vain: fifteen or so were lost, or its owner is elsewhere.
 const LATELY: Duration = Duration::from_secs(20);
 /// A round trip: what its owner sends until it knows its new number.
 const UNDER_WAY: Duration = Duration::from_secs(2);

@@ -200,6 +200,12 @@ impl Ladder {
         self.paths.get(&Path::Direct(hop)).is_some_and(Tried::is_answering)
     }
 
+    /// And that it has this address, if perhaps another port.
+    pub fn is_proven_beside(&self, hop: Hop) -> bool {
+        let beside = |at: Hop| (at.socket, at.addr.ip()) == (hop.socket, hop.addr.ip());
+        self.paths.iter().any(|(path, tried)| path.direct().is_some_and(beside) && tried.is_answering())
+    }
+
     pub fn uses_spare(&self, spare: u16) -> bool {
         self.paths.iter().map(|(path, _)| path).any(|path| path.spare() == Some(spare))
     }

@@ -20,6 +20,11 @@ impl Peer {
         self.ladder.is_proven(hop)
     }
 
+    /// It proved that it is at this address, if perhaps at another port.
+    pub fn is_proven_beside(&self, hop: Hop) -> bool {
+        self.ladder.is_proven_beside(hop)
+    }
+
     /// It is looked for there.
     pub fn is_sought(&self, hop: Hop) -> bool {
         self.ladder.knows(&Path::Direct(hop))

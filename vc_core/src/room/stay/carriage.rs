@@ -39,6 +39,17 @@ impl Carriage {
     pub(super) fn new() -> Self {
         Self { bonds: Vec::new(), tickets_at: Time::ZERO, awaited: true, held: BTreeMap::new() }
     }
+
+    /// A place was granted from there. BOUND does not say where it was sent: one friend who forwards could else take what
+    /// another of its household brings for its own.
+    fn granted(&mut self, with: With, from: Hop) {
+        if self.bonds.iter().any(|bond| bond.with != with && bond.is_at(from)) {
+            return;
+        }
+        if let Some(bond) = self.bonds.iter_mut().find(|bond| bond.with == with) {
+            bond.grants_from = Some(from);
+        }
+    }
 }
 
 impl Bond {
@@ -57,12 +68,13 @@ impl Bond {
     }
 
     /// By what way we asked what this answers. A relay answers from where it is asked; a friend's answer to a BIND is known
-    /// by the nonce, wherever it comes from.
+    /// by the nonce, from whatever port of that address it comes. Others may have seen the nonce.
     fn asked_by(&self, from: Hop, packet: &Packet<'_>) -> Option<Hop> {
+        let beside = |way: &Hop| (way.socket, way.addr.ip()) == (from.socket, from.addr.ip());
         match packet {
             _ if self.is_relay() => self.binding.is_at(from).then_some(from),
-            Packet::Retry { nonce, .. } => self.binding.asked_by(*nonce),
-            Packet::Bound(bound) => self.binding.asked_by(bound.nonce),
+            Packet::Retry { nonce, .. } => self.binding.asked_by(*nonce).filter(beside),
+            Packet::Bound(bound) => self.binding.asked_by(bound.nonce).filter(beside),
             _ => self.binding.hop().filter(|hop| *hop == from || self.grants_from == Some(from)),
         }
     }
@@ -133,13 +145,15 @@ impl Stay {
             Packet::Reset { bind } => bond.binding.reset(now, way, *bind, &mut world.rng),
             _ => News::Unexpected,
         };
-        if matches!(news, News::Bound { .. } | News::Prolonged) {
-            bond.grants_from = Some(from);
+        let (with, is_relay, carrier) = (bond.with, bond.is_relay(), bond.carrier());
+        if matches!(news, News::Bound { .. }) && carrier.is_some() {
+            bond.lost = None;
         }
-        let is_relay = bond.is_relay();
-        match (news, bond.carrier()) {
+        if matches!(news, News::Bound { .. } | News::Prolonged) {
+            self.carriage.granted(with, from);
+        }
+        match (news, carrier) {
             (News::Bound { seen, .. }, Some(carrier)) => {
-                bond.lost = None;
                 // What TCP connections are seen by is nobody's UDP address.
                 let ours = is_relay && from.socket == Socket::Main;
                 if ours && world.surroundings.bound(now, from.addr, seen) {
@@ -406,7 +420,65 @@ const MAX_HOSTS: usize = 4;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use rand_core::SeedableRng;
+
     use super::*;
+    use crate::protocol::packet::Bound;
+
+    const HOST: &str = "192.0.2.1:40000";
+
+    fn hop(text: &str) -> Hop {
+        text.parse::<SocketAddr>().unwrap().into()
+    }
+
+    /// We asked this friend for a place.
+    fn asked(with: With) -> Bond {
+        let mut rng = Rng::from_seed([1; 32]);
+        let ticket = Ticket { body: [1; 32], kb: Secret::new([2; 32]) };
+        let binding = Binding::new(&[hop(HOST)], ticket, false, Time::ZERO, &mut rng);
+        Bond { with, binding, grants_from: None, lost: None, issued: Time::ZERO, ends: None }
+    }
+
+    fn host(n: u8) -> With {
+        With::Host(MemberId::of(&[n; 16], &StaticKey::from_bytes([n; 32]).public()))
+    }
+
+    #[test]
+    fn a_friend_answers_from_any_port_of_its_address_and_from_no_other_address() {
+        let mut bond = asked(host(1));
+        let sent = bond.binding.tick(Time::ZERO, &mut Rng::from_seed([3; 32]));
+        let [Errand::Send(_, bytes)] = &sent[..] else { panic!() };
+        let Ok(Packet::Bind(bind)) = Packet::parse(bytes) else { panic!() };
+        let nonce = bind.nonce;
+        let retry = Packet::Retry { nonce, cookie: [4; 16], seen: HOST.parse().unwrap() };
+        let bound = Bound {
+            nonce,
+            bind: 7,
+            slot: Slot::new(1).unwrap(),
+            ttl: 60,
+            seen: HOST.parse().unwrap(),
+            mac: [0; 16],
+        };
+        for packet in [retry, Packet::Bound(bound)] {
+            let way = |from: &str| bond.asked_by(hop(from), &packet);
+            assert!([HOST, "192.0.2.1:50000"].iter().all(|from| way(from) == Some(hop(HOST))));
+            assert!(way("192.0.2.2:40000").is_none());
+            let tcp = Hop { socket: Socket::Tcp, addr: HOST.parse().unwrap() };
+            assert!(bond.asked_by(tcp, &packet).is_none());
+        }
+    }
+
+    #[test]
+    fn a_friend_who_forwards_cannot_say_that_it_grants_from_where_another_does() {
+        let mut carriage = Carriage::new();
+        carriage.bonds = [1, 2].map(|n| asked(host(n))).into();
+        let from = hop("192.0.2.1:50000");
+        carriage.granted(host(2), from);
+        carriage.granted(host(1), from);
+        carriage.granted(host(1), hop("192.0.2.1:50001"));
+        let ports = carriage.bonds.iter().map(|bond| bond.grants_from.unwrap().addr.port());
+        assert!(ports.eq([50_001, 50_000]));
+    }
 
     #[test]
     fn the_port_that_led_to_the_server_is_the_first_by_tcp() {

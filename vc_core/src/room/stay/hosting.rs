@@ -4,6 +4,7 @@
 use super::*;
 use crate::crypto::ticket::{RelayKey, TicketBody};
 use crate::net::forward::{Forwarder, Limits, Quota, Verdict as Forwarding};
+use crate::protocol::packet::Bind;
 use crate::room::election::{Standing, elect, worth};
 
 #[derive(Default)]
@@ -41,17 +42,14 @@ struct Given {
 }
 
 impl Stay {
-    /// A packet for the forwarder. Nobody but friends reaches it: at addresses that they proved to us, or to it. Where two
-    /// routers map by destination, those need not be the same.
+    /// A packet for the forwarder. Nobody but friends reaches it, and from nowhere but where they are.
     pub(super) fn forward(&mut self, world: &mut World, now: Time, from: Hop, bytes: &[u8]) {
-        let Some(post) = &mut self.hosting.post else { return world.counters.unknown += 1 };
         let bind = match Packet::parse(bytes) {
             Ok(Packet::Bind(bind)) => Some(bind),
             _ => None,
         };
-        let proven = self.peers.values().find(|peer| peer.is_proven(from)).map(Peer::id);
-        let bearer = || bind.as_ref().and_then(|bind| post.bearer(&bind.body));
-        let Some(id) = proven.or_else(|| post.holder(now, from)).or_else(bearer) else {
+        let friend = self.friend_at(now, from, bind.as_ref());
+        let (Some(post), Some(id)) = (&mut self.hosting.post, friend) else {
             return world.counters.unknown += 1;
         };
         if let Some(bind) = bind
@@ -63,7 +61,7 @@ impl Stay {
             Forwarding::Drop(_) => world.counters.out_of_turn += 1,
             Forwarding::Reply(bytes) => world.out.push_back(Output::Transmit { to: from, bytes }),
             // A place outlives its owner's stay; nothing is carried there any more.
-            Forwarding::Forward { to, .. } if !self.is_there(now, to) => {
+            Forwarding::Forward { to, .. } if self.friend_at(now, to, None).is_none() => {
                 world.counters.out_of_turn += 1;
             }
             Forwarding::Forward { to, header, inner } => {
@@ -73,11 +71,16 @@ impl Stay {
         }
     }
 
-    /// A friend is at this address, as far as we or our forwarder know.
-    fn is_there(&self, now: Time, hop: Hop) -> bool {
-        let holder = self.hosting.post.as_ref().and_then(|post| post.holder(now, hop));
-        let live = holder.and_then(|id| self.peers.get(&id)).is_some_and(Peer::is_live);
-        live || self.peers.values().any(|peer| peer.is_proven(hop))
+    /// Who is there: a friend that proved it to us, or beside where one did, the owner of a place or of a ticket. Where two
+    /// routers map by destination, a friend sends from another port to us than we know; from another machine, a place
+    /// would be a stranger's, and an answer to a ticket that is seen on its way here would go to anybody.
+    fn friend_at(&self, now: Time, hop: Hop, bind: Option<&Bind>) -> Option<MemberId> {
+        let proven = self.peers.values().find(|peer| peer.is_proven(hop)).map(Peer::id);
+        proven.or_else(|| {
+            let post = self.hosting.post.as_ref()?;
+            let id = post.holder(now, hop).or_else(|| post.bearer(&bind?.body))?;
+            self.peers.get(&id).is_some_and(|peer| peer.is_proven_beside(hop)).then_some(id)
+        })
     }
 
     /// Somebody reaches others than before, or changed its mind about forwarding: elect soon, when it has settled.
