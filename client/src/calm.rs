@@ -28,6 +28,8 @@ struct Told {
     at: Option<Time>,
     /// How often, since it was last quiet for long.
     times: u32,
+    /// When it last changed or was told.
+    stirred: Time,
     /// What is to be told then, if it stays so.
     next: Option<(Time, String, Note)>,
 }
@@ -69,6 +71,7 @@ impl Calm {
             _ => state.to_owned(),
         };
         let told = self.0.entry((whose.clone(), matter)).or_default();
+        told.stirred = now;
         let usual = match matter {
             Matter::Presence => Some(THERE),
             Matter::Microphone => Some("on"),
@@ -111,9 +114,9 @@ impl Calm {
 
     /// What has stayed so for long enough.
     pub(crate) fn due(&mut self, now: Time) -> Vec<Note> {
-        // Names come and go without end; after so long each is told at once again.
+        // Names come and go without end; after so long a quiet each is told at once again.
         self.0.retain(|(_, matter), told| {
-            let over = told.next.is_none() && told.at.is_some_and(|at| at + LONG_PAUSE <= now);
+            let over = told.next.is_none() && told.stirred + LONG_PAUSE <= now;
             !(over && *matter == Matter::Room)
         });
         let due = self.0.values_mut().filter_map(|told| told.take(now, |at| at <= now));
@@ -165,7 +168,7 @@ fn whose(note: &Note) -> Option<&Id> {
 
 impl Told {
     fn tell(&mut self, now: Time, state: String) {
-        *self = Self { state: Some(state), at: Some(now), times: self.times + 1, next: None };
+        *self = Self { state: Some(state), at: Some(now), times: self.times + 1, stirred: now, next: None };
     }
 
     /// What waits, if its time will do.
@@ -277,6 +280,24 @@ mod tests {
         assert!(matches!(told.last(), Some(Note::Left { .. })), "what is true at last is told");
         assert_eq!(calm.due(at(120)), []);
         assert!(calm.0.is_empty());
+    }
+
+    #[test]
+    fn one_who_never_stops_coming_and_going_gets_no_second_three_turns() {
+        let mut calm = Calm::default();
+        let mut told = Vec::new();
+        for second in 0..300 {
+            let id = Id(format!("{second}"));
+            let note = match second % 2 {
+                0 => Note::Joined { id, name: NAME() },
+                _ => Note::Left { id, name: NAME(), why: "left" },
+            };
+            let now = calm.due(at(second)).into_iter().chain(calm.hear(at(second), note));
+            told.extend(now.map(|_| second));
+        }
+        let turns = TURNS as usize;
+        let pauses = told.windows(2).skip(turns - 1).map(|pair| pair[1] - pair[0]);
+        assert!(told.len() > turns && pauses.clone().all(|pause| pause >= LONG_PAUSE.as_secs()), "{told:?}");
     }
 
     #[test]

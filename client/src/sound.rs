@@ -26,6 +26,8 @@ pub(crate) struct Sound {
     voice: mpsc::Receiver<FromEngine>,
     /// Never to be lost to a full queue.
     news: mpsc::UnboundedReceiver<FromEngine>,
+    /// Into these news; weak, for they are to end with the engine's thread.
+    late: Late,
     dropped: Arc<AtomicU64>,
     alone: bool,
     adaptation: Adaptation,
@@ -60,7 +62,11 @@ struct Choice<T> {
     presence: Presence,
     /// Each order to switch that is under way holds it as well.
     orders: Arc<()>,
+    /// That it is back, until these orders have ended: told where none of them was carried out.
+    withheld: Option<Trouble>,
 }
+
+type Late = mpsc::WeakUnboundedSender<FromEngine>;
 
 /// Of a microphone or a loudspeaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -89,6 +95,7 @@ struct Opened {
     engine: Engine,
     voice: mpsc::Receiver<FromEngine>,
     news: mpsc::UnboundedReceiver<FromEngine>,
+    late: Late,
     ailment: Ailment,
 }
 
@@ -130,6 +137,7 @@ impl Sound {
             state: State::Running(opened.engine),
             voice: opened.voice,
             news: opened.news,
+            late: opened.late,
             dropped,
             alone: true,
             adaptation: Adaptation::new(quality),
@@ -205,7 +213,7 @@ impl Sound {
         let Ok(opened) = open(&config, Typed::default(), shared, &self.dropped) else {
             return (BROKEN.to_owned(), false);
         };
-        (self.voice, self.news) = (opened.voice, opened.news);
+        (self.voice, self.news, self.late) = (opened.voice, opened.news, opened.late);
         opened.engine.set_alone(self.alone);
         opened.engine.set_quality(self.quality);
         self.state = State::Mended(opened.engine);
@@ -252,16 +260,16 @@ impl Sound {
     /// Another microphone. A sentence or two where it cannot be: then all stays as it was.
     pub(crate) fn set_input(&self, spec: InputSpec) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, answer) = oneshot::channel();
-        let (shared, named) = (self.microphone.clone(), spec.clone());
-        self.ask(|engine| engine.set_input(spec, taken(shared, named, done)));
+        let done = taken(self.microphone.clone(), spec.clone(), self.late.clone(), done);
+        self.ask(|engine| engine.set_input(spec, done));
         switched(answer)
     }
 
     /// Another loudspeaker, likewise.
     pub(crate) fn set_output(&self, spec: OutputSpec) -> impl Future<Output = Result<(), String>> + use<> {
         let (done, answer) = oneshot::channel();
-        let (shared, named) = (self.loudspeaker.clone(), spec.clone());
-        self.ask(|engine| engine.set_output(spec, taken(shared, named, done)));
+        let done = taken(self.loudspeaker.clone(), spec.clone(), self.late.clone(), done);
+        self.ask(|engine| engine.set_output(spec, done));
         switched(answer)
     }
 
@@ -376,7 +384,7 @@ impl Sound {
 }
 
 fn chosen<T>(named: Option<T>) -> Chosen<T> {
-    Arc::new(Mutex::new(Choice { named, presence: Presence::There, orders: Arc::default() }))
+    Arc::new(Mutex::new(Choice { named, presence: Presence::There, orders: Arc::default(), withheld: None }))
 }
 
 fn lock<T>(chosen: &Mutex<Choice<T>>) -> MutexGuard<'_, Choice<T>> {
@@ -400,6 +408,7 @@ fn open(
 ) -> Result<Opened, Failure> {
     let (to_voice, voice) = mpsc::channel(QUEUE);
     let (to_news, news) = mpsc::unbounded_channel();
+    let late = to_news.downgrade();
     let bearable = move |error: &Error| match error {
         Error::NoSuchDevice { direction: Direction::Input, .. } => !typed.input,
         Error::NoSuchDevice { direction: Direction::Output, .. } => !typed.output,
@@ -414,14 +423,14 @@ fn open(
         }
     };
     let (engine, absent) = Engine::start_bearing(config.clone(), bearable, told).map_err(failure)?;
-    lock(microphone).presence = presence(absent.microphone.as_ref());
-    lock(loudspeaker).presence = presence(absent.loudspeaker.as_ref());
+    lock(microphone).begin(presence(absent.microphone.as_ref()));
+    lock(loudspeaker).begin(presence(absent.loudspeaker.as_ref()));
     engine.set_alone(true);
     let ailment = Ailment {
         microphone: absent.microphone.as_ref().map(why),
         loudspeaker: absent.loudspeaker.as_ref().map(why),
     };
-    Ok(Opened { engine, voice, news, ailment })
+    Ok(Opened { engine, voice, news, late, ailment })
 }
 
 fn presence(missing: Option<&Error>) -> Presence {
@@ -435,20 +444,30 @@ fn note_presence(
     loudspeaker: &Chosen<OutputSpec>,
 ) -> bool {
     match trouble {
-        Trouble::MicrophoneLost => lock(microphone).presence = Presence::Awaited,
-        Trouble::MicrophoneBack => return lock(microphone).is_back(),
-        Trouble::SpeakerLost => lock(loudspeaker).presence = Presence::Awaited,
-        Trouble::SpeakerBack => return lock(loudspeaker).is_back(),
+        Trouble::MicrophoneLost => lock(microphone).begin(Presence::Awaited),
+        Trouble::MicrophoneBack => return lock(microphone).is_back(Trouble::MicrophoneBack),
+        Trouble::SpeakerLost => lock(loudspeaker).begin(Presence::Awaited),
+        Trouble::SpeakerBack => return lock(loudspeaker).is_back(Trouble::SpeakerBack),
         _ => {}
     }
     true
 }
 
 impl<T> Choice<T> {
+    /// What was withheld of the time before is no longer so.
+    fn begin(&mut self, presence: Presence) {
+        (self.presence, self.withheld) = (presence, None);
+    }
+
     /// Whether that is news: while it is being switched by order, the answer to that tells what is used from then on.
-    fn is_back(&mut self) -> bool {
+    fn is_back(&mut self, back: Trouble) -> bool {
         self.presence = Presence::There;
-        Arc::strong_count(&self.orders) == 1
+        self.withheld = self.is_ordered().then_some(back);
+        self.withheld.is_none()
+    }
+
+    fn is_ordered(&self) -> bool {
+        Arc::strong_count(&self.orders) > 1
     }
 }
 
@@ -487,17 +506,28 @@ pub(crate) fn told(trouble: &Trouble) -> String {
 fn taken<T: Send + 'static>(
     shared: Chosen<T>,
     named: T,
+    late: Late,
     done: oneshot::Sender<Result<(), Error>>,
 ) -> impl FnOnce(Result<(), Error>) + Send + 'static {
     let order = lock(&shared).orders.clone();
     move |result| {
-        if result.is_ok() {
-            let mut choice = lock(&shared);
-            (choice.named, choice.presence) = (Some(named), Presence::There);
-        }
+        let mut choice = lock(&shared);
         drop(order);
+        let back = match &result {
+            Ok(()) => {
+                choice.begin(Presence::There);
+                choice.named = Some(named);
+                None
+            }
+            Err(_) if choice.is_ordered() => None,
+            Err(_) => choice.withheld.take(),
+        };
+        drop(choice);
         // Whoever ordered it may have gone.
         drop(done.send(result));
+        if let Some((back, news)) = back.zip(late.upgrade()) {
+            let _ = news.send(FromEngine::Trouble(back));
+        }
     }
 }
 

@@ -76,6 +76,7 @@ fn a_server_with_another_key_than_the_known_one_is_no_firewall() {
     let key = stranger.split('#').nth(1).unwrap();
     let wrong = format!("{address}#{key}");
     let (status, log) = examined(&party, &["--server", &wrong, "--input", "tone", "--output", "null"]);
+    finding(&log, "clock");
     assert_eq!(finding(&log, "server")["state"], "bad");
     assert!(finding(&log, "server")["message"].as_str().unwrap().contains("another key"), "{log:#?}");
     assert_eq!(status, 8, "{log:#?}");

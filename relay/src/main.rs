@@ -30,9 +30,9 @@ struct Args {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    program::end(match program::typed() {
-        Ok(args) => run(args).await,
-        Err(failure) => Err(failure),
+    program::end(match program::typed(std::env::args_os()) {
+        Ok(args) => run(args).await.map_err(Into::into),
+        Err(stop) => Err(stop),
     })
 }
 

@@ -56,6 +56,11 @@ fn what_the_machine_does_not_give_is_said_without_the_systems_numbers() {
             )
         )
     );
+    // Kept for documentation (RFC 5737), so no machine's own.
+    let (status, said) = refused(&["--key-file", key, "--listen", "203.0.113.9:47700"]);
+    assert_eq!(status, Some(11));
+    assert!(said.starts_with("UDP 203.0.113.9:47700 cannot be opened ("), "{said}");
+    assert!(said.ends_with(").\nName an address of this machine with --listen.\n"), "{said}");
     let nowhere = dir.path().join("none/relay.key");
     let (status, said) = refused(&["--key-file", nowhere.to_str().unwrap()]);
     assert_eq!(status, Some(11));

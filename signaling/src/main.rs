@@ -41,9 +41,9 @@ struct Args {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    program::end(match program::typed() {
-        Ok(args) => run(args).await,
-        Err(failure) => Err(failure),
+    program::end(match program::typed(std::env::args_os()) {
+        Ok(args) => run(args).await.map_err(Into::into),
+        Err(stop) => Err(stop),
     })
 }
 
@@ -67,8 +67,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     let lost = |error: std::io::Error| Failure::lost(&error);
     let first = tcp.first().map(tokio::net::TcpListener::local_addr).transpose().map_err(lost)?;
     let at = first.unwrap_or(listen);
-    let echo = relay::echo::bind(at)
-        .map_err(|error| program::closed("UDP", at, &error, "Choose another port with --listen."))?;
+    let echo = relay::echo::bind(at).map_err(|error| program::portless("UDP", at.ip(), &error))?;
     // One relay, a port of ours, and others elsewhere: together they tell most about a client's router.
     let ours = SocketAddr::from(([0, 0, 0, 0], echo.local_addr().map_err(lost)?.port()));
     let (one, more) = args.relay.split_at(args.relay.len().min(1));

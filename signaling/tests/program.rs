@@ -43,5 +43,11 @@ fn a_port_that_another_program_has_is_named_with_what_to_do() {
     let told = format!(
         "TCP {place} cannot be opened (address already in use).\nChoose another port with --listen.\n"
     );
-    assert_eq!(refused(&["--key-file", key.to_str().unwrap(), "--listen", &place]), (Some(11), told));
+    let key = key.to_str().unwrap();
+    assert_eq!(refused(&["--key-file", key, "--listen", &place]), (Some(11), told));
+    // Kept for documentation (RFC 5737), so no machine's own.
+    let (status, said) = refused(&["--key-file", key, "--listen", "203.0.113.9:47700"]);
+    assert_eq!(status, Some(11));
+    assert!(said.starts_with("TCP 203.0.113.9:47700 cannot be opened ("), "{said}");
+    assert!(said.ends_with(").\nName an address of this machine with --listen.\n"), "{said}");
 }

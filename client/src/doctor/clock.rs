@@ -8,8 +8,13 @@ use super::tell;
 use crate::note::State;
 use crate::ui::Ui;
 
+/// Takes a second. The thread is to do nothing else meanwhile: its own work would be taken for the machine's.
+pub(super) async fn examine(ui: &Ui) {
+    told(lateness().await, ui);
+}
+
 /// How late three waits in four end at most.
-pub(super) async fn lateness() -> Duration {
+async fn lateness() -> Duration {
     let mut late = Vec::with_capacity(WAITS);
     for _ in 0..WAITS {
         let due = Instant::now() + STEP;
@@ -20,7 +25,7 @@ pub(super) async fn lateness() -> Duration {
     late.get(WAITS * 3 / 4).copied().unwrap_or_default()
 }
 
-pub(super) fn told(late: Duration, ui: &Ui) -> State {
+fn told(late: Duration, ui: &Ui) -> State {
     let ms = late.as_millis();
     match late > RESERVE {
         false => {

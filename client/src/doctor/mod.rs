@@ -32,6 +32,7 @@ enum Reach {
 pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
     let settings = doctor.settings.completed()?;
     let heard = sound::examine(&settings, doctor.seconds, ui).await;
+    clock::examine(ui).await;
     let reach = network::examine(&settings, ui).await?;
     verdict(heard, reach, ui)
 }

@@ -11,7 +11,7 @@ use vc_core::protocol::codec::Wire;
 use vc_core::protocol::signal::{Refusal, ToClient, ToServer, VERSION};
 
 use super::nat::Nat;
-use super::{Reach, clock, tell};
+use super::{Reach, tell};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::host::{reach, seed};
@@ -26,7 +26,6 @@ use crate::ui::Ui;
 
 pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
     ipv6(ui);
-    let late = tokio::spawn(clock::lateness());
     let asked = tokio::spawn(mapped(asks_router(settings)));
     let way = match &settings.server {
         // As a call does: the key that it showed the first time is the one that it has to show.
@@ -42,9 +41,6 @@ pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failu
         Ok(Some(found)) => port_mapping(&found, way, door(settings), ui),
         Ok(None) | Err(_) => false,
     };
-    if let Ok(late) = late.await {
-        clock::told(late, ui);
-    }
     Ok(match way {
         Reach::Relay | Reach::Unaided if opens && settings.policy() == PathPolicy::Auto => Reach::Direct,
         Reach::Nearby if opens => Reach::Open,

@@ -64,12 +64,40 @@ fn a_microphone_that_comes_back_while_another_is_ordered_is_told_by_the_answer_a
     let tell = |trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
     tell(Trouble::MicrophoneLost);
     let (done, _answer) = oneshot::channel();
-    let order = taken(sound.microphone.clone(), InputSpec::Silence, done);
+    let order = taken(sound.microphone.clone(), InputSpec::Silence, sound.late.clone(), done);
     assert!(!tell(Trouble::MicrophoneBack));
     assert_eq!(sound.presence().0, Presence::There);
     order(Ok(()));
     tell(Trouble::MicrophoneLost);
     assert!(tell(Trouble::MicrophoneBack));
+}
+
+#[tokio::test]
+async fn a_microphone_that_comes_back_while_others_are_ordered_is_told_when_the_last_of_them_is_not_to_be_had()
+ {
+    let mut sound = started();
+    let order = || {
+        let (done, _answer) = oneshot::channel();
+        taken(sound.microphone.clone(), InputSpec::Silence, sound.late.clone(), done)
+    };
+    let (first, second, third) = (order(), order(), order());
+    let tell = |trouble| note_presence(&trouble, &sound.microphone, &sound.loudspeaker);
+    tell(Trouble::MicrophoneLost);
+    assert!(!tell(Trouble::MicrophoneBack));
+    first(Err(Error::Outdone));
+    assert!(lock(&sound.microphone).withheld.is_some());
+    second(Err(Error::Outdone));
+    third(Err(Error::Device { direction: Direction::Input, reason: "gone".into() }));
+    let told = async {
+        loop {
+            if let FromSound::Trouble(trouble) = sound.next().await {
+                return trouble;
+            }
+        }
+    };
+    let told = timeout(Duration::from_secs(20), told).await;
+    assert!(matches!(told, Ok(Trouble::MicrophoneBack)), "{told:?}");
+    assert_eq!(sound.presence().0, Presence::There);
 }
 
 #[tokio::test]
