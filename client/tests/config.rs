@@ -69,6 +69,7 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
     said(&mut config(&home, &["set", "name", "Ada"]));
     for (args, says) in [
         (["set", "nmae", "x"], "Did you mean `name`?"),
+        (["set", "name", " "], "`voicechat config unset name` takes your user name again."),
         (["set", "low_latency", "perhaps"], "`low_latency` takes true or false, not \"perhaps\""),
         (["set", "server", "a b"], "HOST:PORT"),
         (["set", "server", "999.1.1.1"], "HOST:PORT"),

@@ -281,5 +281,7 @@ fn a_socket_that_does_not_answer_is_kept_while_its_process_lives_and_swept_away_
     let pid = ended.id().to_string();
     let nobody = party.command(&["ctl", "--call", &pid, "mute"]).output().unwrap();
     assert_eq!(nobody.status.code(), Some(13), "{nobody:?}");
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert!(said.contains(&format!("Process {pid} is no call of yours.")), "{said}");
     assert!(!dead.exists());
 }

@@ -28,6 +28,12 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
         ConfigCommand::Path => printer::say(&format!("{}\n", path.display())),
         ConfigCommand::Set { key, value } => {
             let key = known(&key)?;
+            if key == "name" && value.trim().is_empty() {
+                return Err(Failure::usage(
+                    "That is no value: a name is not empty.",
+                    "`voicechat config unset name` takes your user name again.",
+                ));
+            }
             let value =
                 typed(key, &value).map_err(|why| Failure::usage(format!("That is no value: {why}."), SEE))?;
             let doubt = value.as_str().and_then(|value| doubt::of(key, value));

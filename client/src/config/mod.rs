@@ -196,7 +196,8 @@ impl Settings {
             said => said,
         };
         Settings {
-            name: self.name.or(other.name),
+            // Nobody is called nothing.
+            name: [self.name, other.name].into_iter().flatten().find(|name| !name.trim().is_empty()),
             server: self.server.or(other.server),
             input: self.input.or(other.input),
             output: self.output.or(other.output),
@@ -283,7 +284,8 @@ fn typed(key: &str, text: &str) -> Result<Value, String> {
     let literal = format!("{key} = {text}").parse::<Table>().ok().and_then(|mut table| table.remove(key));
     match (check(Value::String(text.to_owned())), literal) {
         (Ok(value), _) => Ok(value),
-        (Err(_), Some(literal)) if !literal.is_str() => check(literal),
+        // As in the file, its text in quotes.
+        (Err(_), Some(literal)) => check(literal),
         (Err(why), _) => Err(why),
     }
 }
@@ -475,6 +477,7 @@ mod tests {
             typed("low_latency", "perhaps").unwrap_err(),
             "`low_latency` takes true or false, not \"perhaps\""
         );
+        assert_eq!(typed("noise", "\"on\""), Ok(Value::String("on".into())));
         assert!(typed("path", "sideways").unwrap_err().contains("\"relay\""));
         assert_eq!(typed("also", "443").unwrap_err(), "`also` takes a list, such as [443], not 443");
         assert!(typed("server", "a b").unwrap_err().contains("HOST:PORT"));

@@ -70,11 +70,17 @@ fn stream(call: BufReader<Stream>) -> Result<(), Failure> {
 /// The call with this number, else the one that began last.
 fn connect(pid: Option<u32>) -> Result<Stream, Failure> {
     let none = || {
-        Failure::new(
-            Kind::NoCall,
-            "No call is running here.",
-            "Start one with `voicechat create` or `voicechat join`.",
-        )
+        let (what, hint) = match pid {
+            Some(pid) => (
+                format!("Process {pid} is no call of yours."),
+                "Leave --call out for the call that began last, if there is one.",
+            ),
+            None => (
+                "No call is running here.".to_owned(),
+                "Start one with `voicechat create` or `voicechat join`.",
+            ),
+        };
+        Failure::new(Kind::NoCall, what, hint)
     };
     let dir = dir().ok_or_else(none)?;
     let spots = match pid {
