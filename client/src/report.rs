@@ -15,6 +15,7 @@ use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
+use crate::sound::Presence;
 
 /// What the loop counts itself.
 #[derive(Default)]
@@ -70,17 +71,19 @@ impl Counts {
                 refused: heard.refused,
                 buffer_ms: heard.buffer_ms,
                 target_ms: heard.target_ms,
-                level_dbfs: heard.level_dbfs,
+                level_dbfs: if loudspeaker == Presence::There { heard.level_dbfs } else { SILENCE },
                 delay_ms: peer.rtt.map(|rtt| delay_ms(came, rtt, heard.buffer_ms, latency.playback)),
             });
             let volume = plan.habits.volumes.of(peer.id);
             PeerStats { volume, heard: came.frames, sound, ..peer_stats(peer, names) }
         });
+        // Of a microphone that is gone the last is what it was, not what is.
+        let level = self.level.filter(|_| microphone == Presence::There);
         Stats {
             captured: sound.captured(),
             sent: self.sent,
-            level_dbfs: self.level.map(|(dbfs, _)| dbfs),
-            talking: self.level.is_some_and(|(_, talking)| talking),
+            level_dbfs: level.map(|(dbfs, _)| dbfs),
+            talking: level.is_some_and(|(_, talking)| talking),
             microphone,
             loudspeaker,
             resting: sound.rests(),
@@ -236,5 +239,7 @@ fn millis(duration: Duration) -> f32 {
 }
 
 const ASK: &str = "Ask whoever runs it, by another way, whether its key was changed.";
+/// As the engine has it, in dBFS.
+const SILENCE: f32 = -100.0;
 /// Of Opus at 48 kHz (RFC 6716 and the encoder's own figure, 312 samples).
 const LOOK_AHEAD_MS: f32 = 6.5;

@@ -97,6 +97,13 @@ fn a_sound_server_that_breaks_off_is_told_once_chat_goes_on_and_voices_come_back
                 assert_eq!(told, 1, "{sentence} {:#?}", troubles(friend));
             }
         }
+        server.stop();
+        for friend in [&mut ada, &mut bob] {
+            let now =
+                friend.wait(|event| event["microphone"] == "awaited" && event["loudspeaker"] == "awaited");
+            assert!(now["level_dbfs"].is_null() && now["talking"] == false, "{now}");
+            assert_eq!(now["peers"][0]["level_dbfs"], -100.0, "{now}");
+        }
         Ok(())
     });
 }
