@@ -7,7 +7,8 @@ use std::net::UdpSocket;
 use std::process::Command;
 
 fn refused(args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_voicechat-relay")).args(args).output().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_voicechat-relay"));
+    let output = program.args(args).env("RUST_BACKTRACE", "1").output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
