@@ -467,6 +467,7 @@ pub(crate) const EARLY: i64 = 4_000;
 pub(crate) const LATE: i64 = 10_000;
 /// Where a talk begins, what a gate held back would stay in it otherwise; as long as many a pitch period.
 const LATE_AT_FIRST: i64 = 5_000;
+/// In nearly all words nothing of it is left long before (`tests/first_words.rs`).
 const BEGINNING: i64 = 500_000;
 /// A spurt may start this much before it is due, as the mixer asks only every 10 ms.
 const START_SLACK: i64 = 5_000;

@@ -148,4 +148,5 @@ fn peak_memory() -> u64 {
 
 /// Most take a few hundredths.
 const SLOW: Duration = Duration::from_secs(5);
+/// Soon enough to see an evening that does not end.
 const REPORT: Duration = Duration::from_secs(10);
