@@ -29,12 +29,15 @@ pub fn way(a: Option<Kind>, b: Option<Kind>) -> Way {
     }
 }
 
-/// Where there is no way, a search for an open port may still hit one of a router that maps by address and lets in all ports of
-/// a known one: its answer comes from the very port that was hit. Whether anybody searches depends on what they know of
-/// each other's routers: only of one that did may this be said.
+/// Where there is no way, a search for an open port may still hit where a router maps by address: whatever that knocks at, it
+/// shows one port, which the answer comes back to. If it lets in all ports of a known address, one hit is enough. If not,
+/// but the other router lets in whoever knocks at an open port, the answer leaves that by another one, which may happen to
+/// be among those knocked at. Whether anybody searches depends on what they know of each other's routers: only of
+/// one that did may this be said.
 pub fn is_lucky(a: Option<Kind>, b: Option<Kind>) -> bool {
-    let is_hit = |kind: Kind| kind.mapping == Address && kind.filtering != AddressAndPort;
-    [a, b].into_iter().flatten().any(is_hit)
+    let (a, b) = (a.unwrap_or(OPEN), b.unwrap_or(OPEN));
+    let lets_in = a.filtering != AddressAndPort || b.filtering != AddressAndPort;
+    lets_in && (a.mapping == Address || b.mapping == Address)
 }
 
 /// Two routers in a row let in what both do, and one fresh mapping is enough to make the whole fresh.
@@ -65,3 +68,26 @@ fn depends(kind: Kind) -> bool {
 }
 
 const OPEN: Kind = Kind::new(Endpoint, Endpoint);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_can_hit_only_where_one_maps_by_address_and_one_lets_in_other_ports() {
+        let kinds = [
+            Kind::new(Address, AddressAndPort),
+            Kind::new(Address, Address),
+            Kind::new(AddressAndPort, Endpoint),
+            Kind::SYMMETRIC,
+        ];
+        let lucky = kinds.map(|a| kinds.map(|b| is_lucky(Some(a), Some(b))));
+        let expected = [
+            [false, true, true, false],
+            [true, true, true, true],
+            [true, true, false, false],
+            [false, true, false, false],
+        ];
+        assert_eq!(lucky, expected);
+    }
+}

@@ -452,11 +452,11 @@ impl Stay {
         self.brief(id);
     }
 
-    /// All that a friend should know.
+    /// All that a friend should know, and where we take it to sit: it knows better if we were told late.
     fn brief(&mut self, id: MemberId) {
         let (told, mapping) = (self.told.clone(), self.told_mapping);
-        let others = self.peers.values().filter(|peer| peer.id() != id && !peer.is_away());
-        let others: Vec<Seated> = others.map(Peer::seated).collect();
+        let roster: Vec<Seated> =
+            self.peers.values().filter(|peer| !peer.is_away()).map(Peer::seated).collect();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         self.removals.iter().for_each(|removals| peer.tell(&Control::Removals(removals.clone())));
         peer.tell(&Control::State(self.state.clone()));
@@ -468,7 +468,7 @@ impl Stay {
         if self.door.tries() > 0 {
             peer.tell(&Control::Fails(self.door.tries()));
         }
-        for seated in others {
+        for seated in roster {
             peer.tell(&Control::Add(seated));
         }
     }

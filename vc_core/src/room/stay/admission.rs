@@ -110,7 +110,10 @@ impl Stay {
     /// By the word of `from`, or of the door that let us in or is ours.
     pub(super) fn add(&mut self, world: &mut World, now: Time, from: Option<MemberId>, seated: &Seated) {
         let id = MemberId::of(&self.keys.room, &seated.record.key);
-        if id == self.me || self.is_gone(&id) {
+        if id == self.me {
+            return self.say_seat(world, from, seated.slot);
+        }
+        if self.is_gone(&id) {
             return;
         }
         if let Some(mut peer) = self.peers.remove(&id) {
@@ -126,6 +129,8 @@ impl Stay {
                     // without end.
                     if !by_itself {
                         peer.appear(now);
+                        // The word may be older than what it said itself, which it will not say again unasked.
+                        peer.tell(&Control::Add(peer.seated()));
                     }
                     self.put_off.stays(&id);
                 }
@@ -151,6 +156,19 @@ impl Stay {
         } else {
             self.put_off.newcomer(now, id, seated);
         }
+    }
+
+    /// A friend takes us to sit there.
+    fn say_seat(&mut self, world: &World, to: Option<MemberId>, told: Slot) {
+        let own = self.own_seat(world);
+        if let Some(peer) = to.and_then(|id| self.peers.get_mut(&id)).filter(|_| told != own.slot) {
+            peer.tell(&Control::Add(own));
+        }
+    }
+
+    pub(super) fn own_seat(&self, world: &World) -> Seated {
+        let candidates = world.surroundings.candidates().to_vec();
+        Seated { slot: self.slot, record: self.record(world.policy == PathPolicy::Relay, candidates) }
     }
 
     /// The paths that lead to its place.

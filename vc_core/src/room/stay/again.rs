@@ -214,8 +214,7 @@ impl Stay {
         }
         self.peers.values_mut().filter(|peer| !peer.is_live()).for_each(|peer| peer.restart(now));
         self.learn(world, now, None, welcome.entrance);
-        let record = self.record(world.policy == PathPolicy::Relay, world.surroundings.candidates().to_vec());
-        self.tell_all(&Control::Add(Seated { slot: self.slot, record }));
+        self.tell_all(&Control::Add(self.own_seat(world)));
         self.seated(world);
     }
 }
