@@ -238,6 +238,27 @@ fn a_doorkeeper_whose_machine_sleeps_keeps_nobody_out() {
     all_is_well(&mut world);
 }
 
+#[test]
+fn who_is_gone_before_anybody_met_them_does_not_stay_on_the_list() {
+    let mut world = trio(12);
+    let code = world.clients[BOB].code().unwrap();
+    let before = |world: &World, of: usize| world.clients[of].room.peers().len();
+    let ghost = comes_with(&mut world, "dora", &code);
+    let known = |w: &World| [ADA, BOB, EVE].iter().all(|of| before(w, *of) == 3);
+    assert!(world.run_till(secs(5), known), "they are told of her");
+    assert!([ADA, BOB, EVE].iter().all(|of| !is_live(&world, *of, ghost)), "and have not met her");
+    world.kill(ghost);
+    assert!(world.run_till(secs(30), |w| [ADA, BOB, EVE].iter().all(|of| before(w, *of) == 2)));
+
+    let dora = comes_with(&mut world, "dora", &code);
+    assert!(world.run_till(secs(6), |w| w.reference.all_met(&[ADA, BOB, EVE, dora])));
+    for of in [ADA, BOB, EVE] {
+        let peers = world.clients[of].room.peers();
+        let named: Vec<_> = peers.iter().filter(|peer| Some(peer.id) == world.clients[dora].me).collect();
+        assert!(matches!(named[..], [peer] if peer.name == "dora"), "her name is hers alone");
+    }
+}
+
 /// Counts the nameplates that are asked for.
 struct Counting(Rc<RefCell<u32>>);
 
