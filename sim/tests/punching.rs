@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use scene::{ADA, BOB, SERVER, all_is_well, config, ms, secs};
-use sim::nat::Dependence::{Address, Endpoint};
+use sim::nat::Dependence::{Address, AddressAndPort, Endpoint};
 use sim::nat::Kind;
 use sim::net::SiteId;
 use sim::reach::{Way, in_a_row, way};
@@ -62,6 +62,29 @@ fn every_pair_of_nats_reaches_what_the_model_says_and_talks_all_the_while() {
             assert!(heard >= 2 * 50 * 14 - 20, "{name_a} and {name_b}: only {heard} frames");
             all_is_well(&mut world);
         }
+    }
+}
+
+/// Each packet comes from another port than the one before was sent to, and all are let in.
+#[test]
+fn two_routers_that_map_by_destination_and_let_everybody_in_carry_a_quiet_call_for_long() {
+    for seed in 0..4 {
+        let mut world = World::new(seed, Profile::clean(60));
+        let places = [0, 1].map(|_| world.net.site(Some(Kind::new(AddressAndPort, Endpoint))));
+        let mut world = met(world, places, |_| {});
+        world.run(secs(10));
+        for minute in 0..8 {
+            let before = world.reference.heard;
+            [ADA, BOB].iter().for_each(|n| world.say(*n));
+            [ADA, BOB].iter().for_each(|n| world.speak(*n, 50));
+            world.run(secs(5));
+            assert_eq!(world.reference.heard - before, 100, "seed {seed}, minute {minute}");
+            assert!(is_direct(&world), "seed {seed}, minute {minute}");
+            all_is_well(&mut world);
+            world.run(secs(55));
+        }
+        let most = world.clients.iter().map(|client| client.load.most_sent).max().unwrap();
+        assert!(most <= 200, "seed {seed}: {most} packets in a second");
     }
 }
 

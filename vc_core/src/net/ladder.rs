@@ -6,7 +6,7 @@ mod paths;
 
 use std::time::Duration;
 
-use self::paths::{Paths, Tried, score};
+use self::paths::{Origin, Paths, Tried, score};
 use super::path::{Carrier, Path, Watch};
 use crate::io::{Hop, Time};
 use crate::protocol::member::Slot;
@@ -52,17 +52,29 @@ impl Ladder {
     /// A path that may work.
     pub fn offer(&mut self, now: Time, path: Path) {
         self.shunned.retain(|(carrier, _)| path.carrier() != Some(*carrier));
-        if self.knows(&path) {
-            return;
+        self.learn(now, path, Origin::Told);
+    }
+
+    /// Packets of the peer's seem to come by this path.
+    pub fn notice(&mut self, now: Time, path: Path) {
+        self.learn(now, path, Origin::Heard);
+    }
+
+    fn learn(&mut self, now: Time, path: Path, origin: Origin) {
+        if let Some(tried) = self.paths.get_mut(&path) {
+            if origin == Origin::Told {
+                tried.origin = origin;
+            }
+        } else if self.paths.make_room(now, origin, self.used()) {
+            let turn = self.turn(now);
+            self.paths.push(path, Tried::new(turn, origin));
         }
-        if self.paths.is_full() {
-            let carrying = self.carrying();
-            let silent = |p: &Path, t: &Tried| !t.is_answering() && Some(*p) != carrying;
-            let Some(silent) = self.paths.iter().find(|(p, t)| silent(p, t)).map(|(p, _)| *p) else { return };
-            self.paths.remove(&silent);
-        }
-        let turn = self.turn(now);
-        self.paths.push(path, Tried::new(turn));
+    }
+
+    /// The carrying path and the one before.
+    fn used(&self) -> [Option<Path>; 2] {
+        let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(path, _)| path);
+        [self.carrying(), overlap]
     }
 
     pub fn knows(&self, path: &Path) -> bool {
@@ -83,7 +95,7 @@ impl Ladder {
             Some(tried) => tried.probes.heard(now),
             None if self.shunned.iter().any(|(c, until)| path.carrier() == Some(*c) && now < *until) => {}
             None => {
-                self.offer(now, path);
+                self.notice(now, path);
                 if let Some(tried) = self.paths.get_mut(&path) {
                     tried.probes.heard(now);
                 }
@@ -308,6 +320,7 @@ impl Ladder {
     /// What it says of the path. Returns the new carrying path if that changes it.
     pub fn answer(&mut self, now: Time, Spent { path, asked }: Spent) -> Option<Path> {
         if !self.is_open(now, &path) {
+            self.paths.get_mut(&path)?.probes.let_in(now);
             return None;
         }
         self.paths.get_mut(&path)?.probes.answer(now, asked);
@@ -408,8 +421,7 @@ impl Ladder {
 
     /// The port that a spare socket had outside is gone when it falls silent.
     fn forget_silent_spares(&mut self) {
-        let overlap = self.carrying.as_ref().and_then(|carrying| carrying.overlap).map(|(path, _)| path);
-        let used = [self.carrying(), overlap];
+        let used = self.used();
         self.paths.retain(|path, tried| {
             path.spare().is_none() || used.contains(&Some(*path)) || !tried.probes.is_given_up()
         });
@@ -418,8 +430,7 @@ impl Ladder {
     /// Packets of the peer's come from there, too (as RFC 8445, 7.2.5.2.1 wants it). What its router mapped for somebody
     /// else may let us in, but is not kept open by what it sends us, and closes unannounced.
     fn is_open(&self, now: Time, path: &Path) -> bool {
-        let heard = self.paths.get(path).and_then(|tried| tried.probes.heard_at());
-        path.direct().is_none() || heard.is_some_and(|at| now - at < KEPT_OPEN)
+        path.direct().is_none() || self.paths.get(path).is_some_and(|tried| tried.is_open(now))
     }
 
     fn carry(&mut self, now: Time, path: Path) -> Path {
@@ -554,8 +565,6 @@ const COOL: Duration = Duration::from_secs(5);
 const OVERLAP: Duration = Duration::from_millis(200);
 /// All first tries of a probe but the slow ones.
 const OPENED: Duration = Duration::from_secs(1);
-/// The shortest lifetime of a mapping on record is 15 s, and a path is asked every six at least.
-const KEPT_OPEN: Duration = Duration::from_secs(20);
 /// Others may learn of it a little later than we.
 const SHUN: Duration = Duration::from_secs(10);
 /// Two probes of a hot path may be lost before it is doubted.

@@ -111,6 +111,8 @@ pub struct Probes {
     asked: Option<Time>,
     /// When a packet of the peer's last came by it.
     heard: Option<Time>,
+    /// When the peer last answered what came by it, if from elsewhere only.
+    let_in: Option<Time>,
     waiting: Vec<([u8; 8], Time)>,
     answered: Option<Time>,
     /// Answers in a row since the path was last given up.
@@ -152,6 +154,9 @@ impl Probes {
         if self.answered.is_none() || self.streak == 0 {
             return Some(match FIRST_TRIES_MS.get(self.tries as usize) {
                 Some(ms) => self.round.unwrap_or(asked) + Duration::from_millis(*ms),
+                None if self.let_in.is_some_and(|at| asked - at < LET_IN_LOST) => {
+                    asked + every(Watch::IdleSpare)
+                }
                 None if self.tries < SLOW_AFTER => asked + RETRY,
                 None => asked + RETRY_SLOW,
             });
@@ -177,6 +182,11 @@ impl Probes {
     pub fn spend(&mut self, token: [u8; 8]) -> Option<Time> {
         let at = self.waiting.iter().position(|(ours, _)| *ours == token)?;
         Some(self.waiting.remove(at).1)
+    }
+
+    /// It leads to the peer, whose packets come from elsewhere: to where ours come from. What we send keeps that way open.
+    pub fn let_in(&mut self, now: Time) {
+        self.let_in = Some(now);
     }
 
     /// The response to the challenge of then came, by whatever path.
@@ -257,6 +267,8 @@ const FIRST_TRIES_MS: [u64; 7] = [0, 100, 300, 700, 1_500, 3_000, 5_000];
 const HEARD_RETRY: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(30);
 const RETRY_SLOW: Duration = Duration::from_secs(60);
+/// Three spare probes.
+const LET_IN_LOST: Duration = Duration::from_secs(20);
 /// Five minutes of `RETRY` behind the first tries.
 const SLOW_AFTER: u32 = FIRST_TRIES_MS.len() as u32 + 10;
 /// In doubt, an answer within a few of these decides.

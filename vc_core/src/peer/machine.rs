@@ -341,7 +341,7 @@ impl Peer {
         match responder.answer(scene.now, scene.keys, knocked, scene.rng) {
             Some((session, reply)) => {
                 self.sessions.expect(session);
-                self.ladder.offer(scene.now, path);
+                self.ladder.notice(scene.now, path);
                 scene.acts.push(Act::Send { path, bytes: reply });
             }
             None => scene.counters.stranger += 1,

@@ -11,6 +11,7 @@ pub(super) struct Paths(Vec<(Path, Tried)>);
 
 pub(super) struct Tried {
     pub(super) probes: Probes,
+    pub(super) origin: Origin,
     /// Answers in a row by which it was clearly better than the carrying path.
     pub(super) wins: u32,
     /// Voice did not arrive by it, so often.
@@ -18,9 +19,35 @@ pub(super) struct Tried {
     distrusted: Time,
 }
 
+/// How we learnt of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The peer named it, or somebody who carries offers it.
+    Told,
+    /// Packets of the peer's come by it. Where both routers map by destination each of ours brings one from yet another
+    /// port.
+    Heard,
+}
+
 impl Paths {
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= MOST
+    /// Makes room for one more, if there is any to be made. What is in use stays.
+    pub(super) fn make_room(&mut self, now: Time, origin: Origin, used: [Option<Path>; 2]) -> bool {
+        let is_heard = |tried: &Tried| tried.origin == Origin::Heard;
+        let heard = self.iter().filter(|(_, tried)| is_heard(tried)).count();
+        if self.0.len() < MOST && (origin == Origin::Told || heard < MOST_HEARD) {
+            return true;
+        }
+        let first = |gives_way: &dyn Fn(&Tried) -> bool| {
+            self.0.iter().position(|(path, tried)| !used.contains(&Some(*path)) && gives_way(tried))
+        };
+        let silent = |tried: &Tried| !tried.is_answering();
+        let place = match origin {
+            Origin::Told => first(&|tried| is_heard(tried) && silent(tried))
+                .or_else(|| first(&silent))
+                .or_else(|| first(&is_heard)),
+            Origin::Heard => first(&|tried| is_heard(tried) && !tried.is_open(now)),
+        };
+        place.map(|at| self.0.remove(at)).is_some()
     }
 
     pub(super) fn push(&mut self, path: Path, tried: Tried) {
@@ -59,12 +86,17 @@ impl Paths {
 
 impl Tried {
     /// Asked first at this time.
-    pub(super) fn new(at: Time) -> Self {
-        Self { probes: Probes::new(at), wins: 0, strikes: 0, distrusted: Time::ZERO }
+    pub(super) fn new(at: Time, origin: Origin) -> Self {
+        Self { probes: Probes::new(at), origin, wins: 0, strikes: 0, distrusted: Time::ZERO }
     }
 
     pub(super) fn is_answering(&self) -> bool {
         self.probes.answered().is_some()
+    }
+
+    /// Packets of the peer's come by it.
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        self.probes.heard_at().is_some_and(|at| now - at < KEPT_OPEN)
     }
 
     pub(super) fn ask_anew(&mut self, at: Time) {
@@ -104,8 +136,13 @@ pub(super) fn score(now: Time, path: &Path, tried: &Tried) -> Duration {
     tried.probes.srtt().unwrap_or(UNKNOWN) + path.penalty() + doubt
 }
 
-/// A peer's eight candidates, three relays, mail, and a few addresses that its packets really come from.
-pub(super) const MOST: usize = 16;
+/// A peer's eight candidates, three relays, two friends who forward, mail, and the addresses that its packets really come
+/// from.
+pub(super) const MOST: usize = 14 + MOST_HEARD;
+/// A search for an open port finds four on average; where each packet comes from another port, one is enough.
+const MOST_HEARD: usize = 8;
+/// The shortest lifetime of a mapping on record is 15 s, and a path is asked every six at least.
+const KEPT_OPEN: Duration = Duration::from_secs(20);
 /// A path that drops voice gets another chance, four times later each time; a line that loses probes, too, as early as
 /// before.
 const DISTRUST: Duration = Duration::from_secs(60);

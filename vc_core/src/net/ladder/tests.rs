@@ -260,6 +260,66 @@ fn the_table_of_paths_is_bounded_and_keeps_what_works() {
     assert!(ladder.carrying() == Some(direct()));
 }
 
+/// As where both routers map by destination and let everybody in.
+#[test]
+fn packets_from_ever_new_ports_take_no_place_from_what_was_named_nor_from_what_may_still_answer() {
+    let mut ladder = Ladder::default();
+    let named: Vec<Path> = (0..8).map(|n| Path::Direct(hop(&format!("192.0.2.9:{}", 4_000 + n)))).collect();
+    let told = [relay(), Path::Mail(Slot::new(1).unwrap())].into_iter().chain(named);
+    told.clone().for_each(|path| ladder.offer(Time::ZERO, path));
+    let mut flying = Vec::<(u64, Path, [u8; 8])>::new();
+    let (mut port, mut asked) = (10_000u64, 0);
+    for t in 0..60_000 {
+        let now = Time::from_micros(t * 1_000);
+        // Each of our packets brings one from another port.
+        for (_, path, token) in flying.extract_if(.., |(at, ..)| *at == t) {
+            port += 1;
+            ladder.heard(now, path);
+            ladder.heard(now, Path::Direct(hop(&format!("192.0.2.7:{}", port % 50_000 + 2_000))));
+            ladder.spend(token).and_then(|spent| ladder.answer(now, spent));
+        }
+        ladder.settle(now);
+        let sent = ladder.probe(now, || (port << 32 | t << 8).to_be_bytes());
+        asked += sent.len();
+        // What was named lets nothing in.
+        let heard = |path: &Path| path.direct().is_some_and(|hop| hop.addr.ip().to_string() == "192.0.2.7");
+        let answered = |path: &Path| heard(path) || path.carrier().is_some();
+        flying.extend(sent.into_iter().filter(|(p, _)| answered(p)).map(|(p, token)| (t + 100, p, token)));
+    }
+    assert!(told.clone().all(|path| ladder.knows(&path)));
+    assert!(ladder.direct().is_some() && asked < 60 * 30, "asked {asked} times in a minute");
+    // And a name has a place where something was only heard.
+    for n in 0..6 {
+        let more = Path::Direct(hop(&format!("192.0.2.9:{}", 5_000 + n)));
+        ladder.offer(Time::from_micros(60_000_000), more);
+        assert!(ladder.knows(&more), "{n}");
+    }
+}
+
+#[test]
+fn where_the_answer_comes_from_elsewhere_the_way_back_is_kept_open_as_long_as_there_is_one() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, direct());
+    let mut asked = Vec::new();
+    let mut flying = Vec::<(u64, [u8; 8])>::new();
+    for t in 0..240_000 {
+        let now = Time::from_micros(t * 1_000);
+        for (_, token) in flying.extract_if(.., |(at, _)| *at == t) {
+            ladder.spend(token).and_then(|spent| ladder.answer(now, spent));
+        }
+        for (_, token) in ladder.probe(now, || t.to_be_bytes()) {
+            asked.push(t);
+            flying.extend((t < 120_000).then_some((t + 40, token)));
+        }
+    }
+    assert!(ladder.direct().is_none(), "it proves nothing");
+    assert!(
+        asked.windows(2).filter(|pair| pair[1] < 120_000).all(|pair| pair[1] - pair[0] <= 6_000),
+        "{asked:?}"
+    );
+    assert!(asked.iter().filter(|t| **t >= 150_000).count() <= 3, "{asked:?}");
+}
+
 #[test]
 fn checks_of_many_paths_are_spread_and_what_carries_is_asked_first() {
     let mut ladder = Ladder::default();
