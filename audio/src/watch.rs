@@ -18,6 +18,8 @@ pub(crate) struct Watch {
     /// Speech in spite of being muted, leaking away in pauses.
     spoken: Duration,
     told_muted: Option<Duration>,
+    /// Muted or unmuted since it was told.
+    turned: bool,
     echoed: bool,
     monitored: bool,
 }
@@ -55,10 +57,11 @@ impl Watch {
             return None;
         }
         self.spoken += lasting(pcm);
-        if self.spoken < MEANT || self.told_muted.is_some_and(|told| now.saturating_sub(told) < AGAIN) {
+        let again = if self.turned { AGAIN } else { STILL };
+        if self.spoken < MEANT || self.told_muted.is_some_and(|told| now.saturating_sub(told) < again) {
             return None;
         }
-        self.told_muted = Some(now);
+        (self.told_muted, self.turned) = (Some(now), false);
         Some(Trouble::TalkingWhileMuted)
     }
 
@@ -78,6 +81,7 @@ impl Watch {
     pub(crate) fn turn(&mut self) {
         self.spoken = Duration::ZERO;
         self.silent = Duration::ZERO;
+        self.turned = true;
         self.detector = None;
     }
 }
@@ -98,6 +102,8 @@ const MEANT: Duration = Duration::from_millis(700);
 /// Pauses count for a quarter, so that a sentence need not be without gaps.
 const LEAK: u32 = 4;
 /// Whoever has been told and goes on talks to somebody in the room.
+const STILL: Duration = Duration::from_secs(300);
+/// Whoever was heard in between may have muted by mistake, but not each second.
 const AGAIN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -105,23 +111,30 @@ mod tests {
     use super::*;
     use crate::sound::{noise, speech};
 
-    fn muted(pcm: &[f32]) -> Vec<Duration> {
+    /// Muted anew after so many seconds.
+    fn muted(pcm: &[f32], anew: &[u64]) -> Vec<Duration> {
         let mut watch = Watch::default();
         let at = |i: usize| Duration::from_millis(i as u64 * 10);
-        let told = |(i, pcm)| watch.hear_muted(at(i), pcm).map(|_| at(i));
+        let told = |(i, pcm)| {
+            if anew.iter().any(|second| at(i) == Duration::from_secs(*second)) {
+                watch.turn();
+            }
+            watch.hear_muted(at(i), pcm).map(|_| at(i))
+        };
         pcm.chunks_exact(480).enumerate().filter_map(told).collect()
     }
 
     #[test]
-    fn words_said_while_muted_are_noticed_once_a_minute() {
-        let told = muted(&speech(100.0));
-        assert_eq!(told.len(), 2, "{told:?}");
+    fn words_said_while_muted_are_noticed_once_in_minutes_and_sooner_when_muted_anew() {
+        let told = muted(&speech(100.0), &[]);
+        assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0] < Duration::from_secs(3));
+        assert_eq!(muted(&speech(100.0), &[10, 20]).len(), 2);
     }
 
     #[test]
     fn a_noisy_room_is_not_told_that_it_is_muted() {
-        assert_eq!(muted(&noise(0.02, 480_000, 4)), []);
+        assert_eq!(muted(&noise(0.02, 480_000, 4), &[]), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod second;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use audio::Trouble;
 use rand_core::{RngCore, SeedableRng};
 use relay::stream;
 use tokio::task::JoinSet;
@@ -293,6 +294,9 @@ impl<'a> App<'a> {
                 if self.ui.is_followed() {
                     self.ui.beat(&Note::Level { dbfs, talking });
                 }
+            }
+            FromSound::Trouble(good @ (Trouble::MicrophoneBack | Trouble::SpeakerBack)) => {
+                self.ui.notice(sound::told(&good));
             }
             FromSound::Trouble(trouble) => self.ui.trouble(sound::told(&trouble)),
             FromSound::InputEnded => self.ui.notice("The sound file has been played to its end."),

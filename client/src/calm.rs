@@ -138,7 +138,7 @@ impl Calm {
             match &mut told.next {
                 Some((
                     ..,
-                    Note::Reconnecting { id: whose, name }
+                    Note::Reconnecting { id: whose, name, .. }
                     | Note::Back { id: whose, name }
                     | Note::Path { id: whose, name, .. }
                     | Note::Muted { id: whose, name, .. },
@@ -203,7 +203,7 @@ mod tests {
     const NAME: fn() -> String = || "Bob".to_owned();
 
     fn lost() -> Note {
-        Note::Reconnecting { id: Id("b".into()), name: NAME() }
+        Note::Reconnecting { id: Id("b".into()), name: NAME(), cause: None }
     }
 
     fn back() -> Note {

@@ -87,6 +87,9 @@ pub(crate) enum Note {
     Reconnecting {
         id: Id,
         name: String,
+        /// `relay`: it carried for them, and the server is lost as well.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<&'static str>,
     },
     Back {
         id: Id,
@@ -473,7 +476,7 @@ pub(crate) mod tests {
             Note::CheckChanged,
             denied(Denial::NotCreator),
             Note::Echoes { id: id(), name: name() },
-            Note::Reconnecting { id: id(), name: name() },
+            Note::Reconnecting { id: id(), name: name(), cause: Some("relay") },
             Note::Back { id: id(), name: name() },
             Note::Unreachable { id: id(), name: name() },
             Note::WrongCode { tries: 1 },

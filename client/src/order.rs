@@ -24,6 +24,8 @@ pub(crate) enum Order {
     Talk(TalkKey),
     /// Of all friends.
     Volumes,
+    /// Of one friend, as it is.
+    VolumeOf(String),
     /// Of one friend, in percent of what was sent.
     Volume {
         friend: String,
@@ -124,7 +126,7 @@ pub(crate) struct Word {
 pub(crate) enum Takes {
     Nothing,
     Friend,
-    /// Both, or nothing.
+    /// Both, or the friend alone, or nothing.
     FriendAndPercent,
     OneOf(&'static [&'static str]),
     /// One of these, or nothing.
@@ -185,6 +187,7 @@ impl Order {
             | Self::Status
             | Self::Stats
             | Self::Volumes
+            | Self::VolumeOf(_)
             | Self::Devices
             | Self::Invite
             | Self::Verify => false,
@@ -224,10 +227,17 @@ impl Word {
             "volume" if rest.is_empty() => Order::Volumes,
             "volume" => {
                 let (friend, percent) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
-                let percent =
-                    percent.trim_end_matches('%').parse().ok().filter(|percent| *percent <= LOUDEST);
-                let percent = percent.ok_or_else(|| self.wants(given))?;
-                Order::Volume { friend: friend.trim().to_owned(), percent }
+                let percent = percent.trim_end_matches('%');
+                let is_number =
+                    percent.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
+                match percent.parse() {
+                    // A name may be of several words.
+                    Err(_) if !is_number => Order::VolumeOf(text()),
+                    Ok(percent) if percent <= LOUDEST => {
+                        Order::Volume { friend: friend.trim().to_owned(), percent }
+                    }
+                    Ok(_) | Err(_) => return Err(self.wants(given)),
+                }
             }
             "noise" => Order::Noise(stage(rest)),
             "echo" => Order::Echo(stage(rest)),
@@ -283,7 +293,7 @@ impl Word {
         match self.takes {
             Takes::Nothing => name.to_owned(),
             Takes::Friend => format!("{name} FRIEND"),
-            Takes::FriendAndPercent => format!("{name} [FRIEND PERCENT]"),
+            Takes::FriendAndPercent => format!("{name} [FRIEND [PERCENT]]"),
             Takes::OneOf(choices) => format!("{name} {}", choices.join("|")),
             Takes::Perhaps(choices) => format!("{name} [{}]", choices.join("|")),
             Takes::NewName => format!("{name} NAME"),
@@ -306,11 +316,12 @@ fn stage(word: &str) -> Stage {
     }
 }
 
-/// The answer to `help`.
-pub(crate) fn help(given: Given) -> String {
+/// The answer to `help`, where Tab completes or not.
+pub(crate) fn help(given: Given, tab: bool) -> String {
     let (head, slash, rest) = match given {
+        Given::InTheCall if tab => (TAB, "/", &LITERALLY[..]),
         Given::InTheCall => {
-            ("Just type to chat. Tab completes commands and names.", "/", &[("//text", "say /text")][..])
+            ("Just type to chat. What begins with a slash is a command.", "/", &LITERALLY[..])
         }
         Given::Outside => ("After `voicechat ctl`:", "", &OUTSIDE[..]),
     };
@@ -418,6 +429,8 @@ const fn word(name: &'static str, takes: Takes, does: &'static str) -> Word {
 
 const ON_OFF: &[&str] = &["on", "off"];
 const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
+const TAB: &str = "Just type to chat. Tab completes commands and names.";
+const LITERALLY: [(&str, &str); 1] = [("//text", "say /text")];
 const NOTHING: &str = "There is nothing to say in that line. Add the text.";
 
 /// What the socket takes besides.
@@ -505,9 +518,19 @@ mod tests {
                 assert!(!orders.contains(&order), "{} {ending}", word.name);
                 orders.push(order);
             }
-            assert!(help(Given::InTheCall).contains(&format!("\n  /{} ", word.usage())), "{}", word.name);
-            assert!(help(Given::Outside).contains(&format!("\n  {} ", word.usage())), "{}", word.name);
+            assert!(
+                help(Given::InTheCall, true).contains(&format!("\n  /{} ", word.usage())),
+                "{}",
+                word.name
+            );
+            assert!(help(Given::Outside, false).contains(&format!("\n  {} ", word.usage())), "{}", word.name);
         }
+    }
+
+    #[test]
+    fn nothing_is_promised_of_tab_where_there_is_none() {
+        assert!(help(Given::InTheCall, true).contains("Tab completes"));
+        assert!(!help(Given::InTheCall, false).contains("Tab "));
     }
 
     #[test]
@@ -515,7 +538,7 @@ mod tests {
         for given in [Given::InTheCall, Given::Outside] {
             // The last column stays free.
             let wide = |row: &&str| row.len() > 79;
-            assert_eq!(help(given).lines().find(wide), None);
+            assert_eq!(help(given, true).lines().find(wide), None);
         }
     }
 
@@ -540,20 +563,22 @@ mod tests {
         let refused = |text: &str| Order::words(text, Given::Outside).unwrap_err().why;
         assert_eq!(refused("mtue"), "There is no `voicechat ctl mtue`. Did you mean `voicechat ctl mute`?");
         assert_eq!(refused("kick"), "It is `voicechat ctl kick FRIEND`.");
-        for wrong in ["xyzzy", "quit now", "noise loud", "volume Bob loud"] {
+        for wrong in ["xyzzy", "quit now", "noise loud", "volume Bob 401"] {
             assert!(!refused(wrong).contains('/'), "{wrong}");
         }
-        assert!(!help(Given::Outside).contains('/'));
+        assert!(!help(Given::Outside, false).contains('/'));
     }
 
     #[test]
     fn what_does_not_fit_a_word_is_answered_with_its_use() {
         assert_eq!(refused("/kick"), "It is /kick FRIEND.");
         assert_eq!(refused("/noise loud"), "It is /noise on|off|auto.");
-        let volume = "It is /volume [FRIEND PERCENT]: 100 as sent, 0 not at all, at most 400.";
-        for wrong in ["/volume Bob", "/volume Bob loud", "/volume Bob 401", "/volume Bob -1"] {
+        let volume = "It is /volume [FRIEND [PERCENT]]: 100 as sent, 0 not at all, at most 400.";
+        for wrong in ["/volume Bob 100x", "/volume Bob 401", "/volume Bob -1", "/volume Bob 99999"] {
             assert_eq!(refused(wrong), volume, "{wrong}");
         }
+        let asked = Order::VolumeOf("Bob the".into());
+        assert_eq!(Order::line("/volume Bob the").unwrap(), Ok(asked));
         assert_eq!(Order::line("/volume").unwrap(), Ok(Order::Volumes));
         let order = Order::Volume { friend: "Bob the 2nd".into(), percent: 80 };
         assert_eq!(Order::line("/volume Bob the 2nd 80").unwrap(), Ok(order));
@@ -565,7 +590,7 @@ mod tests {
         for order in ["copy", "invite new", "mute", "volume Bob 50", "quit"] {
             assert!(is_deed(order), "{order}");
         }
-        for order in ["invite", "volume", "status", "ptt down"] {
+        for order in ["invite", "volume", "volume Bob", "status", "ptt down"] {
             assert!(!is_deed(order), "{order}");
         }
     }

@@ -99,9 +99,7 @@ impl Plan {
         let settings = call.settings.clone().completed()?;
         can_be_found(&settings)?;
         let address = address.or(settings.address.clone());
-        let plan = Self::on_this_machine(listen, address, &call, settings, ui)?;
-        ui.notice("When you leave, running calls go on, but nobody can join any more.");
-        Ok(plan)
+        Self::on_this_machine(listen, address, &call, settings, ui)
     }
 
     fn on_this_machine(

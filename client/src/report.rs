@@ -108,7 +108,11 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, entrance: Entrance
         Event::Moved { id, rung } => {
             Note::Path { id: (*id).into(), name: name(id), rung: note::rung(*rung), via: via(*rung, names) }
         }
-        Event::Reconnecting { id } => Note::Reconnecting { id: (*id).into(), name: name(id) },
+        Event::Reconnecting { id, rung } => {
+            // One machine may run both.
+            let relay = *rung == Some(Rung::Relay) && !entrance.up;
+            Note::Reconnecting { id: (*id).into(), name: name(id), cause: relay.then_some("relay") }
+        }
         Event::Back { id } => Note::Back { id: (*id).into(), name: name(id) },
         Event::Left { id, why } => Note::Left { id: (*id).into(), name: name(id), why: note::parting(*why) },
         Event::Said { from, text } => {

@@ -233,11 +233,13 @@ impl Ui {
     /// For one who was let in: how to let others in, in a line, with who made the code where that is news.
     pub(crate) fn invite_as_guest(&self, note: &Note, made: Option<&Note>) {
         match (note, made) {
-            (Note::Invite { code: Some(code), .. }, None) if !self.is_json() => {
-                self.words(Some(words::invitation_of_a_guest(code, None)));
+            (Note::Invite { code: Some(code), entrance, .. }, None) if !self.is_json() => {
+                self.words(Some(words::invitation_of_a_guest(code, *entrance, None)));
             }
-            (Note::Invite { code: Some(code), .. }, Some(Note::NewCode { name, .. })) if !self.is_json() => {
-                self.words(Some(words::invitation_of_a_guest(code, Some(name))));
+            (Note::Invite { code: Some(code), entrance, .. }, Some(Note::NewCode { name, .. }))
+                if !self.is_json() =>
+            {
+                self.words(Some(words::invitation_of_a_guest(code, *entrance, Some(name))));
             }
             _ => {
                 made.into_iter().for_each(|made| self.speak(made));

@@ -109,6 +109,10 @@ fn news(note: &Note) -> Option<String> {
         Note::Echoes { name, .. } => {
             format!("You may hear yourself through {name}: headphones there end the echo.")
         }
+        Note::Reconnecting { name, cause: Some(_), .. } => format!(
+            "Nothing comes from {name}: the relay that carried your voices seems to be gone with the server; still \
+             trying."
+        ),
         Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
         Note::Back { name, .. } => format!("{name} is back."),
         Note::Unreachable { name, .. } => format!("No connection to {name} works so far; still trying."),
@@ -144,7 +148,8 @@ pub(crate) fn parted(stayed: Option<Duration>) -> Words {
 
 /// As people say it.
 fn lasted(time: Duration) -> String {
-    let seconds = time.as_secs();
+    // `--seconds 3` begins a moment before the call does.
+    let seconds = (time + Duration::from_millis(500)).as_secs();
     let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
     match (hours, minutes) {
         (0, 0) => count(seconds, "second"),
@@ -161,10 +166,16 @@ fn count(number: u64, what: &str) -> String {
 }
 
 /// For one who was let in: how to let others in, in a line.
-pub(crate) fn invitation_of_a_guest(code: &str, made_by: Option<&str>) -> Words {
+pub(crate) fn invitation_of_a_guest(code: &str, entrance: Entrance, made_by: Option<&str>) -> Words {
+    let once = match (entrance.up, entrance.open) {
+        (true, true) => "",
+        (false, true) => " (once the server is back)",
+        (true, false) => " (once the room is unlocked)",
+        (false, false) => " (once the room is unlocked and the server back)",
+    };
     Words::News(match made_by {
-        Some(name) => format!("{name} made a new code. Others get in only with {code}"),
-        None => format!("Others get in with {code}"),
+        Some(name) => format!("{name} made a new code. Others get in only with {code}{once}"),
+        None => format!("Others get in with {code}{once}"),
     })
 }
 
@@ -241,7 +252,7 @@ fn person(peer: &PeerStats) -> String {
     if let Some(jitter) = peer.jitter_ms {
         line += &format!(", jitter {jitter:.1} ms");
     }
-    if peer.rung.is_some() {
+    if peer.rtt_ms.is_some() {
         line += &format!(", lost {:.1} % in, {:.1} % out", peer.loss_in * 100.0, peer.loss_out * 100.0);
     }
     if let Some(delay) = peer.sound.as_ref().and_then(|sound| sound.delay_ms) {
@@ -439,6 +450,8 @@ mod tests {
     #[test]
     fn how_long_a_call_lasted_is_said_as_people_say_it() {
         let said = |seconds| parted(Some(Duration::from_secs(seconds))).text();
+        let almost = Duration::from_millis(2_980);
+        assert_eq!(parted(Some(almost)).text(), "You left the call after 3 seconds.");
         assert_eq!(said(1), "You left the call after 1 second.");
         assert_eq!(said(59), "You left the call after 59 seconds.");
         assert_eq!(said(119), "You left the call after 1 minute.");
@@ -555,6 +568,24 @@ mod tests {
         for text in ["microphone    none that works", "hearing       no loudspeaker"] {
             assert!(mute.contains(text), "{mute}");
         }
+    }
+
+    #[test]
+    fn a_guest_reads_that_a_code_lets_nobody_in_before_the_room_is_unlocked() {
+        let said = |up, open| invitation_of_a_guest("CODE", Entrance { up, open }, Some("Bob")).text();
+        assert_eq!(said(true, true), "Bob made a new code. Others get in only with CODE");
+        assert!(said(true, false).ends_with(" CODE (once the room is unlocked)"));
+        assert!(said(false, true).ends_with(" CODE (once the server is back)"));
+        assert!(said(false, false).ends_with("unlocked and the server back)"));
+    }
+
+    #[test]
+    fn that_nothing_comes_is_told_with_its_cause_where_that_is_known() {
+        let said = |cause| news(&Note::Reconnecting { id: Default::default(), name: "Bob".into(), cause });
+        assert_eq!(said(None).as_deref(), Some("Nothing comes from Bob; still trying."));
+        assert!(
+            said(Some("relay")).is_some_and(|text| text.contains("the relay") && text.contains("the server"))
+        );
     }
 
     #[test]

@@ -70,6 +70,10 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
     for (args, says) in [
         (["set", "nmae", "x"], "Did you mean `name`?"),
         (["set", "name", " "], "`voicechat config unset name` takes your user name again."),
+        (
+            ["set", "listen", "5"],
+            "`listen` takes an IP address and a port up to 65535, such as \"[::]:47700\"",
+        ),
         (["set", "low_latency", "perhaps"], "`low_latency` takes true or false, not \"perhaps\""),
         (["set", "server", "a b"], "HOST:PORT"),
         (["set", "server", "999.1.1.1"], "HOST:PORT"),
@@ -104,6 +108,23 @@ fn what_is_not_there_now_is_kept_and_told() {
         let told = said(&mut config(&home, &["set", key, value]));
         assert!(told.ends_with("config.toml now.\n"), "{told}");
     }
+}
+
+#[test]
+fn a_mistyped_key_in_the_file_is_taken_out_as_it_is_told() {
+    let home = TempDir::new().unwrap();
+    let path = said(&mut config(&home, &["path"]));
+    said(&mut config(&home, &["set", "name", "Ada"]));
+    let good = std::fs::read_to_string(path.trim_end()).unwrap();
+    std::fs::write(path.trim_end(), format!("{good}nmae = \"Bob\" # oh\n")).unwrap();
+    let failed = config(&home, &["show"]).assert().code(2);
+    let told = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+    assert!(told.contains("`voicechat config edit` opens the file"), "{told}");
+    assert!(told.contains("`voicechat config unset nmae` takes it out"), "{told}");
+    assert!(said(&mut config(&home, &["unset", "nmae"])).starts_with("nmae is no longer set in"));
+    assert_eq!(std::fs::read_to_string(path.trim_end()).unwrap(), good);
+    let failed = config(&home, &["unset", "nmae"]).assert().code(2);
+    assert!(String::from_utf8_lossy(&failed.get_output().stderr).contains("Did you mean `name`?"));
 }
 
 #[test]

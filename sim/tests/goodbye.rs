@@ -158,3 +158,43 @@ fn one_that_crashed_is_gone_from_the_list_and_what_it_never_got_is_told_before_i
     let left = place(|event| matches!(event, Event::Left { why: Parting::TimedOut, .. })).unwrap();
     assert!(missed < left);
 }
+
+#[test]
+fn no_figures_are_shown_of_one_from_whom_nothing_comes() {
+    let figures = |world: &sim::World| world.clients[ADA].room.peers()[0].rtt.is_some();
+    // The relay dies with the server while they talk; a friend crashes while nobody does.
+    for talk in [true, false] {
+        let paths = if talk { PathPolicy::Relay } else { PathPolicy::Auto };
+        let mut world = two(1, Profile::clean(20), paths);
+        world.run(secs(30));
+        let speak = |world: &mut sim::World| {
+            world.speak(ADA, 500);
+            world.speak(BOB, 500);
+        };
+        if talk {
+            speak(&mut world);
+            world.run(secs(5));
+        }
+        assert!(figures(&world), "talk {talk}");
+        match talk {
+            true => {
+                world.stop_signaling(SERVER);
+                world.stop_relay(SERVER);
+            }
+            false => world.kill(BOB),
+        }
+        world.run(ms(1_600));
+        assert!(!figures(&world), "talk {talk}");
+        for _ in 0..200 {
+            world.run(ms(100));
+            assert!(!figures(&world), "talk {talk}");
+        }
+    }
+    // Where all is well a quiet friend keeps them.
+    let mut world = two(1, Profile { loss: 0.02, ..Profile::clean(20) }, PathPolicy::Auto);
+    world.run(secs(5));
+    for _ in 0..300 {
+        world.run(ms(100));
+        assert!(figures(&world), "quiet");
+    }
+}

@@ -233,6 +233,8 @@ pub enum Event {
     /// Nothing heard from a friend; we keep trying.
     Reconnecting {
         id: MemberId,
+        /// What was told last of how they were reached.
+        rung: Option<Rung>,
     },
     Back {
         id: MemberId,
@@ -302,7 +304,7 @@ impl fmt::Debug for Event {
             Self::Entered { me } => write!(f, "Entered({me:?})"),
             Self::Joined { id, .. } => write!(f, "Joined({id:?})"),
             Self::Moved { id, rung } => write!(f, "Moved({id:?}, {rung:?})"),
-            Self::Reconnecting { id } => write!(f, "Reconnecting({id:?})"),
+            Self::Reconnecting { id, rung } => write!(f, "Reconnecting({id:?}, {rung:?})"),
             Self::Back { id } => write!(f, "Back({id:?})"),
             Self::Left { id, why } => write!(f, "Left({id:?}, {why:?})"),
             Self::Said { from, text } => write!(f, "Said({from:?}, {} bytes)", text.len()),
@@ -358,8 +360,9 @@ pub struct PeerView {
     /// The same without what sets them apart from others of that name.
     pub own_name: String,
     pub state: PeerState,
-    /// What carries us to them; like the round trip, of a live one only.
+    /// What carries us to them, of a live one only.
     pub rung: Option<Rung>,
+    /// Like its variation, of one only from whom something comes: no figure outlives what it was measured of by much.
     pub rtt: Option<Duration>,
     /// Variation of the round trip (RFC 6298's RTTVAR).
     pub rtt_var: Option<Duration>,

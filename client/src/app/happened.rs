@@ -78,6 +78,9 @@ impl App<'_> {
     /// What can be told once we are in.
     fn at_home(&mut self) {
         self.entered = Some(Instant::now());
+        if self.plan.host.is_some() {
+            self.ui.notice(LEAVING);
+        }
         if let (Entry::Join(_), Some(invite)) = (&self.plan.entry, self.invitation()) {
             self.announce(&invite);
         }
@@ -193,6 +196,7 @@ impl App<'_> {
 
 /// A server names a new code within a round trip or two.
 pub(super) const CODE_FOLLOWS: Duration = Duration::from_secs(2);
+const LEAVING: &str = "When you leave, running calls go on, but nobody can join any more.";
 /// After the host of a room without a server of its own has left, for example.
 const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
                         the room is over: /quit, and open another with `voicechat create`.";

@@ -34,7 +34,7 @@ impl App<'_> {
         let reply = if given == Given::Outside && order.is_deed() { overheard(reply) } else { reply };
         let answer = match order {
             Order::Say(text) => self.say(text),
-            Order::Help => done("help", order::help(given)),
+            Order::Help => done("help", order::help(given, self.ui.is_screen())),
             Order::Peers => Ok(Note::Peers { peers: self.stats().peers }),
             Order::Status => Ok(Note::Status(Box::new(self.status()))),
             Order::Stats => Ok(Note::Stats(self.stats())),
@@ -42,6 +42,7 @@ impl App<'_> {
             Order::Deafen(switch) => self.order_deafen(switch),
             Order::Talk(key) => self.order_talk(key, given),
             Order::Volumes => done("volume", self.volumes()),
+            Order::VolumeOf(friend) => self.volume_of(&friend),
             Order::Volume { friend, percent } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
@@ -246,6 +247,18 @@ impl App<'_> {
             }
             None => done("volume", format!("{message} {SHARED}")),
         }
+    }
+
+    fn volume_of(&self, friend: &str) -> Answer {
+        let (id, name) = self.friend("volume", friend)?;
+        done(
+            "volume",
+            match self.plan.habits.volumes.of(id) {
+                0 => format!("You do not hear {name}: 0 %."),
+                AS_SENT => format!("You hear {name} at 100 %, as they are sent."),
+                percent => format!("You hear {name} at {percent} %."),
+            },
+        )
     }
 
     fn volumes(&self) -> String {

@@ -44,11 +44,13 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
             printer::tell(&format!("{key} = {value} stands in {place} now.{}{doubt}\n", overruled(key)));
         }
         ConfigCommand::Unset { key } => {
-            let key = known(&key)?;
-            let was = file::sets(&path, key);
+            let was = file::sets(&path, &key);
+            // A mistyped one stands in the way of everything.
+            let key = if was { &key } else { known(&key)? };
             file::change(&path, &[(vec![key], None)])?;
             let now = if was { "no longer set" } else { "not set" };
-            printer::tell(&format!("{key} is {now} in {}.{}\n", path.display(), overruled(key)));
+            let (key, variable) = (harmless(key), overruled(key));
+            printer::tell(&format!("{key} is {now} in {}.{variable}\n", path.display()));
         }
         ConfigCommand::Edit => {
             if !path.exists() {

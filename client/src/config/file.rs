@@ -55,10 +55,16 @@ pub(super) fn parse(text: &str) -> Result<Table, (String, String)> {
         (format!("cannot be understood on line {}: {why}", line(text, at)), MEND.to_owned())
     })?;
     if let Some(key) = table.keys().find(|key| !keys().any(|known| known == key.as_str())) {
-        let hint = match nearest(key, keys()) {
+        let meant = match nearest(key, keys()) {
             Some(near) => format!("Did you mean `{near}`?"),
             None => format!("It knows {}.", keys().collect::<Vec<_>>().join(", ")),
         };
+        let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let or = match plain && !key.starts_with('-') {
+            true => format!(", `voicechat config unset {key}` takes it out"),
+            false => String::new(),
+        };
+        let hint = format!("{meant} `voicechat config edit` opens the file{or}.");
         let at = toml_edit::Document::parse(text)
             .ok()
             .and_then(|document| Some(document.as_table().get_key_value(key)?.0.span()?.start));
@@ -153,7 +159,7 @@ fn changed(
             }
         }
         None if outer.is_empty() => {
-            if let Some(text) = commented(text, last) {
+            if let Some(text) = commented(text, last).or_else(|| cut(text, last)) {
                 return Ok(text);
             }
         }
@@ -199,6 +205,17 @@ fn commented(text: &str, key: &str) -> Option<String> {
     let (start, end) = (name.span()?.start, item.as_value()?.span()?.end);
     let shown = EXAMPLE.lines().find(|line| line.starts_with(&format!("# {key} = ")))?;
     let text = format!("{}{shown}{}", text.get(..start)?, text.get(end..)?);
+    text.parse().is_ok_and(|table| holds(&table, &[key], None)).then_some(text)
+}
+
+/// Without the setting's own lines; a comment above it may be of something else.
+fn cut(text: &str, key: &str) -> Option<String> {
+    let document = toml_edit::Document::parse(text).ok()?;
+    let (name, item) = document.as_table().get_key_value(key)?;
+    let (start, end) = (name.span()?.start, item.as_value()?.span()?.end);
+    let rest = text.get(end..)?;
+    let rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    let text = format!("{}{rest}", text.get(..start)?);
     text.parse().is_ok_and(|table| holds(&table, &[key], None)).then_some(text)
 }
 
@@ -298,11 +315,15 @@ mod tests {
     #[test]
     fn a_mistyped_key_names_its_line_and_the_nearest_one() {
         let wrong = |text: &str| parse(text).unwrap_err();
-        assert_eq!(wrong("nmae = \"x\"").1, "Did you mean `name`?");
-        assert_eq!(wrong("\nlow-latency = true").1, "Did you mean `low_latency`?");
+        assert_eq!(
+            wrong("nmae = \"x\"").1,
+            "Did you mean `name`? `voicechat config edit` opens the file, `voicechat config unset nmae` takes it out."
+        );
+        assert!(wrong("\nlow-latency = true").1.starts_with("Did you mean `low_latency`?"));
+        assert!(wrong("\"n ame\" = true").1.ends_with(" `voicechat config edit` opens the file."));
         assert!(wrong("\nlow-latency = true").0.starts_with("has an unknown key on line 2"));
         assert!(wrong("name = \"a\"\n\nsever = 1").0.contains("line 3"));
-        assert_eq!(wrong("sever = \"x\"").1, "Did you mean `server`?");
+        assert!(wrong("sever = \"x\"").1.starts_with("Did you mean `server`?"));
         assert!(wrong("xyzzy = 1").1.starts_with("It knows name, server"));
     }
 
@@ -341,6 +362,13 @@ mod tests {
         assert!(set(&["volumes", "Bob B"], Some(80.into())).contains("volumes = { \"Bob B\" = 80 }"));
         let example = changed(EXAMPLE, &["low_latency"], Some(&true.into())).unwrap();
         assert_eq!(parse(&example).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_mistyped_key_goes_alone() {
+        let text = "# What friends see.\nnmae = \"Ada\" # me\nmuted = true\n";
+        assert_eq!(changed(text, &["nmae"], None).unwrap(), "# What friends see.\nmuted = true\n");
+        assert_eq!(changed("nmae = 1", &["nmae"], None).unwrap(), "");
     }
 
     #[test]

@@ -284,6 +284,10 @@ fn typed(key: &str, text: &str) -> Result<Value, String> {
     let literal = format!("{key} = {text}").parse::<Table>().ok().and_then(|mut table| table.remove(key));
     match (check(Value::String(text.to_owned())), literal) {
         (Ok(value), _) => Ok(value),
+        // What is text needs no quotes here, so what it says is what is wrong.
+        (Err(why), Some(literal)) if !literal.is_str() && example(key).is_some_and(|like| like.is_str()) => {
+            Err(why)
+        }
         // As in the file, its text in quotes.
         (Err(_), Some(literal)) => check(literal),
         (Err(why), _) => Err(why),
@@ -478,6 +482,11 @@ mod tests {
             "`low_latency` takes true or false, not \"perhaps\""
         );
         assert_eq!(typed("noise", "\"on\""), Ok(Value::String("on".into())));
+        for port in ["5", "47700"] {
+            let said = typed("listen", port).unwrap_err();
+            assert!(said.contains("an IP address and a port") && !said.contains("quotes"), "{said}");
+        }
+        assert!(typed("listen", "[::]:47700").is_ok() && typed("listen", "\"[::]:47700\"").is_ok());
         assert!(typed("path", "sideways").unwrap_err().contains("\"relay\""));
         assert_eq!(typed("also", "443").unwrap_err(), "`also` takes a list, such as [443], not 443");
         assert!(typed("server", "a b").unwrap_err().contains("HOST:PORT"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use interprocess::local_socket::Stream;
 use interprocess::local_socket::prelude::*;
 
+use super::listen::misfit;
 use super::{Answered, MAX_REQUEST, PATIENCE, Spot, dir};
 use crate::cli::Ctl;
 use crate::config::reason;
@@ -24,7 +25,11 @@ pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
     if request.len() > MAX_REQUEST {
         return Err(Failure::usage(too_long().why, ""));
     }
-    let call = connect(ctl.call)?;
+    // What no call understands is wrong whether one runs or not.
+    let call = connect(ctl.call).map_err(|failure| match misfit(&request) {
+        Some(refusal) => Failure::usage(refusal.why, ""),
+        None => failure,
+    })?;
     // Where a pipe knows no limit, the call's own holds.
     let _ = call.set_recv_timeout(Some(ANSWERED)).and(call.set_send_timeout(Some(PATIENCE)));
     let mut call = BufReader::new(call);

@@ -157,15 +157,30 @@ async fn next(requests: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<R
         return Ok(None);
     }
     let Some(line) = line.strip_suffix('\n') else { return Ok(Some(Request::Endless)) };
-    let line = line.trim();
-    Ok(Some(match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
+    Ok(Some(request(line.trim())))
+}
+
+/// Why a line is no order, as far as this program knows orders.
+pub(super) fn misfit(line: &str) -> Option<Refusal> {
+    match request(line.trim()) {
+        Request::Order { order, .. } => order.err(),
+        Request::Events | Request::Endless => None,
+    }
+}
+
+fn request(line: &str) -> Request {
+    match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
         ("events", "") => Request::Events,
+        ("say", text) if text.trim().is_empty() => {
+            let usage = Given::Outside.typed("say TEXT");
+            Request::Order { order: Err(refused("say", format!("It is {usage}."))), called: Some("say") }
+        }
         ("say", text) => Request::Order { order: Order::said(text.trim_start()), called: Some("say") },
         ("leave", "") => Request::Order { order: Ok(Order::Quit), called: Some("leave") },
         ("events", _) => takes_nothing("events"),
         ("leave", _) => takes_nothing("leave"),
         _ => Request::Order { order: Order::words(line, Given::Outside), called: None },
-    }))
+    }
 }
 
 fn takes_nothing(name: &'static str) -> Request {

@@ -5,6 +5,7 @@ mod nat;
 mod network;
 mod sound;
 
+use self::sound::Heard;
 use crate::cli::Doctor;
 use crate::failure::{Failure, Kind};
 use crate::note::{Note, State};
@@ -25,6 +26,8 @@ enum Reach {
     /// As by TCP, but the relay carries nothing.
     Cut,
     Nobody,
+    /// The server shows another key than the one known.
+    Doubted,
     /// The server speaks another version of the protocol.
     Estranged,
 }
@@ -37,12 +40,19 @@ pub(crate) async fn run(doctor: Doctor, ui: &mut Ui) -> Result<(), Failure> {
     verdict(heard, reach, ui)
 }
 
-fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
-    if sound == State::Bad && !matches!(reach, Reach::Unaided | Reach::Cut | Reach::Nobody | Reach::Estranged)
-    {
+fn verdict(heard: Heard, reach: Reach, ui: &Ui) -> Result<(), Failure> {
+    let without = match (heard.microphone, heard.loudspeaker) {
+        (State::Bad, State::Bad) => Some("text only"),
+        (State::Bad, _) => Some("without your voice"),
+        (_, State::Bad) => Some("without the voices of the others"),
+        _ => None,
+    };
+    let nowhere =
+        matches!(reach, Reach::Unaided | Reach::Cut | Reach::Nobody | Reach::Doubted | Reach::Estranged);
+    if let Some(without) = without.filter(|_| !nowhere) {
         return Err(Failure::new(
             Kind::Machine,
-            "The network is good enough for a call, but it would be without your voice or without theirs.",
+            format!("The network is good enough for a call, but it would be {without}."),
             "Mend what stands above about sound.",
         ));
     }
@@ -82,6 +92,13 @@ fn verdict(sound: State, reach: Reach, ui: &Ui) -> Result<(), Failure> {
                 "Mend what stands above.",
             ));
         }
+        Reach::Doubted => {
+            return Err(Failure::new(
+                Kind::KeyChanged,
+                "No call will come about: the server cannot be trusted.",
+                "Do what stands above about its key.",
+            ));
+        }
         Reach::Estranged => {
             return Err(Failure::new(
                 Kind::Version,
@@ -114,7 +131,10 @@ mod tests {
     #[test]
     fn a_dead_microphone_is_not_hidden_by_the_way_that_a_call_would_take() {
         let ui = Ui::new(Mode::Silent).unwrap();
-        let kind = |sound, reach| verdict(sound, reach, &ui).map_err(|failure| failure.kind);
+        let heard = |microphone, loudspeaker| Heard { microphone, loudspeaker };
+        let kind = |microphone, reach| {
+            verdict(heard(microphone, State::Good), reach, &ui).map_err(|failure| failure.kind)
+        };
         for (reach, well) in [
             (Reach::Direct, Ok(())),
             (Reach::Nearby, Ok(())),
@@ -128,5 +148,14 @@ mod tests {
         assert_eq!(kind(State::Good, Reach::Unaided), Err(Kind::NoPath));
         assert_eq!(kind(State::Bad, Reach::Cut), Err(Kind::NoPath));
         assert_eq!(kind(State::Bad, Reach::Estranged), Err(Kind::Version));
+        assert_eq!(kind(State::Bad, Reach::Doubted), Err(Kind::KeyChanged));
+        for (microphone, loudspeaker, says) in [
+            (State::Bad, State::Good, "would be without your voice."),
+            (State::Good, State::Bad, "would be without the voices of the others."),
+            (State::Bad, State::Bad, "would be text only."),
+        ] {
+            let said = verdict(heard(microphone, loudspeaker), Reach::Direct, &ui).unwrap_err();
+            assert!(said.what.ends_with(says), "{}", said.what);
+        }
     }
 }

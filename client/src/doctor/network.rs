@@ -190,7 +190,7 @@ fn unopened(way: Reach, door: u16) -> Option<(State, &'static str, String)> {
             "The router opens no ports for programs; calls find their way without.",
             String::new(),
         ),
-        Reach::Tcp | Reach::Cut | Reach::Nobody | Reach::Estranged => return None,
+        Reach::Tcp | Reach::Cut | Reach::Nobody | Reach::Doubted | Reach::Estranged => return None,
     })
 }
 
@@ -209,9 +209,9 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Met, Failure> {
     let server = match link.next().await {
         News::Up { server, .. } => server,
         News::Down(Fault::Key(_)) => {
-            let failure = report::key_changed(place);
-            tell(ui, "server", State::Bad, failure.what.clone(), failure.hint.clone());
-            return Err(failure);
+            let Failure { what, hint, .. } = report::key_changed(place);
+            tell(ui, "server", State::Bad, what, hint);
+            return Ok(Err(Reach::Doubted));
         }
         News::Down(fault) => {
             let Failure { what, hint, .. } = report::unreachable(place, fault);
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_router_that_opens_nothing_fits_the_verdict() {
-        for way in [Reach::Tcp, Reach::Cut, Reach::Nobody, Reach::Estranged] {
+        for way in [Reach::Tcp, Reach::Cut, Reach::Nobody, Reach::Doubted, Reach::Estranged] {
             assert_eq!(unopened(way, PORT), None);
         }
         assert!(unopened(Reach::Direct, PORT).unwrap().0 == State::Good);

@@ -12,20 +12,25 @@ use crate::config::Settings;
 use crate::note::State;
 use crate::ui::Ui;
 
-/// The worst of what was found.
-pub(super) async fn examine(settings: &Settings, seconds: u32, ui: &Ui) -> State {
+/// The worst of what was found of each.
+pub(super) struct Heard {
+    pub(super) microphone: State,
+    pub(super) loudspeaker: State,
+}
+
+pub(super) async fn examine(settings: &Settings, seconds: u32, ui: &Ui) -> Heard {
     let wanted = Config {
         input: settings.input.clone().unwrap_or(InputSpec::Default),
         output: settings.output.clone().unwrap_or(OutputSpec::Default),
         ..Config::default()
     };
-    let needs_devices = matches!(wanted.input, InputSpec::Default | InputSpec::Device(_))
-        || matches!(wanted.output, OutputSpec::Default | OutputSpec::Device(_));
-    let mut worst = if needs_devices { devices(ui).await } else { State::Good };
-    if worst != State::Bad {
-        worst = worst.max(loudspeaker(&wanted, ui)).max(microphone(&wanted, seconds, ui).await);
+    let records = matches!(wanted.input, InputSpec::Default | InputSpec::Device(_));
+    let plays = matches!(wanted.output, OutputSpec::Default | OutputSpec::Device(_));
+    if (records || plays) && devices(ui).await == State::Bad {
+        let without = |needed| if needed { State::Bad } else { State::Good };
+        return Heard { microphone: without(records), loudspeaker: without(plays) };
     }
-    worst
+    Heard { loudspeaker: loudspeaker(&wanted, ui), microphone: microphone(&wanted, seconds, ui).await }
 }
 
 async fn devices(ui: &Ui) -> State {

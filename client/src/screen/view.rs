@@ -221,7 +221,7 @@ struct Cells {
 
 /// The richest layout in which everybody fits.
 fn set(table: Vec<Cells>, width: usize) -> Vec<Row> {
-    for detail in (0..=4).rev() {
+    for detail in (0..=6).rev() {
         let rows = laid_out(&table, detail, width);
         if rows.iter().all(|row| row.width() <= width) || detail == 0 {
             return rows.into_iter().map(|row| row.cut(width)).collect();
@@ -230,15 +230,16 @@ fn set(table: Vec<Cells>, width: usize) -> Vec<Row> {
     Vec::new()
 }
 
-/// 4: everything; 3: without the delay to the ear; 2: without loss; 1: a short meter and a short name; 0: the name.
+/// 6: everything; 5: without the delay to the ear; 4: without loss; 3: a short meter and a short name; 2: without the round
+/// trip; 1: without the rung; 0: the name.
 fn laid_out(table: &[Cells], detail: usize, width: usize) -> Vec<Row> {
     let widest = |cell: fn(&Cells) -> &str| table.iter().map(|cells| columns(cell(cells))).max().unwrap_or(0);
-    let name_width = widest(|cells| &cells.name).min(if detail > 1 { 24 } else { 10 });
+    let name_width = widest(|cells| &cells.name).min(if detail > 3 { 24 } else { 10 });
     let shown: [(bool, usize); 4] = [
-        (detail > 0, widest(|cells| &cells.rung)),
-        (detail > 0, widest(|cells| &cells.rtt)),
-        (detail > 2, widest(|cells| &cells.loss)),
-        (detail > 3, widest(|cells| &cells.ear)),
+        (detail > 1, widest(|cells| &cells.rung)),
+        (detail > 2, widest(|cells| &cells.rtt)),
+        (detail > 4, widest(|cells| &cells.loss)),
+        (detail > 5, widest(|cells| &cells.ear)),
     ];
     let line = |cells: &Cells| {
         let mut row = Row::new(cells.ink, cells.mark);
@@ -246,7 +247,7 @@ fn laid_out(table: &[Cells], detail: usize, width: usize) -> Vec<Row> {
         row.push(cells.ink, &shortened(&cells.name, name_width));
         if detail > 0 {
             row.pad(2 + name_width);
-            let length = if detail > 1 { METER } else { METER / 2 };
+            let length = if detail > 3 { METER } else { METER / 2 };
             let (full, on, off) = cells.meter;
             let full = (full * length).div_ceil(METER);
             row.push(Ink::Plain, " ");
@@ -368,9 +369,18 @@ mod tests {
         assert_eq!(seen(&view, 50, 24)[0], "▸ Barbara ▮▮▮▮▮▮▯▯  direct  23 ms  1.2 % lost");
         assert_eq!(seen(&view, 38, 24)[0], "▸ Barbara ▮▮▮▮▮▮▯▯  direct  23 ms");
         assert_eq!(seen(&view, 32, 24)[0], "▸ Barbara ▮▮▮▯  direct  23 ms");
-        assert_eq!(seen(&view, 20, 24)[0], "▸ Barbara");
+        assert_eq!(seen(&view, 30, 24)[0], "▸ Barbara ▮▮▮▯  direct");
+        assert_eq!(seen(&view, 20, 24)[0], "▸ Barbara ▮▮▮▯");
+        assert_eq!(seen(&view, 12, 24)[0], "▸ Barbara");
         view.unicode = false;
         assert_eq!(seen(&view, 32, 24)[0], "* Barbara ###.  direct  23 ms");
+    }
+
+    #[test]
+    fn no_figure_stands_in_the_row_of_one_from_whom_nothing_comes() {
+        let sound = Some(PeerSound { level_dbfs: -100.0, delay_ms: None, ..PeerSound::default() });
+        let silent = PeerStats { rtt_ms: None, sound, ..peer("Barbara", -100.0) };
+        assert_eq!(seen(&view(vec![silent]), 80, 24)[0], "  Barbara ▯▯▯▯▯▯▯▯  direct");
     }
 
     #[test]

@@ -404,6 +404,18 @@ impl Ladder {
         self.hot.map(|hot| hot.since)
     }
 
+    /// Whether a peer that was last heard then would have been heard again, as often as it is asked.
+    pub fn misses(&self, now: Time, heard: Time) -> bool {
+        let watched = |hot: Hot| now.min(hot.last + COOL) - heard.max(hot.since) >= self.prompt();
+        self.hot.is_some_and(watched) || now - heard >= SILENT_IDLE
+    }
+
+    /// How long an answer may take of a path that is asked often.
+    pub fn prompt(&self) -> Duration {
+        let (rtt, var) = self.rtt().unwrap_or_default();
+        SUSPECT_HOT.max(rtt + 4 * var + SUSPECT_SLACK)
+    }
+
     /// When `probe` or `settle` has something to do.
     pub fn wake(&self, now: Time) -> Option<Time> {
         let mood = self.mood(now);
@@ -513,9 +525,8 @@ impl Ladder {
     }
 
     fn suspect_after(&self, now: Time) -> Duration {
-        let (rtt, var) = self.rtt().unwrap_or_default();
         match self.is_hot(now) {
-            true => SUSPECT_HOT.max(rtt + 4 * var + SUSPECT_SLACK),
+            true => self.prompt(),
             false => SUSPECT_IDLE,
         }
     }
@@ -571,6 +582,8 @@ const SHUN: Duration = Duration::from_secs(10);
 const SUSPECT_HOT: Duration = Duration::from_millis(1_100);
 /// On top of the round trip: one probe interval and scheduling noise.
 const SUSPECT_SLACK: Duration = Duration::from_millis(600);
+/// An idle path is asked every five seconds, and two are enough for any answer.
+const SILENT_IDLE: Duration = Duration::from_secs(7);
 /// Two idle probes lost.
 const SUSPECT_IDLE: Duration = Duration::from_secs(12);
 /// A dozen alarm probes unanswered.

@@ -487,9 +487,9 @@ impl Peer {
         }
     }
 
-    pub fn view(&self, name: String) -> PeerView {
+    pub fn view(&self, now: Time, name: String) -> PeerView {
         let live = self.is_live();
-        let rtt = self.ladder.rtt().filter(|_| live);
+        let rtt = self.ladder.rtt().filter(|_| !self.is_silent(now));
         PeerView {
             id: self.id,
             name,
@@ -510,6 +510,14 @@ impl Peer {
             muted: self.state.muted,
             deafened: self.state.deafened,
         }
+    }
+
+    /// Nothing comes, though it was asked: what was measured is of before.
+    fn is_silent(&self, now: Time) -> bool {
+        let Phase::Live { heard, doubted } = self.phase else { return true };
+        let asked = doubted.and_then(|doubt| doubt.asked_since());
+        let owes = asked.is_some_and(|since| now - heard.max(since) >= self.ladder.prompt());
+        owes || self.ladder.misses(now, heard)
     }
 
     /// An authentic packet came.

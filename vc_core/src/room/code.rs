@@ -93,9 +93,11 @@ impl Code {
 impl FromStr for Code {
     type Err = BadCode;
 
-    /// Forgives what people do to codes: case, spaces for dashes, words cut after four letters.
+    /// Forgives what people do to codes: case, spaces for dashes, words cut after four letters, and what stood around
+    /// them in the sentence that they were copied from.
     fn from_str(text: &str) -> Result<Self, BadCode> {
-        let text = text.trim();
+        let around = |c: char| c.is_whitespace() || QUOTES.contains(c);
+        let text = text.trim_start_matches(around).trim_end_matches(|c| around(c) || STOPS.contains(c));
         match text.get(..SCHEME.len()) {
             Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => link(&text[SCHEME.len()..]),
             _ => spoken(text),
@@ -220,6 +222,10 @@ const ENOUGH: usize = 4;
 /// More are no help.
 const SHOWN: usize = 4;
 const SCHEME: &str = "vc://";
+/// No bracket: one may end the address of a server.
+const QUOTES: &str = "\"'`\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{201a}\u{ab}\u{bb}\u{2039}\u{203a}";
+/// What no code ends in.
+const STOPS: &str = ".,;:!?";
 /// Where a server is unless said otherwise.
 const USUAL_PORT: &str = "47700";
 
@@ -237,6 +243,15 @@ mod tests {
         for typed in [" 48213 Tiger  ORBIT ocean ", "48213-tige-orbi-ocea", "48213--tiger orbit-ocean\n"] {
             assert!(typed.parse::<Code>() == Ok(plain.clone()), "{typed}");
         }
+        for typed in [
+            "\"48213-tiger-orbit-ocean\".",
+            "\u{201e}48213 tiger orbit ocean!\u{201c}",
+            "`48213-tiger-orbit-ocean`,",
+        ] {
+            assert!(typed.parse::<Code>() == Ok(plain.clone()), "{typed}");
+        }
+        let Ok(placed) = "48213-tiger-orbit-ocean@[2001:db8::1]".parse::<Code>() else { panic!() };
+        assert!("'48213-tiger-orbit-ocean@[2001:db8::1]'.".parse::<Code>() == Ok(placed));
         assert_eq!(plain.text(), "48213-tiger-orbit-ocean");
         assert!(plain.nameplate() == Nameplate::Spoken(48213));
     }

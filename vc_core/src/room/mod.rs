@@ -164,7 +164,7 @@ impl Room {
 
     pub fn peers(&self) -> Vec<PeerView> {
         match &self.phase {
-            Phase::Inside(stay) | Phase::Leaving { stay, .. } => stay.peers(),
+            Phase::Inside(stay) | Phase::Leaving { stay, .. } => stay.peers(self.now),
             Phase::Creating { .. } | Phase::Joining { .. } | Phase::Over => Vec::new(),
         }
     }

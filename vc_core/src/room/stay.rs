@@ -226,9 +226,9 @@ impl Stay {
         self.peers.values().filter(|peer| peer.is_here()).map(Peer::key)
     }
 
-    pub(crate) fn peers(&self) -> Vec<PeerView> {
+    pub(crate) fn peers(&self, now: Time) -> Vec<PeerView> {
         let shown = self.peers.values().filter(|peer| !peer.has_left() && !self.is_ghost(peer));
-        shown.map(|peer| peer.view(self.display(peer))).collect()
+        shown.map(|peer| peer.view(now, self.display(peer))).collect()
     }
 
     /// Never met, and nobody is in its seat, or somebody else: it went before any path to it opened.

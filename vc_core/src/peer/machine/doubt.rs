@@ -21,13 +21,18 @@ impl Doubt {
         now - self.since < UNDER_WAY
     }
 
+    /// From when on an answer is awaited.
+    pub(super) fn asked_since(&self) -> Option<Time> {
+        self.asked.map(|_| self.since)
+    }
+
     pub(super) fn ask_at(&self) -> Option<Time> {
         self.asked.map(|at| at + ASK_AGAIN)
     }
 
     /// Who was asked has as long to answer as while voice flows.
     pub(super) fn lost_at(&self) -> Option<Time> {
-        self.asked.map(|_| self.since + LOST_AFTER_HOT)
+        self.asked_since().map(|since| since + LOST_AFTER_HOT)
     }
 }
 

@@ -68,7 +68,7 @@ impl Peer {
             Phase::Live { heard, doubted } if now >= self.lost_at(now, heard, doubted) => {
                 self.phase = Phase::Lost { heard, closed: doubted.is_some() };
                 self.ladder.restart(now);
-                scene.acts.push(Act::Event(Event::Reconnecting { id: self.id }));
+                scene.acts.push(Act::Event(Event::Reconnecting { id: self.id, rung: self.told }));
             }
             Phase::Live { doubted: Some(_), .. } => self.ask_doubted(now),
             Phase::Lost { heard, .. } if now - heard >= AWAY_AFTER => {
