@@ -200,6 +200,7 @@ impl Order {
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let first = match first {
             "say" => return Self::said(rest),
+            "leave" if !rest.trim().is_empty() => return Err(refused("leave", alone("leave", given))),
             "leave" => "quit",
             "" => "help",
             other => other,
@@ -449,7 +450,7 @@ pub(crate) const WORDS: [Word; 27] = [
     word("deafen", Takes::Nothing, "hear nobody"),
     word("undeafen", Takes::Nothing, "hear again"),
     word("ptt", Takes::OneOf(&["on", "off", "down", "up"]), "push-to-talk, and its key"),
-    word("volume", Takes::FriendAndPercent, "how loud you hear a friend; alone, whom you changed"),
+    word("volume", Takes::FriendAndPercent, "how loud a friend is; alone, whom you changed"),
     word("noise", Takes::OneOf(ON_OFF_AUTO), "noise suppression"),
     word("echo", Takes::OneOf(ON_OFF_AUTO), "echo cancellation"),
     word("level", Takes::OneOf(ON_OFF), "even out how loud you are"),
@@ -499,6 +500,7 @@ mod tests {
         assert_eq!(refused("/exit"), "There is no /exit. Did you mean /quit?");
         assert_eq!(refused("/xyzzy"), "There is no /xyzzy. /help lists the commands.");
         assert!(!refused("/\u{1b}[2J").contains('\u{1b}'));
+        assert_eq!(refused("/leave now"), "/leave takes nothing after it: type /leave alone.");
         assert_eq!(refused("/quit now"), "/quit takes nothing after it: type /quit alone.");
     }
 

@@ -45,7 +45,8 @@ pub(crate) enum Mode {
 impl Mode {
     /// What fits to where the program runs.
     pub(crate) fn of_the_place() -> Self {
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // Whoever does not say what the terminal is, as cron or a bare ssh command, has none that draws.
+        let dumb = env::var_os("TERM").map_or(cfg!(unix), |term| term.is_empty() || term == "dumb");
         if io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb {
             Self::Screen
         } else {
@@ -331,16 +332,23 @@ async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
     *broken = None;
 }
 
-pub(crate) fn json(note: &Note) -> String {
-    #[derive(Serialize)]
-    struct Stamped<'a> {
-        #[serde(flatten)]
-        note: &'a Note,
-        ts: u64,
+/// An event as programs read it.
+#[derive(Serialize)]
+pub(crate) struct Stamped<'a> {
+    #[serde(flatten)]
+    note: &'a Note,
+    ts: u64,
+}
+
+impl<'a> Stamped<'a> {
+    pub(crate) fn now(note: &'a Note) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { note, ts: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ts = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let mut line = serde_json::to_string(&Stamped { note, ts }).unwrap_or_default();
+}
+
+pub(crate) fn json(note: &Note) -> String {
+    let mut line = serde_json::to_string(&Stamped::now(note)).unwrap_or_default();
     line.push('\n');
     line
 }

@@ -96,6 +96,45 @@ fn a_call_is_run_by_a_script_alone() {
 }
 
 #[test]
+fn numbers_and_chat_are_told_by_answers_as_by_events() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &NO_SOUND);
+    let mut bob = party.join(&place, "Bob", &code, &NO_SOUND);
+    bob.wait_for("joined");
+    ada.wait(|event| event["event"] == "stats" && event["peers"][0]["delay_ms"].is_number());
+    let status = String::from_utf8(ctl(&party, &ada, &["status"]).stdout).unwrap();
+    assert!(serde_json::from_str::<Value>(&status).unwrap()["ts"].is_u64(), "{status}");
+    let digits = |number: &str| number.bytes().take_while(u8::is_ascii_digit).count();
+    let finest = status.split('.').skip(1).map(digits).max();
+    assert!(finest.is_some_and(|finest| finest <= 7), "{status}");
+    ada.say("\u{202e}evil\u{202c}");
+    let said = ada.wait_for("said")["text"].clone();
+    assert!(!said.as_str().unwrap().contains('\u{202e}'), "{said}");
+    assert_eq!(bob.wait_for("chat")["text"], said);
+}
+
+#[test]
+fn an_order_that_no_call_knows_ends_alike_with_and_without_a_call() {
+    let party = Party::new();
+    let said = |order: &[&str]| {
+        let output = party.command(&[&["ctl"], order].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let alone = said(&["foo"]);
+    assert_eq!(alone.0, Some(2), "{alone:?}");
+    let (status, usage) = said(&["say"]);
+    assert!(status == Some(2) && usage.contains("`voicechat ctl say TEXT`"), "{usage}");
+    for right in [&["mute"][..], &["events"], &["leave"], &["say", "hi"]] {
+        assert_eq!(said(right).0, Some(13), "{right:?}");
+    }
+    let (_server, place) = party.serve();
+    let (_ada, _) = party.create(&place, "Ada", &NO_SOUND);
+    assert_eq!(said(&["foo"]), alone);
+    assert_eq!(said(&["say"]), (status, usage));
+}
+
+#[test]
 fn an_answer_names_the_order_as_it_was_given() {
     let party = Party::new();
     let (_server, place) = party.serve();

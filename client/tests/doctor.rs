@@ -78,8 +78,11 @@ fn a_server_with_another_key_than_the_known_one_is_no_firewall() {
     let (status, log) = examined(&party, &["--server", &wrong, "--input", "tone", "--output", "null"]);
     finding(&log, "clock");
     assert_eq!(finding(&log, "server")["state"], "bad");
-    assert!(finding(&log, "server")["message"].as_str().unwrap().contains("another key"), "{log:#?}");
+    let what = finding(&log, "server")["message"].as_str().unwrap();
+    assert!(what.contains("another key"), "{log:#?}");
     assert_eq!(status, 8, "{log:#?}");
+    let again = log.iter().filter(|event| event.to_string().contains(what)).count();
+    assert_eq!(again, 1, "{log:#?}");
 
     // The same where the key is remembered from a call.
     let known = party.path("voicechat");
@@ -98,6 +101,8 @@ fn a_dead_microphone_is_named_with_its_cure() {
     assert_eq!(microphone["state"], "bad");
     assert!(microphone["hint"].as_str().unwrap().contains("--input"), "{microphone}");
     assert_eq!(status, 11);
+    let end = log.iter().find(|event| event["event"] == "error").unwrap();
+    assert!(end["message"].as_str().unwrap().ends_with("would be without your voice."), "{end}");
 }
 
 #[test]

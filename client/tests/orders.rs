@@ -30,6 +30,7 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
     let (_server, mut ada, mut bob) = two_friends(&party, &[]);
     for (order, answer) in [
         ("/volume bo 50", "You hear Bob at 50 %."),
+        ("/volume bob", "You hear Bob at 50 %."),
         ("/volume Carl 50", "Nobody here is called Carl, only Bob."),
         ("/noise off", "Noise suppression: off."),
         ("/echo auto", "Echo cancellation: when it helps."),
@@ -45,6 +46,9 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
         ada.say(order);
         assert_eq!(ada.wait_for("answer")["message"], answer, "{order}");
     }
+    ada.say("/help");
+    let help = ada.wait_for("answer")["message"].clone();
+    assert!(!help.as_str().unwrap().contains("Tab completes"), "{help}");
     bob.wait(|event| event["event"] == "door" && event["open"] == false);
     bob.wait(|event| event["event"] == "renamed" && event["name"] == "Ada L.");
     bob.wait(|event| event["event"] == "stats" && event["open"] == false);

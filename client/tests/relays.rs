@@ -58,6 +58,25 @@ fn of_two_relays_either_may_die() {
     }
 }
 
+#[test]
+fn a_relay_that_dies_with_its_server_is_named_and_leaves_no_figures() {
+    let party = Party::new();
+    let (server, place) = party.serve();
+    let (mut ada, mut bob) = talking(&party, &place);
+    hears(&mut ada, 100);
+    hears(&mut bob, 100);
+    let figures = |event: &serde_json::Value| event["peers"][0]["rtt_ms"].is_number();
+    ada.wait(|event| event["event"] == "stats" && figures(event));
+    let bobs = serde_json::Value::from("Bob");
+    drop(server);
+    // Before anybody is called lost.
+    let blank =
+        ada.wait(|event| event["event"] == "reconnecting" || event["event"] == "stats" && !figures(event));
+    assert_eq!((&blank["event"], &blank["peers"][0]["state"]), (&"stats".into(), &"live".into()), "{blank}");
+    let lost = ada.wait_for("reconnecting");
+    assert_eq!((&lost["name"], &lost["cause"]), (&bobs, &"relay".into()), "{lost}");
+}
+
 /// Two friends that hear a tone of each other, never directly.
 fn talking(party: &Party, place: &str) -> (Friend, Friend) {
     let args = ["--input", "tone", "--output", "null", "--path", "relay"];

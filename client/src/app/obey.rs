@@ -118,6 +118,8 @@ impl App<'_> {
             let why = "Nobody else is here, so nobody got that line.".to_owned();
             return Err(Refusal { order: None, why });
         }
+        // As the others get it.
+        let text = text::line(&text);
         self.tell(Input::Command(Command::Say(text.clone())));
         Ok(Note::Said { text })
     }

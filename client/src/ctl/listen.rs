@@ -15,7 +15,7 @@ use crate::app::obey::Reply;
 use crate::failure::Kind;
 use crate::note::Note;
 use crate::order::{Given, Order, Refusal, alone, refused, too_long};
-use crate::ui;
+use crate::ui::{self, Stamped};
 use crate::words;
 
 pub(crate) struct Listener {
@@ -190,7 +190,7 @@ fn takes_nothing(name: &'static str) -> Request {
 
 async fn say(answers: &mut (impl AsyncWrite + Unpin), status: u8, note: Note) -> io::Result<()> {
     let text = words::answer(&note, Given::Outside).unwrap_or_default();
-    let answered = Answered { status, text, event: serde_json::to_value(&note)? };
+    let answered = Answered { status, text, event: Stamped::now(&note) };
     let mut line = serde_json::to_vec(&answered)?;
     line.push(b'\n');
     timeout(PATIENCE, answers.write_all(&line)).await?

@@ -17,15 +17,15 @@ pub(crate) use self::command::run;
 pub(crate) use self::listen::{Asked, Listener};
 use crate::config::runtime_dir;
 
-/// What answers a request.
+/// What answers a request. `E` holds the event: its numbers as they are where it is written.
 #[derive(Debug, Deserialize, Serialize)]
-struct Answered {
+struct Answered<E = serde_json::Value> {
     /// What the caller's process ends with: 0 when it was done, else as in docs/EVENTS.md.
     status: u8,
     /// In words, for people.
     text: String,
     /// The same as an event of docs/EVENTS.md.
-    event: serde_json::Value,
+    event: E,
 }
 
 /// Where a call of this user listens, by the number of its process.

@@ -52,7 +52,7 @@ impl View {
         let label = self.label();
         let label = if columns(label) * 2 > width { ">" } else { label };
         let (before, after) = editor.visible(width.saturating_sub(columns(label)));
-        let mut input = Row::new(if label.starts_with('>') { Ink::Bold } else { Ink::Red }, label);
+        let mut input = Row::new(self.label_ink(label), label);
         input.push(Ink::Plain, &before);
         Frame { rows, before: input.cut(width), after: Row::new(Ink::Plain, &after) }
     }
@@ -64,6 +64,12 @@ impl View {
             (Question::Chat, Some(stats)) if stats.muted => "muted> ",
             (Question::Chat, _) => "> ",
         }
+    }
+
+    /// Red is for what keeps one from being heard or from hearing.
+    fn label_ink(&self, label: &str) -> Ink {
+        let usual = self.question == Question::Code || label.starts_with('>');
+        if usual { Ink::Bold } else { Ink::Red }
     }
 
     fn people(&self, stats: &Stats, width: usize, budget: usize) -> Vec<Row> {
@@ -369,7 +375,7 @@ mod tests {
         assert_eq!(seen(&view, 50, 24)[0], "▸ Barbara ▮▮▮▮▮▮▯▯  direct  23 ms  1.2 % lost");
         assert_eq!(seen(&view, 38, 24)[0], "▸ Barbara ▮▮▮▮▮▮▯▯  direct  23 ms");
         assert_eq!(seen(&view, 32, 24)[0], "▸ Barbara ▮▮▮▯  direct  23 ms");
-        assert_eq!(seen(&view, 30, 24)[0], "▸ Barbara ▮▮▮▯  direct");
+        assert_eq!(seen(&view, 29, 24)[0], "▸ Barbara ▮▮▮▯  direct");
         assert_eq!(seen(&view, 20, 24)[0], "▸ Barbara ▮▮▮▯");
         assert_eq!(seen(&view, 12, 24)[0], "▸ Barbara");
         view.unicode = false;
@@ -441,6 +447,13 @@ mod tests {
         let stats = view.stats.as_mut().into_iter();
         stats.for_each(|stats| stats.microphone = Presence::Awaited);
         assert_eq!(seen(&view, 80, 24)[0], "  you ▮▮▮▮▯▯▯▯  no microphone: /input");
+        view.question = Question::Code;
+        assert_eq!(view.label_ink(view.label()), Ink::Bold);
+        view.question = Question::Chat;
+        assert_eq!(
+            ["> ", "muted> ", "deaf> "].map(|label| view.label_ink(label)),
+            [Ink::Bold, Ink::Red, Ink::Red]
+        );
         view.question = Question::Code;
         assert_eq!(seen(&view, 80, 24)[1], "Code:");
     }
