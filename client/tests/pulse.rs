@@ -115,8 +115,11 @@ const DEVICES_GO_AND_COME: [&str; 4] = [
     "The loudspeaker is there",
 ];
 
+/// What was told of devices: that one is back is no trouble.
 fn troubles(friend: &Friend) -> Vec<&str> {
-    let troubles = friend.log.iter().filter(|event| event["event"] == "trouble");
+    let is_told =
+        |event: &&serde_json::Value| ["trouble", "notice"].iter().any(|kind| event["event"] == *kind);
+    let troubles = friend.log.iter().filter(is_told);
     troubles.map(|event| event["message"].as_str().unwrap()).collect()
 }
 
@@ -229,7 +232,7 @@ fn a_headset_that_is_elsewhere_today_is_told_and_used_as_soon_as_it_is_plugged_i
     assert!(message.contains("cannot hear you"), "{message}");
     server.load(&["module-remap-source", "master=ada_mic.monitor", "source_name=headset"]);
     ada.wait(|event| {
-        event["event"] == "trouble"
+        event["event"] == "notice"
             && event["message"].as_str().unwrap().starts_with("The microphone is there")
     });
 }

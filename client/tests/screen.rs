@@ -258,7 +258,7 @@ fn the_code_is_asked_for_until_it_is_right() {
 #[test]
 fn a_guest_reads_of_a_new_code_in_the_line_that_has_it() {
     let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
-    let Some(terminal) = Terminal::open(&scene.party, (100, 24), &[]) else { return };
+    let Some(terminal) = Terminal::open(&scene.party, (130, 24), &[]) else { return };
     terminal.line(&format!("sh call join {} --server {} --name Bob {QUIET}", scene.code, scene.place));
     terminal.shows("Ada is here.");
     scene.terminal.shows("Bob is here.");
@@ -270,6 +270,10 @@ fn a_guest_reads_of_a_new_code_in_the_line_that_has_it() {
     let all = terminal.all();
     assert_eq!(all.matches("Others get in").count(), 2, "{all}");
     assert!(!all.contains("the old one is dead"), "{all}");
+    scene.terminal.line("/lock");
+    terminal.shows("Ada locked the room");
+    scene.terminal.line("/invite new");
+    terminal.shows(" (once the room is unlocked)");
     terminal.line("/quit");
     terminal.until(|seen| seen.lines().last() == Some("$"));
 }
