@@ -69,6 +69,8 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
     said(&mut config(&home, &["set", "name", "Ada"]));
     for (args, says) in [
         (["set", "nmae", "x"], "Did you mean `name`?"),
+        (["set", "input", ""], "`voicechat config unset input` takes the default."),
+        (["set", "name", "a\u{1b}[2Jb"], "holds what no keyboard types"),
         (["set", "name", " "], "`voicechat config unset name` takes your user name again."),
         (
             ["set", "listen", "5"],

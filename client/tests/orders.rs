@@ -36,6 +36,11 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
         ("/echo auto", "Echo cancellation: when it helps."),
         ("/level off", "Your voice is sent as it is."),
         ("/gate off", "All that your microphone hears is sent, unless it is muted."),
+        (
+            "/ptt on",
+            "Push-to-talk: keys of the desktop bound to `voicechat ctl ptt down` and `ptt up` let you be heard.",
+        ),
+        ("/ptt off", "You are heard whenever you speak."),
         ("/ptt down", "Push-to-talk is off, so you are heard anyway; /ptt on changes that."),
         ("/mute", "Your microphone is off; /unmute switches it on."),
         ("/ptt down", "Push-to-talk is off, and your microphone is muted: /unmute first."),
@@ -71,6 +76,16 @@ fn a_friend_whose_name_one_takes_is_called_the_same_in_the_chat_and_in_the_rows(
         assert!(chat.as_str().unwrap().starts_with(mark), "{chat}");
         assert_eq!(ada.wait_for("stats")["peers"][0]["name"], chat);
     }
+}
+
+#[test]
+fn no_friend_s_lines_look_like_ones_own() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &QUIET);
+    let _eve = party.join(&place, "You", &code, &QUIET);
+    let name = ada.wait_for("joined")["name"].clone();
+    assert!(name.as_str().unwrap().starts_with("You #"), "{name}");
 }
 
 #[test]

@@ -175,7 +175,8 @@ impl App<'_> {
                 self.plan.habits.push_to_talk = wanted;
                 self.keep(&["push_to_talk"], wanted);
                 match wanted {
-                    true => PUSH_TO_TALK.into(),
+                    true if self.ui.is_screen() => PUSH_TO_TALK.into(),
+                    true => BY_THE_DESKTOP.into(),
                     false if self.muted => still_muted(),
                     false => "You are heard whenever you speak.".into(),
                 }
@@ -460,6 +461,9 @@ fn no_invite(given: Given) -> String {
 
 const PUSH_TO_TALK: &str = "Push-to-talk: hold the space bar while nothing is typed. From other windows, keys of the \
                             desktop bound to `voicechat ctl ptt down` and `ptt up` do the same.";
+/// Plain lines know no key that is held.
+const BY_THE_DESKTOP: &str =
+    "Push-to-talk: keys of the desktop bound to `voicechat ctl ptt down` and `ptt up` let you be heard.";
 const SENT_WHOLE: &str = "All that your microphone hears is sent, unless it is muted.";
 const SHARED: &str = "In this call only: another friend here has the same name.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";

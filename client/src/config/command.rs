@@ -34,6 +34,13 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {
                     "`voicechat config unset name` takes your user name again.",
                 ));
             }
+            if value.trim().is_empty() || value.contains(|c: char| c.is_control() && !"\n\t".contains(c)) {
+                let what = "That is no value: it is empty, or holds what no keyboard types.";
+                return Err(Failure::usage(
+                    what,
+                    format!("`voicechat config unset {key}` takes the default."),
+                ));
+            }
             let value =
                 typed(key, &value).map_err(|why| Failure::usage(format!("That is no value: {why}."), SEE))?;
             let doubt = value.as_str().and_then(|value| doubt::of(key, value));

@@ -491,7 +491,7 @@ impl Stay {
 
     /// A name that no other member's looks like: where two do, both carry the start of their id.
     fn display(&self, peer: &Peer) -> String {
-        let mine = std::iter::once(self.state.name.as_str());
+        let mine = [self.state.name.as_str(), OWN_LINES].into_iter();
         let others = self.peers.values().filter(|other| other.id() != peer.id() && !self.is_ghost(other));
         let others = others.map(Peer::name);
         match mine.chain(others).any(|other| text::looks_like(other, peer.name())) {
@@ -509,6 +509,8 @@ fn offer_candidates(world: &World, now: Time, peer: &mut Peer) {
     }
 }
 
+/// As whose each reads what they wrote themselves: no friend's lines may look like it.
+const OWN_LINES: &str = "you";
 /// From one household, which may hold several friends.
 const KNOCKS_EACH: Rate = Rate::per_second(5, 20);
 const FAR: Duration = Duration::from_secs(3_600);
