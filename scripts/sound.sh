@@ -13,7 +13,8 @@ if ! "$work/venv/bin/python" -c 'import pesq, G722' 2>/dev/null; then
     python3 -m venv "$work/venv"
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check numpy pesq G722
 fi
-# None of these was listened to or measured while rates, waits and thresholds were chosen.
+# None of these was listened to or measured while rates, waits and thresholds were chosen, but for the copies within
+# the usual bits.
 for language in it fr ru; do
     package=asterisk-core-sounds-$language-g722
     ls "$work/packages/$package"_*.deb >/dev/null 2>&1 ||
