@@ -222,9 +222,8 @@ const ENOUGH: usize = 4;
 /// More are no help.
 const SHOWN: usize = 4;
 const SCHEME: &str = "vc://";
-/// No bracket: one may end the address of a server.
 const QUOTES: &str = "\"'`\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{201a}\u{ab}\u{bb}\u{2039}\u{203a}";
-/// What no code ends in.
+/// No code ends in one of them.
 const STOPS: &str = ".,;:!?";
 /// Where a server is unless said otherwise.
 const USUAL_PORT: &str = "47700";
@@ -250,8 +249,8 @@ mod tests {
         ] {
             assert!(typed.parse::<Code>() == Ok(plain.clone()), "{typed}");
         }
-        let Ok(placed) = "48213-tiger-orbit-ocean@[2001:db8::1]".parse::<Code>() else { panic!() };
-        assert!("'48213-tiger-orbit-ocean@[2001:db8::1]'.".parse::<Code>() == Ok(placed));
+        let Ok(placed) = "48213-tiger-orbit-ocean@[2001:db8::1]:47700".parse::<Code>() else { panic!() };
+        assert!("'48213-tiger-orbit-ocean@[2001:db8::1]:47700'.".parse::<Code>() == Ok(placed));
         assert_eq!(plain.text(), "48213-tiger-orbit-ocean");
         assert!(plain.nameplate() == Nameplate::Spoken(48213));
     }
