@@ -165,14 +165,14 @@ pub(crate) struct Call {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// Enter muted
-    #[arg(long)]
-    pub(crate) muted: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true)]
+    pub(crate) muted: Option<bool>,
     /// One JSON event per line on stdout, as docs/EVENTS.md describes; stdin stays chat and commands
     #[arg(long)]
     pub(crate) json: bool,
     /// Lines in, lines out, for screen readers and pipes, also on a terminal
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) plain: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, conflicts_with = "json")]
+    pub(crate) plain: Option<bool>,
     /// Leave by itself after N seconds
     #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
@@ -182,8 +182,8 @@ impl Call {
     /// Diagnostics on stderr would go right through a screen.
     pub(crate) fn mode(&self, diagnosed: bool) -> Mode {
         // A configuration that is wrong is told of later, in the usual way.
-        let plain = || Settings::default().completed().is_ok_and(|settings| settings.plain == Some(true));
-        match (self.json, self.plain || diagnosed || plain()) {
+        let set = || Settings::default().completed().is_ok_and(|settings| settings.plain == Some(true));
+        match (self.json, diagnosed || self.plain.unwrap_or_else(set)) {
             (true, _) => Mode::Json,
             (false, true) => Mode::Plain,
             (false, false) => Mode::of_the_place(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use vc_core::Error;
 
+use crate::note::Note;
+
 /// What the process ends with. The numbers are promised in `--help` and docs/EVENTS.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -119,6 +121,12 @@ impl Failure {
             format!("Something failed that should not ({what})."),
             "Please report it, with the file that --log FILE writes.",
         )
+    }
+}
+
+impl From<&Failure> for Note {
+    fn from(failure: &Failure) -> Self {
+        Self::Error { code: failure.kind.name(), message: failure.what.clone(), hint: failure.hint.clone() }
     }
 }
 

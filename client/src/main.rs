@@ -94,7 +94,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             within(mode, async |ui| serve::run(serve, ui).await)
         }
         Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
-        Some(Command::Devices { json }) => sound::list(json),
+        Some(Command::Devices { json }) => sound::list(json).map_err(|failure| ui::told(json, failure)),
         Some(Command::Doctor(doctor)) => {
             let mode = if doctor.json { Mode::Json } else { Mode::Plain };
             within(mode, async |ui| doctor::run(doctor, ui).await)
@@ -116,7 +116,7 @@ fn within(mode: Mode, body: impl AsyncFnOnce(&mut Ui) -> Result<(), Failure>) ->
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::defect)?;
     let mut ui = Ui::new(mode)?;
     let result = runtime.block_on(body(&mut ui));
-    ui.end(&result);
+    let result = ui.end(result);
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     result

@@ -205,11 +205,7 @@ mod tests {
             "`--verbose` takes no value.",
             "`voicechat create --help` shows what it takes.",
         ),
-        (
-            "create --no-forward=1",
-            "`--no-forward` takes no value.",
-            "`voicechat create --help` shows what it takes.",
-        ),
+        ("create --json=1", "`--json` takes no value.", "`voicechat create --help` shows what it takes."),
         (
             "join --low-latency false 48213-tiger-lamp-ocean",
             "`48213-tiger-lamp-ocean` is one word too many.",

@@ -165,7 +165,7 @@ impl Plan {
             sound,
             alerts: Alerts::new(&settings),
             habits: Habits::new(&settings),
-            muted: call.muted || settings.muted == Some(true),
+            muted: call.muted.or(settings.muted).unwrap_or(false),
             stay: call.seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }
     }
@@ -325,6 +325,7 @@ mod tests {
         for entry in ["create", "host", "join"] {
             assert!(forwards(&["voicechat", entry]), "{entry}");
             assert!(!forwards(&["voicechat", entry, "--no-forward"]), "{entry}");
+            assert!(forwards(&["voicechat", entry, "--no-forward=false"]), "{entry}");
         }
     }
 

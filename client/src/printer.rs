@@ -13,7 +13,7 @@ use crate::screen::{prose, size};
 
 pub(crate) struct Printer {
     prints: SyncSender<Print>,
-    printed: Receiver<()>,
+    printed: Receiver<io::Result<()>>,
     /// Lines that were not taken since the last one that was, and what stands in their place.
     missed: AtomicU64,
     says: fn(u64) -> Print,
@@ -47,9 +47,8 @@ impl Printer {
             .name("printer".into())
             .stack_size(STACK)
             .spawn(move || {
-                print(&prints, broken);
                 // The other end waits only at the very end, if at all.
-                let _ = done.send(());
+                let _ = done.send(print(&prints, broken));
             })
             .map_err(Failure::defect)?;
         Ok(Self { prints: printer, printed, missed: AtomicU64::new(0), says })
@@ -71,8 +70,9 @@ impl Printer {
         (missed > 0).then(|| (self.says)(missed))
     }
 
-    /// Prints the `last` line after all others. Returns when that is done, or after `patience`.
-    pub(crate) fn end(self, last: Option<Print>, patience: Duration) {
+    /// Prints the `last` line after all others. Returns when that is done, or after `patience`. An error is why nothing
+    /// could be printed any more, though somebody may want it.
+    pub(crate) fn end(self, last: Option<Print>, patience: Duration) -> io::Result<()> {
         let until = Instant::now() + patience;
         for print in self.gap().into_iter().chain(last) {
             let mut print = Some(print);
@@ -87,11 +87,11 @@ impl Printer {
             }
         }
         drop(self.prints);
-        let _ = self.printed.recv_timeout(until.saturating_duration_since(Instant::now()));
+        self.printed.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap_or(Ok(()))
     }
 }
 
-fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) {
+fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) -> io::Result<()> {
     while let Ok(print) = prints.recv() {
         let written = match &print {
             Print::Out(text) => {
@@ -100,11 +100,13 @@ fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) {
             }
             Print::Err(text) => io::stderr().lock().write_all(text.as_bytes()),
         };
-        if written.is_err() && matches!(print, Print::Out(_)) {
+        if let (Err(error), Print::Out(_)) = (written, print) {
             let _ = broken.send(());
-            return;
+            // Who has read enough has gone: as good as a wish to leave.
+            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) };
         }
     }
+    Ok(())
 }
 
 /// Prose, as [`say`] otherwise.
@@ -151,7 +153,7 @@ mod tests {
         printer.print(Print::Out("e".into()));
         printer.print(Print::Out("f".into()));
         let rest = thread::spawn(move || taken.iter().map(text).collect::<Vec<_>>());
-        printer.end(Some(Print::Out("last".into())), Duration::from_secs(60));
+        printer.end(Some(Print::Out("last".into())), Duration::from_secs(60)).unwrap();
         assert_eq!(rest.join().unwrap(), ["2 missed", "e", "1 missed", "last"]);
     }
 }

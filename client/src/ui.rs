@@ -10,11 +10,12 @@ use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clipboard::Terminal;
+use crate::config::reason;
 use crate::failure::Failure;
 use crate::lines::{self, Typed};
 use crate::note::{Note, Stats};
 use crate::order::Answer;
-use crate::printer::{Print, Printer};
+use crate::printer::{self, Print, Printer};
 use crate::screen::{Question, Screen};
 use crate::stop::Resumed;
 use crate::words::{self, Words};
@@ -291,24 +292,27 @@ impl Ui {
     }
 
     /// The last words, printed before this returns unless stdout is stuck.
-    pub(crate) fn end(mut self, result: &Result<(), Failure>) {
-        if let Err(failure) = result {
-            self.show(&Note::Error {
-                code: failure.kind.name(),
-                message: failure.what.clone(),
-                hint: failure.hint.clone(),
-            });
+    pub(crate) fn end(mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+        if let Err(failure) = &result {
+            self.show(&Note::from(failure));
         }
-        let ended = Note::ended(result);
+        let ended = Note::ended(&result);
         self.pass_on(&ended);
         // Whoever waits to hand in a line waits no longer.
         self.lines = None;
-        match self.face {
+        let printed = match self.face {
             Face::Json(printer) => printer.end(Some(Print::Out(json(&ended))), LAST_WORDS),
             Face::Plain(printer) => printer.end(None, LAST_WORDS),
-            Face::Screen(screen) => screen.end(LAST_WORDS),
-            Face::Silent => {}
-        }
+            Face::Screen(screen) => {
+                screen.end(LAST_WORDS);
+                Ok(())
+            }
+            Face::Silent => Ok(()),
+        };
+        result.and(printed.map_err(|error| {
+            let what = format!("What this call says cannot be written ({}).", reason(&error));
+            Failure::machine(what, "Mend where its output goes, or leave it on the terminal.")
+        }))
     }
 
     fn words(&self, words: Option<Words>) {
@@ -330,6 +334,14 @@ async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
     // A thread that ended without a word is as bad.
     let _ = breaks.await;
     *broken = None;
+}
+
+/// Outside a call: a program reads on stdout why it comes to nothing.
+pub(crate) fn told(json: bool, failure: Failure) -> Failure {
+    if json {
+        printer::say(&self::json(&Note::from(&failure)));
+    }
+    failure
 }
 
 /// An event as programs read it.

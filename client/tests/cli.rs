@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::thread;
 
 use assert_cmd::Command;
@@ -119,6 +120,33 @@ fn that_there_is_no_sound_server_is_told_in_the_call_and_not_before_it() {
     let said = run(&["create", "--json", "--seconds", "1", "--server", &place], b"");
     let told = |event: &str| said.find(event).unwrap();
     assert!(told("\"invite\"") < told("\"trouble\""), "the code stands first: {said}");
+}
+
+#[test]
+fn programs_read_on_stdout_why_a_command_comes_to_nothing() {
+    let dir = TempDir::new().unwrap();
+    for (typed, status, code) in
+        [(&["devices", "--json"][..], 11, "machine"), (&["ctl", "status", "--json"], 13, "no_call")]
+    {
+        let run = run_at(dir.path(), typed, b"");
+        assert_eq!(run.status, status, "{typed:?}");
+        let said: serde_json::Value = serde_json::from_str(run.stdout.trim_end()).unwrap();
+        assert_eq!((said["event"].as_str(), said["code"].as_str()), (Some("error"), Some(code)), "{said}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_call_whose_words_cannot_be_written_ends_and_says_so() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let dir = TempDir::new().unwrap();
+    let mut command = std::process::Command::new(PROGRAM);
+    let ended =
+        command.args(["host", "--listen", "127.0.0.1:0", "--input", "silence", "--output", "null", "--json"]);
+    let ended = ended.envs(environment(dir.path())).stdin(Stdio::piped()).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(11));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("cannot be written (no space left on device)"), "{said}");
 }
 
 #[test]

@@ -47,16 +47,16 @@ pub(crate) struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = SOUND)]
     pub(crate) low_latency: Option<bool>,
     /// Friends never learn your address: all goes through a relay, with more delay, and not at all without one
-    #[arg(long, num_args = 0, default_missing_value = "true", conflicts_with = "path", help_heading = NETWORK)]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, conflicts_with = "path", help_heading = NETWORK)]
     pub(crate) relay_only: Option<bool>,
     /// Never carry sealed packets for friends who cannot reach each other
-    #[arg(long = "no-forward", num_args = 0, default_missing_value = "false", help_heading = NETWORK)]
+    #[arg(long = "no-forward", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = NETWORK)]
     pub(crate) forward: Option<bool>,
     /// For tests: direct (only straight to each other), relay (only through a relay) or auto (the best that works)
     #[arg(long, value_enum, hide_possible_values = true, help_heading = NETWORK)]
     pub(crate) path: Option<Path>,
     /// Never ask the router to open a port
-    #[arg(long = "no-port-mapping", num_args = 0, default_missing_value = "false", help_heading = NETWORK)]
+    #[arg(long = "no-port-mapping", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = NETWORK)]
     pub(crate) port_mapping: Option<bool>,
     /// Where `host`, `create` without a server, and `serve` listen; each has its own flag for it, as for what follows.
     #[arg(skip)]
@@ -81,10 +81,10 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, hide_possible_values = true, help_heading = SOUND)]
     pub(crate) echo: Option<Stage>,
     /// Never even out how loud you are
-    #[arg(long = "no-level", num_args = 0, default_missing_value = "false", help_heading = SOUND)]
+    #[arg(long = "no-level", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = SOUND)]
     pub(crate) level: Option<bool>,
     /// Send all that the microphone gives, not only speech
-    #[arg(long = "no-gate", num_args = 0, default_missing_value = "false", help_heading = SOUND)]
+    #[arg(long = "no-gate", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = SOUND)]
     pub(crate) gate: Option<bool>,
     /// Be heard only while the talk key is down
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = SOUND)]
@@ -94,7 +94,7 @@ pub(crate) struct Settings {
     #[serde(default, deserialize_with = "percents")]
     pub(crate) volumes: Option<BTreeMap<String, u16>>,
     /// No sounds when friends come and go
-    #[arg(long = "no-sounds", num_args = 0, default_missing_value = "false", help_heading = NOTICES)]
+    #[arg(long = "no-sounds", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = NOTICES)]
     pub(crate) sounds: Option<bool>,
     /// The terminal's bell when friends come or write
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = NOTICES)]
@@ -426,6 +426,11 @@ fn sentence(message: &str) -> String {
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(de::Error::custom)
+}
+
+/// What `--no-X` says of X.
+fn denied(said: &str) -> Result<bool, std::str::ParseBoolError> {
+    said.parse().map(|denied: bool| !denied)
 }
 
 fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<String, u16>>, D::Error> {

@@ -12,7 +12,7 @@ use crate::cli::Ctl;
 use crate::config::reason;
 use crate::failure::{Failure, Kind};
 use crate::order::too_long;
-use crate::printer;
+use crate::{printer, ui};
 
 pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
     // Where no text is taken, it can only be meant as an option.
@@ -21,14 +21,16 @@ pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
     if !texts && ctl.order.pop_if(|last| last == "--json").is_some() {
         ctl.json = true;
     }
+    let told = |failure| ui::told(ctl.json, failure);
+    let lost = |error| told(lost(error));
     let request = ctl.order.join(" ").replace(['\r', '\n'], " ") + "\n";
     if request.len() > MAX_REQUEST {
-        return Err(Failure::usage(too_long().why, ""));
+        return Err(told(Failure::usage(too_long().why, "")));
     }
     // What no call understands is wrong whether one runs or not.
     let call = connect(ctl.call).map_err(|failure| match misfit(&request) {
-        Some(refusal) => Failure::usage(refusal.why, ""),
-        None => failure,
+        Some(refusal) => told(Failure::usage(refusal.why, "")),
+        None => told(failure),
     })?;
     // Where a pipe knows no limit, the call's own holds.
     let _ = call.set_recv_timeout(Some(ANSWERED)).and(call.set_send_timeout(Some(PATIENCE)));
