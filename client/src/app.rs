@@ -14,7 +14,9 @@ use relay::stream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
-use vc_core::io::{Command, Denial, Hop, Input, Output, PathPolicy, SignalIn, SignalOut, Socket, Time};
+use vc_core::io::{
+    Command, Denial, Hop, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Socket, Time,
+};
 use vc_core::protocol::member::Codes;
 use vc_core::room::Room;
 
@@ -446,7 +448,7 @@ impl<'a> App<'a> {
     }
 
     fn somebody(&self) -> bool {
-        !self.room.peers().is_empty()
+        self.room.peers().iter().any(|peer| peer.state != PeerState::Gone)
     }
 
     fn stats(&self) -> note::Stats {

@@ -432,7 +432,7 @@ const ON_OFF: &[&str] = &["on", "off"];
 const ON_OFF_AUTO: &[&str] = &["on", "off", "auto"];
 const TAB: &str = "Just type to chat. Tab completes commands and names.";
 const LITERALLY: [(&str, &str); 1] = [("//text", "say /text")];
-const NOTHING: &str = "There is nothing to say in that line. Add the text.";
+pub(crate) const NOTHING: &str = "There is nothing to say in that line. Add the text.";
 
 /// What the socket takes besides.
 const OUTSIDE: [(&str, &str); 3] = [

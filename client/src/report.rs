@@ -212,6 +212,7 @@ fn peer_stats(peer: PeerView, names: &Names) -> PeerStats {
             PeerState::Connecting => "connecting",
             PeerState::Live => "live",
             PeerState::Reconnecting => "reconnecting",
+            PeerState::Gone => "gone",
         },
         rung: peer.rung.map(note::rung),
         via: peer.rung.and_then(|rung| via(rung, names)),

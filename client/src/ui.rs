@@ -309,10 +309,7 @@ impl Ui {
             }
             Face::Silent => Ok(()),
         };
-        result.and(printed.map_err(|error| {
-            let what = format!("What this call says cannot be written ({}).", reason(&error));
-            Failure::machine(what, "Mend where its output goes, or leave it on the terminal.")
-        }))
+        result.and(printed.map_err(|error| unwritten(&error)))
     }
 
     fn words(&self, words: Option<Words>) {
@@ -334,6 +331,12 @@ async fn broken(broken: &mut Option<oneshot::Receiver<()>>) {
     // A thread that ended without a word is as bad.
     let _ = breaks.await;
     *broken = None;
+}
+
+/// Somebody may want to read it.
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    let what = format!("What this call says cannot be written ({}).", reason(error));
+    Failure::machine(what, "Mend where its output goes, or leave it on the terminal.")
 }
 
 /// Outside a call: a program reads on stdout why it comes to nothing.

@@ -110,8 +110,8 @@ fn news(note: &Note) -> Option<String> {
             format!("You may hear yourself through {name}: headphones there end the echo.")
         }
         Note::Reconnecting { name, cause: Some(_), .. } => format!(
-            "Nothing comes from {name}: the relay that carried your voices seems to be gone with the server; still \
-             trying."
+            "Nothing comes from {name}: the relay that carried your voices is silent as the server is; they are down, or \
+             your network is. Still trying."
         ),
         Note::Reconnecting { name, .. } => format!("Nothing comes from {name}; still trying."),
         Note::Back { name, .. } => format!("{name} is back."),
@@ -239,6 +239,7 @@ fn people(peers: &[PeerStats]) -> String {
 fn reached(peer: &PeerStats) -> String {
     match (peer.state, peer.rung) {
         ("reconnecting", _) => "lost, still trying".to_owned(),
+        ("gone", _) => "left before any path opened".to_owned(),
         (_, Some(rung)) => path(rung, peer.via.as_ref()),
         (_, None) => "no path yet".to_owned(),
     }

@@ -32,7 +32,9 @@ fn rung(world: &World) -> Option<Rung> {
 #[test]
 fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
     use Wrong::{Alters, Delays, DropsHalf, Invents, Relabels, Replays, WithholdsAll, WithholdsVoice};
-    // Share of a minute's voice that is heard at least.
+    // When the path is left is a matter of luck: of the altered ones 88 to 98 % are heard, each by itself.
+    const SEEDS: u64 = 12;
+    // Share of a minute's voice that is heard at least, in the mean.
     for (wrong, least) in [
         (Alters, 0.95),
         (Invents, 0.999),
@@ -44,7 +46,7 @@ fn whatever_a_carrying_friend_does_is_loss_or_delay_and_a_relay_ends_it() {
         (WithholdsAll, 0.98),
     ] {
         let (mut heard, mut sent) = (0, 0);
-        for seed in 0..2 {
+        for seed in 0..SEEDS {
             let mut world = carried(seed);
             let (dice, begun) = (world.dice.fork(), world.now);
             world.clients[ADA].operator = Some(Box::new(Spoiler::new(dice, wrong)));

@@ -385,6 +385,8 @@ pub enum PeerState {
     Connecting,
     Live,
     Reconnecting,
+    /// Never met, and the server saw its connection end: it has probably left before any path to it opened.
+    Gone,
 }
 
 /// How a room treats the ladder.

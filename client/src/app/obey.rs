@@ -11,7 +11,7 @@ use crate::config::{self, Settings, Stage};
 use crate::message::Message;
 use crate::names;
 use crate::note::{self, Note};
-use crate::order::{self, Answer, Given, Order, Refusal, Switch, TalkKey, refused};
+use crate::order::{self, Answer, Given, NOTHING, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
 use crate::ui::Ui;
 use crate::volumes::AS_SENT;
@@ -120,6 +120,9 @@ impl App<'_> {
         }
         // As the others get it.
         let text = text::line(&text);
+        if text.is_empty() {
+            return Err(Refusal { order: None, why: NOTHING.to_owned() });
+        }
         self.tell(Input::Command(Command::Say(text.clone())));
         Ok(Note::Said { text })
     }

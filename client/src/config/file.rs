@@ -127,7 +127,14 @@ pub(super) fn change(path: &Path, settings: &[Setting<'_>]) -> Result<(), Failur
     };
     // A file that the program would refuse to start with is never written: the change may mend what was wrong, but
     // something else may be wrong as well.
-    let table = checked(path, &text)?;
+    let table = match checked(path, &text) {
+        Ok(table) => table,
+        // Of several mistyped keys one after the other is taken out.
+        Err(_) if settings.iter().all(|(_, value)| value.is_none()) && checked(path, &before).is_err() => {
+            return write(path, &text);
+        }
+        Err(failure) => return Err(failure),
+    };
     if settings.iter().any(|(key, value)| !holds(&table, key, value.as_ref())) {
         return Err(Failure::defect("a setting did not arrive in the file"));
     }

@@ -12,6 +12,7 @@ use crate::cli::Ctl;
 use crate::config::reason;
 use crate::failure::{Failure, Kind};
 use crate::order::too_long;
+use crate::ui::unwritten;
 use crate::{printer, ui};
 
 pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
@@ -66,9 +67,11 @@ fn stream(call: BufReader<Stream>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for line in call.lines() {
         let Ok(line) = line else { return Ok(()) };
-        // A reader that has gone wants no more.
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            return Ok(());
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => {}
+            // A reader that has gone wants no more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(unwritten(&error)),
         }
     }
     Ok(())

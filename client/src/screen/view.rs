@@ -73,16 +73,17 @@ impl View {
     }
 
     fn people(&self, stats: &Stats, width: usize, budget: usize) -> Vec<Row> {
-        let friends = stats.peers.len();
+        let peers: Vec<&PeerStats> = stats.peers.iter().filter(|peer| peer.state != "gone").collect();
+        let friends = peers.len();
         if budget == 0 {
             return Vec::new();
         }
         if budget < friends.min(3) {
-            return vec![self.crowd(&stats.peers, width)];
+            return vec![self.crowd(&peers, width)];
         }
         // One's own row goes first when there is little room, then friends who are silent and well.
         let own = (budget > friends).then(|| self.own(stats));
-        let (shown, hidden) = chosen(&stats.peers, budget);
+        let (shown, hidden) = chosen(&peers, budget);
         let mut table: Vec<Cells> = shown.iter().map(|peer| self.friend(peer)).collect();
         table.extend(own);
         let mut rows = set(table, width);
@@ -174,7 +175,7 @@ impl View {
     }
 
     /// All of them in one row, for a terminal of a few lines.
-    fn crowd(&self, peers: &[PeerStats], width: usize) -> Row {
+    fn crowd(&self, peers: &[&PeerStats], width: usize) -> Row {
         let mut row = Row::default();
         let mut left = peers.len();
         for peer in peers {
@@ -294,9 +295,9 @@ fn laid_out(table: &[Cells], detail: usize, width: usize) -> Vec<Row> {
 }
 
 /// Who has a row, in the order of the room; the last row tells of the others.
-fn chosen(peers: &[PeerStats], budget: usize) -> (Vec<&PeerStats>, Vec<&PeerStats>) {
+fn chosen<'a>(peers: &[&'a PeerStats], budget: usize) -> (Vec<&'a PeerStats>, Vec<&'a PeerStats>) {
     if peers.len() <= budget {
-        return (peers.iter().collect(), Vec::new());
+        return (peers.to_vec(), Vec::new());
     }
     let matters = |peer: &PeerStats| {
         peer.state != "live" || peer.sound.as_ref().is_some_and(|sound| sound.level_dbfs > TALKING)
@@ -305,7 +306,7 @@ fn chosen(peers: &[PeerStats], budget: usize) -> (Vec<&PeerStats>, Vec<&PeerStat
     let mut urgent = places.min(peers.iter().filter(|peer| matters(peer)).count());
     places -= urgent;
     let (mut shown, mut hidden) = (Vec::new(), Vec::new());
-    for peer in peers {
+    for &peer in peers {
         let left = if matters(peer) { &mut urgent } else { &mut places };
         if *left > 0 {
             *left -= 1;

@@ -67,7 +67,7 @@ impl Ladder {
             }
         } else if self.paths.make_room(now, origin, self.used()) {
             let turn = self.turn(now);
-            self.paths.push(path, Tried::new(turn, origin));
+            self.paths.push(path, Tried::new(now, turn, origin));
         }
     }
 

@@ -75,6 +75,8 @@ enum Phase {
     /// Introduced; no session yet.
     Shaking {
         since: Time,
+        /// The server saw its connection end.
+        closed: bool,
     },
     Live {
         heard: Time,
@@ -90,9 +92,18 @@ enum Phase {
     Away {
         since: Time,
         retry: Time,
-        /// It was there before. Of one that never was, others may have told a tale.
-        met: bool,
+        past: Past,
     },
+}
+
+/// What was there before the silence.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Past {
+    Met,
+    /// Nothing, ever; others may have told a tale.
+    Unmet,
+    /// Nothing, and the server saw its connection end: it went before any path to it opened, as far as can be told.
+    Gone,
 }
 
 /// The smaller id initiates, always.
@@ -139,7 +150,7 @@ impl Peer {
         Self {
             id,
             seated: seated.clone(),
-            phase: Phase::Shaking { since: now },
+            phase: Phase::Shaking { since: now, closed: false },
             role,
             sessions: Sessions::default(),
             ladder: Ladder::default(),
@@ -185,7 +196,7 @@ impl Peer {
     /// Since when it has been tried, if it was never reached.
     pub fn shaking_since(&self) -> Option<Time> {
         match self.phase {
-            Phase::Shaking { since } => Some(since),
+            Phase::Shaking { since, .. } => Some(since),
             Phase::Live { .. } | Phase::Lost { .. } | Phase::Away { .. } => None,
         }
     }
@@ -223,7 +234,7 @@ impl Peer {
     /// Whether it was ever there, and since when it is not.
     pub fn away(&self) -> Option<(bool, Time)> {
         match self.phase {
-            Phase::Away { since, met, .. } => Some((met, since)),
+            Phase::Away { since, past, .. } => Some((past == Past::Met, since)),
             Phase::Shaking { .. } | Phase::Live { .. } | Phase::Lost { .. } => None,
         }
     }
@@ -250,7 +261,7 @@ impl Peer {
 
     /// It was told to have left, and is expected back all the same.
     pub fn has_left(&self) -> bool {
-        matches!(self.phase, Phase::Away { met: true, .. })
+        matches!(self.phase, Phase::Away { past: Past::Met, .. })
     }
 
     pub fn is_live(&self) -> bool {
@@ -495,6 +506,7 @@ impl Peer {
             name,
             own_name: self.state.name.clone(),
             state: match self.phase {
+                Phase::Away { past: Past::Gone, .. } => PeerState::Gone,
                 Phase::Shaking { .. } | Phase::Away { .. } => PeerState::Connecting,
                 Phase::Live { .. } => PeerState::Live,
                 Phase::Lost { .. } => PeerState::Reconnecting,
@@ -527,7 +539,10 @@ impl Peer {
             _ => None,
         };
         let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted });
-        self.ladder.heard(scene.now, path);
+        // Who carries it says by which seat, and may say anything.
+        if matches!(path, Path::Direct(_)) || self.is_source(path) || self.ladder.knows(&path) {
+            self.ladder.heard(scene.now, path);
+        }
         match before {
             Phase::Live { .. } => return,
             Phase::Lost { .. } => scene.acts.push(Act::Event(Event::Back { id: self.id })),

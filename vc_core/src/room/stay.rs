@@ -227,16 +227,8 @@ impl Stay {
     }
 
     pub(crate) fn peers(&self, now: Time) -> Vec<PeerView> {
-        let shown = self.peers.values().filter(|peer| !peer.has_left() && !self.is_ghost(peer));
+        let shown = self.peers.values().filter(|peer| !peer.has_left());
         shown.map(|peer| peer.view(now, self.display(peer))).collect()
-    }
-
-    /// Never met, and nobody is in its seat, or somebody else: it went before any path to it opened.
-    fn is_ghost(&self, peer: &Peer) -> bool {
-        let others = || self.peers.values().filter(|other| other.id() != peer.id() && other.is_here());
-        let taken = || peer.slot() == self.slot || others().any(|other| other.slot() == peer.slot());
-        let empty = self.here() != 0 && self.here() & peer.slot().bit() == 0;
-        peer.away().is_some_and(|(met, _)| !met) && (empty || taken())
     }
 
     /// Let in, and nobody in the room could ever be reached.
@@ -492,8 +484,7 @@ impl Stay {
     /// A name that no other member's looks like: where two do, both carry the start of their id.
     fn display(&self, peer: &Peer) -> String {
         let mine = [self.state.name.as_str(), OWN_LINES].into_iter();
-        let others = self.peers.values().filter(|other| other.id() != peer.id() && !self.is_ghost(other));
-        let others = others.map(Peer::name);
+        let others = self.peers.values().filter(|other| other.id() != peer.id()).map(Peer::name);
         match mine.chain(others).any(|other| text::looks_like(other, peer.name())) {
             true => format!("{} #{:04x}", peer.name(), peer.id().as_u64() >> 48),
             false => peer.name().to_owned(),

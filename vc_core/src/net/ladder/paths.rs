@@ -12,6 +12,7 @@ pub(super) struct Paths(Vec<(Path, Tried)>);
 pub(super) struct Tried {
     pub(super) probes: Probes,
     pub(super) origin: Origin,
+    learnt: Time,
     /// Answers in a row by which it was clearly better than the carrying path.
     pub(super) wins: u32,
     /// Voice did not arrive by it, so often.
@@ -37,15 +38,18 @@ impl Paths {
         if self.0.len() < MOST && (origin == Origin::Told || heard < MOST_HEARD) {
             return true;
         }
-        let first = |gives_way: &dyn Fn(&Tried) -> bool| {
-            self.0.iter().position(|(path, tried)| !used.contains(&Some(*path)) && gives_way(tried))
+        let first = |gives_way: &dyn Fn(&Path, &Tried) -> bool| {
+            self.0.iter().position(|(path, tried)| !used.contains(&Some(*path)) && gives_way(path, tried))
         };
         let silent = |tried: &Tried| !tried.is_answering();
         let place = match origin {
-            Origin::Told => first(&|tried| is_heard(tried) && silent(tried))
-                .or_else(|| first(&silent))
-                .or_else(|| first(&is_heard)),
-            Origin::Heard => first(&|tried| is_heard(tried) && !tried.is_open(now)),
+            // The way through the server is offered once, and often the last that is left.
+            Origin::Told => first(&|_, tried| is_heard(tried) && silent(tried))
+                .or_else(|| first(&|_, tried| is_heard(tried)))
+                .or_else(|| first(&|path, tried| silent(tried) && !matches!(path, Path::Mail(_)))),
+            Origin::Heard => {
+                first(&|_, tried| is_heard(tried) && !tried.is_open(now) && now - tried.learnt >= KEPT_OPEN)
+            }
         };
         place.map(|at| self.0.remove(at)).is_some()
     }
@@ -85,9 +89,10 @@ impl Paths {
 }
 
 impl Tried {
-    /// Asked first at this time.
-    pub(super) fn new(at: Time, origin: Origin) -> Self {
-        Self { probes: Probes::new(at), origin, wins: 0, strikes: 0, distrusted: Time::ZERO }
+    /// Asked first at this turn.
+    pub(super) fn new(now: Time, turn: Time, origin: Origin) -> Self {
+        let probes = Probes::new(turn);
+        Self { probes, origin, learnt: now, wins: 0, strikes: 0, distrusted: Time::ZERO }
     }
 
     pub(super) fn is_answering(&self) -> bool {

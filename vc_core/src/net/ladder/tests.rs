@@ -294,6 +294,27 @@ fn packets_from_ever_new_ports_take_no_place_from_what_was_named_nor_from_what_m
         ladder.offer(Time::from_micros(60_000_000), more);
         assert!(ladder.knows(&more), "{n}");
     }
+    assert!(told.clone().all(|path| ladder.knows(&path)), "nor do later names take one from earlier ones");
+}
+
+#[test]
+fn handshakes_from_ever_new_addresses_have_us_ask_few_of_them() {
+    let mut ladder = Ladder::default();
+    ladder.offer(Time::ZERO, relay());
+    let mut asked = std::collections::BTreeSet::new();
+    for t in 0..20_000u64 {
+        let now = Time::from_micros(t * 1_000);
+        if t % 50 == 0 {
+            ladder.notice(now, Path::Direct(hop(&format!("192.0.2.7:{}", 2_000 + t / 50))));
+        }
+        asked.extend(
+            ladder
+                .probe(now, || t.to_be_bytes())
+                .into_iter()
+                .filter_map(|(path, _)| path.direct().map(|hop| hop.addr)),
+        );
+    }
+    assert_eq!(asked.len(), 8);
 }
 
 #[test]

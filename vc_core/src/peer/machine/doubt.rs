@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::timers::LOST_AFTER_HOT;
-use super::{APPEARED_RATE, Peer, Phase};
+use super::{APPEARED_RATE, Past, Peer, Phase};
 use crate::io::Time;
 
 /// Nothing came since but what was under way then.
@@ -47,8 +47,18 @@ impl Peer {
                     self.ladder.verify(now);
                 }
             }
-            Phase::Lost { closed, .. } => *closed = true,
-            Phase::Live { .. } | Phase::Shaking { .. } | Phase::Away { .. } => {}
+            Phase::Lost { closed, .. } | Phase::Shaking { closed, .. } => *closed = true,
+            Phase::Away { past: past @ Past::Unmet, .. } => *past = Past::Gone,
+            Phase::Live { .. } | Phase::Away { .. } => {}
+        }
+    }
+
+    /// The server is connected with it.
+    pub fn connects(&mut self) {
+        match &mut self.phase {
+            Phase::Shaking { closed, .. } => *closed = false,
+            Phase::Away { past: past @ Past::Gone, .. } => *past = Past::Unmet,
+            Phase::Live { .. } | Phase::Lost { .. } | Phase::Away { .. } => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 
-use super::{Act, Doubt, Peer, Phase, Role, Scene};
+use super::{Act, Doubt, Past, Peer, Phase, Role, Scene};
 use crate::io::{Event, Parting, Time};
 use crate::net::forward::rate::Rate;
 use crate::net::path::Path;
@@ -28,7 +28,7 @@ impl Peer {
 
     pub fn wake(&self, now: Time) -> (Time, &'static str) {
         let age = match self.phase {
-            Phase::Shaking { since } => since + UNREACHABLE_AFTER,
+            Phase::Shaking { since, .. } => since + UNREACHABLE_AFTER,
             Phase::Live { heard, doubted } => {
                 let lost = self.lost_at(now, heard, doubted);
                 doubted.and_then(|doubt| doubt.ask_at()).map_or(lost, |at| lost.min(at))
@@ -59,8 +59,9 @@ impl Peer {
     fn age(&mut self, scene: &mut Scene) {
         let now = scene.now;
         match self.phase {
-            Phase::Shaking { since } if now - since >= UNREACHABLE_AFTER => {
-                self.phase = Phase::Away { since: now, retry: now, met: false };
+            Phase::Shaking { since, closed } if now - since >= UNREACHABLE_AFTER => {
+                let past = if closed { Past::Gone } else { Past::Unmet };
+                self.phase = Phase::Away { since: now, retry: now, past };
                 let name = self.state.name.clone();
                 scene.acts.push(Act::Event(Event::Unreachable { id: self.id, name }));
                 self.report_undelivered(scene);
@@ -74,7 +75,7 @@ impl Peer {
             Phase::Lost { heard, .. } if now - heard >= AWAY_AFTER => {
                 self.part(scene, Parting::TimedOut);
                 self.sessions = Sessions::default();
-                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY, met: true };
+                self.phase = Phase::Away { since: now, retry: now + AWAY_RETRY, past: Past::Met };
             }
             _ => {}
         }
@@ -99,10 +100,10 @@ impl Peer {
         }
         let Some(packet) = packet else { return };
         let mail_too = match self.phase {
-            Phase::Shaking { since } => now - since >= MAIL_AFTER,
+            Phase::Shaking { since, .. } => now - since >= MAIL_AFTER,
             _ => true,
         };
-        let hearsay = matches!(self.phase, Phase::Away { met: false, .. });
+        let hearsay = matches!(self.phase, Phase::Away { past: Past::Unmet | Past::Gone, .. });
         let direct_too = !hearsay || self.hearsay.take(now, HEARSAY_RATE, 1);
         let wanted = |path: &&Path| match path {
             Path::Direct(_) => direct_too,

@@ -109,6 +109,8 @@ impl Stay {
         let (came, went) = (slots & !before, before & !slots);
         let doubted = self.peers.values_mut().filter(|peer| peer.slot().bit() & went != 0);
         doubted.for_each(|peer| peer.doubt(now));
+        let back = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0);
+        back.for_each(Peer::connects);
         // One that is being introduced is tried as it is.
         let tried = |peer: &Peer| peer.is_live() || peer.shaking_since().is_some();
         let lost = self.peers.values_mut().filter(|peer| peer.slot().bit() & came != 0 && !tried(peer));
