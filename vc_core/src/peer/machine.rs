@@ -539,10 +539,7 @@ impl Peer {
             _ => None,
         };
         let before = std::mem::replace(&mut self.phase, Phase::Live { heard: scene.now, doubted });
-        // Who carries it says by which seat, and may say anything.
-        if matches!(path, Path::Direct(_)) || self.is_source(path) || self.ladder.knows(&path) {
-            self.ladder.heard(scene.now, path);
-        }
+        self.ladder.heard(scene.now, path);
         match before {
             Phase::Live { .. } => return,
             Phase::Lost { .. } => scene.acts.push(Act::Event(Event::Back { id: self.id })),
