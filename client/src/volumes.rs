@@ -20,7 +20,9 @@ impl Volumes {
 
     /// A friend came, or has another name now. The volume to be used from now on, where it is not the one before.
     pub(crate) fn met(&mut self, friend: MemberId, all: &[PeerView]) -> Option<u16> {
-        let name = own_name(friend, all)?;
+        // One who is lost may be the same friend, come again.
+        let there = all.iter().filter(|peer| peer.state != PeerState::Reconnecting || peer.id == friend);
+        let name = own_name(friend, there)?;
         let percent = *self.kept.get(name)?;
         self.used.insert(friend, percent);
         Some(percent)
@@ -29,7 +31,7 @@ impl Volumes {
     /// The name under which it is kept. `None` where two share it: nobody could tell whose it is.
     pub(crate) fn set<'a>(&mut self, friend: MemberId, percent: u16, all: &'a [PeerView]) -> Option<&'a str> {
         self.used.insert(friend, percent);
-        let name = own_name(friend, all)?;
+        let name = own_name(friend, all.iter())?;
         self.kept.insert(name.to_owned(), percent);
         Some(name)
     }
@@ -51,11 +53,10 @@ impl Volumes {
     }
 }
 
-/// Unless another one who is here has it as well. One who is lost may be the same friend, come again.
-fn own_name(friend: MemberId, all: &[PeerView]) -> Option<&str> {
-    let name = all.iter().find(|peer| peer.id == friend)?.own_name.as_str();
-    let others = all.iter().filter(|peer| peer.id != friend && peer.state != PeerState::Reconnecting);
-    others.into_iter().all(|other| other.own_name != name).then_some(name)
+/// Unless another one of these has it as well.
+fn own_name<'a>(friend: MemberId, mut all: impl Iterator<Item = &'a PeerView> + Clone) -> Option<&'a str> {
+    let name = all.clone().find(|peer| peer.id == friend)?.own_name.as_str();
+    all.all(|other| other.id == friend || other.own_name != name).then_some(name)
 }
 
 /// In percent.
@@ -118,7 +119,11 @@ pub(crate) mod tests {
         assert_eq!(volumes.kept().collect::<Vec<_>>(), [("Ada", 30)]);
         // Only one of them is still there: the other connection of hers broke off.
         let lost = PeerView { state: PeerState::Reconnecting, ..here(ADA, "Ada") };
-        assert_eq!(volumes.met(OTHER, &[lost, here(OTHER, "Ada")]), Some(30));
+        let left = [lost, here(OTHER, "Ada")];
+        assert_eq!(volumes.met(OTHER, &left), Some(30));
+        // She may as well be somebody else, and both carry a mark.
+        assert_eq!((volumes.set(OTHER, 50, &left), volumes.set(ADA, 60, &left)), (None, None));
+        assert_eq!(volumes.kept().collect::<Vec<_>>(), [("Ada", 30)]);
     }
 
     #[test]
