@@ -130,6 +130,23 @@ fn a_mistyped_key_in_the_file_is_taken_out_as_it_is_told() {
 }
 
 #[test]
+fn two_mistyped_keys_are_taken_out_one_after_the_other_as_each_is_told() {
+    let home = TempDir::new().unwrap();
+    let path = said(&mut config(&home, &["path"]));
+    said(&mut config(&home, &["set", "name", "Ada"]));
+    let good = std::fs::read_to_string(path.trim_end()).unwrap();
+    std::fs::write(path.trim_end(), format!("{good}nmae = \"Bob\"\nmtued = true\n")).unwrap();
+    for key in ["mtued", "nmae"] {
+        let failed = config(&home, &["show"]).assert().code(2);
+        let told = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+        assert!(told.contains(&format!("`voicechat config unset {key}` takes it out")), "{told}");
+        said(&mut config(&home, &["unset", key]));
+    }
+    assert_eq!(std::fs::read_to_string(path.trim_end()).unwrap(), good);
+    said(&mut config(&home, &["show"]));
+}
+
+#[test]
 fn what_is_told_to_mend_a_wrong_value_mends_it() {
     let home = TempDir::new().unwrap();
     let path = said(&mut config(&home, &["path"]));

@@ -219,6 +219,22 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     assert_eq!(alone.status.code(), Some(16));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn events_that_cannot_be_written_end_with_two_sentences_and_a_status_of_their_own() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (ada, _) = party.create(&place, "Ada", &NO_SOUND);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let pid = ada.id().to_string();
+    let ended = party.command(&["ctl", "--call", &pid, "events"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(11), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("cannot be written (no space left on device)"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(said.lines().all(|line| line.ends_with('.')), "{said}");
+}
+
 #[cfg(unix)]
 #[test]
 fn nobody_but_this_user_reaches_the_socket_and_nothing_of_it_stays() {

@@ -391,6 +391,14 @@ mod tests {
     }
 
     #[test]
+    fn one_who_went_before_anybody_met_them_has_no_row() {
+        let gone = |name: &str| PeerStats { state: "gone", rung: None, ..peer(name, -100.0) };
+        let peers = vec![peer("Bob", -20.0), gone("Cem"), gone("Dora"), gone("Eve")];
+        let rows = seen(&view(peers), 80, 10);
+        assert!(rows.len() == 3 && rows[0].starts_with("▸ Bob") && rows[1].starts_with("  you"), "{rows:#?}");
+    }
+
+    #[test]
     fn a_terminal_of_a_few_lines_keeps_one_for_all_and_one_to_type_in() {
         let view = view(vec![peer("Bob", -20.0), peer("Cem", -100.0), peer("Dora", -100.0)]);
         assert_eq!(seen(&view, 20, 4), ["▸Bob Cem Dora", ">"]);
