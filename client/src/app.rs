@@ -1,5 +1,6 @@
 //! The only loop of a call: sockets, signaling, microphone, keyboard and timer tell the room; what it wants is done.
 
+mod ahead;
 mod happened;
 mod held;
 pub(crate) mod obey;
@@ -15,11 +16,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use vc_core::crypto::keys::Rng;
 use vc_core::io::{
-    Command, Denial, Hop, Input, Output, PathPolicy, PeerState, SignalIn, SignalOut, Socket, Time,
+    Command, Denial, Hop, Input, Output, PathPolicy, PeerState, PeerView, SignalIn, SignalOut, Socket, Time,
 };
 use vc_core::protocol::member::Codes;
 use vc_core::room::Room;
 
+use self::ahead::Ahead;
 use self::held::Held;
 use crate::calm::Calm;
 use crate::clock::Clock;
@@ -83,6 +85,9 @@ struct App<'a> {
     /// That a friend made a new code, and since when it waits to be told together with that code.
     renewed: Option<(Note, Instant)>,
     verdict: Verdict,
+    ahead: Ahead,
+    /// The words that somebody compared, until they have read that these have changed.
+    compared: Option<[&'static str; 5]>,
     /// How others get in. `None` before the server has named the room, and after these codes died, until others are there.
     codes: Option<Codes>,
     /// When a voice last moved a level.
@@ -153,6 +158,8 @@ impl<'a> App<'a> {
             calm: Calm::default(),
             renewed: None,
             verdict: Verdict::default(),
+            ahead: Ahead::default(),
+            compared: None,
             codes: None,
             lively: None,
             glanced: Instant::now(),
@@ -187,6 +194,7 @@ impl<'a> App<'a> {
                 }
                 return result;
             }
+            self.catch_up();
             self.next(stop, &mut second, stay).await;
         }
     }
@@ -208,7 +216,7 @@ impl<'a> App<'a> {
             () = sleep(wake) => self.tell(Input::Tick),
             () = self.network.changed() => self.look_around().await,
             news = self.link.next() => self.news(news),
-            typed = self.ui.typed() => self.typed(typed),
+            typed = typed(self.ui, self.ahead.is_full()) => self.typed(typed),
             Some(late) = self.late.join_next() => {
                 if let Ok((reply, answer)) = late {
                     reply(self.ui, answer);
@@ -447,6 +455,17 @@ impl<'a> App<'a> {
         self.fault.is_none()
     }
 
+    /// In, and met by those who are there. Whoever cannot be met is not waited for.
+    fn is_among_friends(&self) -> bool {
+        let coming = |peer: &PeerView| match peer.state {
+            PeerState::Connecting => true,
+            PeerState::Live => peer.rung.is_none(),
+            PeerState::Reconnecting | PeerState::Gone => false,
+        };
+        let met = || !self.room.peers().iter().any(coming);
+        self.entered.is_some_and(|entered| entered.elapsed() > MEETING || met())
+    }
+
     fn somebody(&self) -> bool {
         self.room.peers().iter().any(|peer| peer.state != PeerState::Gone)
     }
@@ -475,6 +494,15 @@ impl<'a> App<'a> {
             stats: self.stats(),
         }
     }
+}
+
+/// No further line while there is no place for one.
+async fn typed(ui: &mut Ui, full: bool) -> Typed {
+    if full {
+        ui.broken().await;
+        return Typed::Interrupt;
+    }
+    ui.typed().await
 }
 
 fn fresh(rng: &mut Rng) -> [u8; 32] {
@@ -510,6 +538,8 @@ const OPENED: &str = "Your router opened a port for the room, so friends from el
 const GLANCE: Duration = Duration::from_millis(100);
 /// After the last of it they fall to rest, which is to be seen as well.
 const LINGER: Duration = Duration::from_millis(400);
+/// Those who can be met are met within a second or two, by the relay if not directly; a second look takes the rest.
+const MEETING: Duration = Duration::from_secs(4);
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than the room takes to tell the others, so that it normally has the last word.
 const PATIENCE: Duration = Duration::from_millis(1_500);

@@ -105,6 +105,9 @@ pub(crate) enum Note {
     Locked,
     Signaling {
         up: bool,
+        /// Nobody else is here, which people read in the same sentence.
+        #[serde(skip)]
+        alone: bool,
     },
     Level {
         dbfs: f32,
@@ -481,7 +484,7 @@ pub(crate) mod tests {
             Note::Unreachable { id: id(), name: name() },
             Note::WrongCode { tries: 1 },
             Note::Locked,
-            Note::Signaling { up: true },
+            Note::Signaling { up: true, alone: false },
             Note::Level { dbfs: -20.0, talking: true },
             Note::Stats(Stats { peers, ..Stats::default() }),
             Note::Status(Box::default()),

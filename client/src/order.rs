@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use audio::{InputSpec, OutputSpec};
+use unicode_width::UnicodeWidthChar;
 use vc_core::protocol::member::MAX_NAME;
 use vc_core::protocol::text::{self, MAX_CHAT, NAME_COLUMNS};
 
@@ -151,9 +152,10 @@ impl Order {
         })
     }
 
-    /// A line of chat, whatever it begins with.
+    /// A line of chat, whatever it begins with; not one of blanks.
     pub(crate) fn said(text: &str) -> Result<Self, Refusal> {
-        if text.trim().is_empty() {
+        // Nor of what takes no room: zero-width spaces, joiners, fillers.
+        if text.chars().all(|c| c.is_whitespace() || c.width().unwrap_or(0) == 0) {
             return Err(Refusal { order: None, why: NOTHING.to_owned() });
         }
         if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Self::Say(text.to_owned())) }
@@ -191,6 +193,39 @@ impl Order {
             | Self::Devices
             | Self::Invite
             | Self::Verify => false,
+        }
+    }
+
+    /// Whether it comes to nothing before one is in a call.
+    pub(crate) fn needs_the_call(&self) -> bool {
+        match self {
+            Self::Say(_)
+            | Self::Peers
+            | Self::Status
+            | Self::Stats
+            | Self::Volumes
+            | Self::VolumeOf(_)
+            | Self::Volume { .. }
+            | Self::Invite
+            | Self::NewInvite
+            | Self::Copy
+            | Self::Verify
+            | Self::Lock(_)
+            | Self::Kick(_) => true,
+            Self::Help
+            | Self::Mute(_)
+            | Self::Deafen(_)
+            | Self::Talk(_)
+            | Self::Noise(_)
+            | Self::Echo(_)
+            | Self::Level(_)
+            | Self::Gate(_)
+            | Self::Devices
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Save
+            | Self::Name(_)
+            | Self::Quit => false,
         }
     }
 
@@ -464,7 +499,7 @@ pub(crate) const WORDS: [Word; 27] = [
     word("verify", Takes::Nothing, "five words to compare aloud"),
     word("lock", Takes::Nothing, "let nobody in"),
     word("unlock", Takes::Nothing, "let friends in again"),
-    word("kick", Takes::Friend, "remove a friend for good"),
+    word("kick", Takes::Friend, "remove a friend for good, if you made the room"),
     word("name", Takes::NewName, "what you are called"),
     word("stats", Takes::Nothing, "all numbers of sound and network"),
     word("help", Takes::Nothing, "this list"),
@@ -491,7 +526,9 @@ mod tests {
         assert_eq!(done("/say /mute it"), Some(Order::Say("/mute it".into())));
         assert_eq!(done("/"), Some(Order::Help));
         assert_eq!(done(" \t\n"), None);
-        assert!(Order::said(" ").is_err());
+        for blank in [" ", "\u{200b}\u{200d}", "\u{3164}", "\u{2063} \u{301}"] {
+            assert!(Order::said(blank).is_err(), "{blank:?}");
+        }
     }
 
     #[test]

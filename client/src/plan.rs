@@ -12,7 +12,7 @@ use vc_core::room::code::Code;
 
 use crate::alert::Alerts;
 use crate::cli::Call;
-use crate::config::{Settings, default_name, state_dir};
+use crate::config::{Path, Settings, default_name, state_dir};
 use crate::failure::Failure;
 use crate::habits::Habits;
 use crate::host::{Door, Host, key, reach};
@@ -58,7 +58,7 @@ impl Plan {
     pub(crate) fn create(listen: Option<SocketAddr>, call: Call, ui: &Ui) -> Result<Self, Failure> {
         let settings = call.settings.clone().completed()?;
         if settings.server.is_none() {
-            can_be_found(&settings)?;
+            can_be_found(&call, &settings)?;
         }
         Self::open(listen, call, settings, ui)
     }
@@ -97,7 +97,7 @@ impl Plan {
             ));
         }
         let settings = call.settings.clone().completed()?;
-        can_be_found(&settings)?;
+        can_be_found(&call, &settings)?;
         let address = address.or(settings.address.clone());
         Self::on_this_machine(listen, address, &call, settings, ui)
     }
@@ -253,14 +253,22 @@ fn embedded(listen: Option<SocketAddr>, key_file: Option<PathBuf>, ui: &Ui) -> R
     Host::start(door, &key(state_dir().as_deref(), key_file)?, Vec::new())
 }
 
-fn can_be_found(settings: &Settings) -> Result<(), Failure> {
-    if settings.policy() == PathPolicy::Relay {
-        return Err(Failure::usage(
-            "A room on this machine cannot hide its address from friends: it is in the code.",
-            "Open it on a server with --server HOST:PORT, or with --path auto.",
-        ));
+fn can_be_found(call: &Call, settings: &Settings) -> Result<(), Failure> {
+    if settings.policy() != PathPolicy::Relay {
+        return Ok(());
     }
-    Ok(())
+    // The two flags exclude each other, and neither may stand twice.
+    let instead = match (call.settings.relay_only, call.settings.path) {
+        (Some(true), _) => " instead of --relay-only",
+        (_, Some(Path::Relay)) => " instead of --path relay",
+        _ => "",
+    };
+    Err(Failure::usage(
+        "A room on this machine cannot hide its address from friends: it is in the code.",
+        format!(
+            "Open it on a server with `voicechat create --relay-only --server HOST:PORT`, or here with --path auto{instead}."
+        ),
+    ))
 }
 
 /// Whoever set a name is told when others read another one.

@@ -99,7 +99,13 @@ impl Counts {
 }
 
 /// `None` for what is said elsewhere.
-pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, entrance: Entrance) -> Option<Note> {
+pub(crate) fn note(
+    event: &Event,
+    plan: &Plan,
+    names: &Names,
+    entrance: Entrance,
+    alone: bool,
+) -> Option<Note> {
     let name = |id: &MemberId| names.of(*id);
     Some(match event {
         Event::Invite(codes) => plan.invitation(codes, entrance),
@@ -133,7 +139,7 @@ pub(crate) fn note(event: &Event, plan: &Plan, names: &Names, entrance: Entrance
         Event::Unreachable { id, name } => Note::Unreachable { id: (*id).into(), name: name.clone() },
         Event::WrongCode { tries } => Note::WrongCode { tries: *tries },
         Event::Locked => Note::Locked,
-        Event::Signaling { up } => Note::Signaling { up: *up },
+        Event::Signaling { up } => Note::Signaling { up: *up, alone },
         // The end is told with its exit status, last of all.
         Event::Ended(_) => return None,
     })

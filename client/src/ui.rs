@@ -159,7 +159,7 @@ impl Ui {
             Face::Screen(screen) => match note {
                 // These stand in the friend's row.
                 Note::Path { .. } | Note::Muted { .. } => {}
-                Note::Signaling { up } => {
+                Note::Signaling { up, .. } => {
                     screen.server(*up);
                     self.words(Words::of(note));
                 }

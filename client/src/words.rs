@@ -123,8 +123,10 @@ fn news(note: &Note) -> Option<String> {
         Note::Door { open: true, name, .. } => format!("{name} opened the room: the code lets friends in."),
         Note::NewCode { name, .. } => format!("{name} made a new code; the old one is dead."),
         Note::Denied { message, .. } => (*message).to_owned(),
-        Note::Signaling { up: false } => SERVER_LOST.to_owned(),
-        Note::Signaling { up: true } => "The server is back.".to_owned(),
+        Note::CheckChanged => "The five words are others now: /verify shows them.".to_owned(),
+        Note::Signaling { up: false, alone: true } => STRANDED.to_owned(),
+        Note::Signaling { up: false, alone: false } => SERVER_LOST.to_owned(),
+        Note::Signaling { up: true, .. } => "The server is back.".to_owned(),
         _ => return None,
     })
 }
@@ -187,9 +189,11 @@ fn invitation(code: Option<&str>, link: Option<&str>, server: &str, reach: Reach
     let named = code.is_some_and(|code| code.contains('@'));
     if let Some(link) = link {
         text += &match reach {
-            Reach::Server if !named => {
-                format!("A friend whose voicechat does not use {server} needs this link instead:")
-            }
+            Reach::Server if code.is_some() && !named => format!(
+                "A friend whose voicechat does not use this server adds @{server} to the code, or pastes this link, which \
+                 also checks the server's key:"
+            ),
+            _ if code.is_none() => "Send your friends this link to paste into `voicechat join`:".to_owned(),
             _ => "Or send them this link to paste there:".to_owned(),
         };
         text += &format!("\n    {link}\n");
@@ -420,6 +424,10 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
     text
 }
 
+/// After the host of a room without a server of its own has left, for example.
+pub(crate) const STRANDED: &str = "Nobody else is here, and the room's server is gone: nobody can join until it is back. If \
+                                   it was a friend's program that has ended, the room is over: /quit, and open another \
+                                   with `voicechat create`.";
 const SERVER_LOST: &str = "The server is lost: nobody can join until it is back. Calls go on, but those by its relay only while \
                            that runs.";
 
@@ -438,11 +446,7 @@ mod tests {
                 Some(Words::Said { .. } | Words::Own(_)) => {}
                 None => assert!(matches!(
                     note,
-                    Note::CheckChanged
-                        | Note::Level { .. }
-                        | Note::Own { .. }
-                        | Note::Error { .. }
-                        | Note::Ended { .. }
+                    Note::Level { .. } | Note::Own { .. } | Note::Error { .. } | Note::Ended { .. }
                 )),
             }
         }
@@ -596,7 +600,9 @@ mod tests {
         assert!(said(code, Reach::Loopback).contains("on this machine"));
         assert!(said(code, Reach::Lan).contains("in the same network"));
         assert!(said(code, Reach::Public).contains("anywhere"));
-        assert!(said(code, Reach::Server).contains("does not use h:1 needs this link"));
-        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("needs this link"));
+        assert!(said(code, Reach::Server).contains("adds @h:1 to the code, or pastes this link"));
+        assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("adds @"));
+        let linked = invitation(None, Some("vc://x"), "h:1", Reach::Server);
+        assert_eq!(linked, "Send your friends this link to paste into `voicechat join`:\n    vc://x\n");
     }
 }

@@ -170,10 +170,58 @@ fn what_cannot_be_a_code_never_reaches_the_network() {
 #[test]
 fn a_room_on_this_machine_needs_no_server_and_hides_no_address() {
     run(&["host", "--server", "127.0.0.1:1"]).fails(2, "opens a room without a server");
-    run(&["host", "--relay-only", "--input", "silence", "--output", "null"])
-        .fails(2, "cannot hide its address");
-    run(&["create", "--relay-only", "--input", "silence", "--output", "null"])
-        .fails(2, "cannot hide its address");
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let call = |args: &[&str]| {
+        run_at(home.path(), &[args, &NO_SOUND, &["--listen", "127.0.0.1:0", "--seconds", "1"]].concat(), b"")
+    };
+    for command in ["host", "create"] {
+        for hides in [&["--relay-only"][..], &["--path", "relay"], &["--path=relay"]] {
+            let refused = call(&[&[command], hides].concat());
+            refused.fails(2, "cannot hide its address");
+            let flag = hides.concat().replace("path=", "path").replace("path", "path ");
+            let says = format!(
+                "`voicechat create --relay-only --server HOST:PORT`, or here with --path auto instead of {flag}."
+            );
+            assert!(refused.stderr.contains(&says), "{}", refused.stderr);
+        }
+        assert_eq!(call(&[command, "--path", "auto"]).status, 0);
+    }
+    assert_eq!(call(&["create", "--relay-only", "--server", &place]).status, 0);
+    fs::write(home.path().join("config.toml"), "relay_only = true\n").unwrap();
+    call(&["host"]).fails(2, "or here with --path auto.\n");
+    assert_eq!(call(&["host", "--path", "auto"]).status, 0);
+}
+
+#[test]
+fn a_code_with_the_server_behind_it_lets_in_who_neither_uses_nor_knows_that_server() {
+    let (home, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (_server, place) = server(home.path());
+    let (ada, code) = room(home.path(), &place, &NO_SOUND);
+    let args = [&["join", "--name", "Bob", "--seconds", "1"][..], &NO_SOUND].concat();
+    let joins = |code: String| run_at(other.path(), &args, code.as_bytes());
+    joins(code.clone()).fails(2, "does not say which server");
+    assert_eq!(joins(format!("{code}@{}", without_key(&place))).status, 0);
+    assert_eq!(ada.event("joined")["name"], "Bob");
+}
+
+#[test]
+fn lines_piped_in_behind_the_code_wait_for_the_call() {
+    let home = TempDir::new().unwrap();
+    let (_server, place) = server(home.path());
+    let (ada, code) = room(home.path(), &place, &NO_SOUND);
+    let args = [&["join", "--server", &place][..], &NO_SOUND].concat();
+    let bob = run_at(home.path(), &args, format!("{code}\nhello\n/peers\n/quit\n").as_bytes());
+    assert_eq!(bob.status, 0, "{}", bob.stderr);
+    assert!(bob.stdout.contains("\n* Ada: ") && !bob.stdout.contains("no path"), "{}", bob.stdout);
+    assert_eq!(ada.event("chat")["text"], "hello");
+    // With nothing before it, it leaves at once: nobody answers there.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let args = [&["join", "--server", &silent][..], &NO_SOUND].concat();
+    let bob = run_at(home.path(), &args, format!("{code}\n/mute\n/quit\nhello\n").as_bytes());
+    assert_eq!(bob.status, 0, "{}", bob.stderr);
+    assert!(bob.stdout.contains("You left before the call began."), "{}", bob.stdout);
 }
 
 #[test]

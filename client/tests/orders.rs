@@ -4,7 +4,7 @@
 
 #[cfg(unix)]
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
 mod party;
@@ -65,6 +65,59 @@ fn orders_for_friends_and_sound_are_answered_and_done() {
 }
 
 #[test]
+fn a_line_of_nothing_but_invisible_letters_is_refused_as_an_empty_one() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    ada.say("\u{200b}\u{2063}\u{3164}");
+    let refused = ada.wait_for("answer");
+    assert_eq!((&refused["order"], &refused["done"]), (&serde_json::Value::Null, &false.into()));
+    assert_eq!(refused["message"], "There is nothing to say in that line. Add the text.");
+    ada.say("seen");
+    assert_eq!(bob.wait_for("chat")["text"], "seen");
+}
+
+#[test]
+fn more_lines_behind_the_code_than_are_held_all_come_and_in_their_order() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &QUIET);
+    let mut bob = party.join(&place, "Bob", &code, &QUIET);
+    bob.say("first");
+    (0..100).for_each(|_| bob.say("/peers"));
+    bob.say("last");
+    bob.say("/quit");
+    ada.wait_for("left");
+    assert_eq!(ada.chat(), ["first", "last"]);
+    let (status, log, _) = bob.end();
+    assert!(status.success());
+    let asked: Vec<_> = log.iter().filter(|event| event["event"] == "peers").collect();
+    assert!(asked.len() == 100 && asked.iter().all(|event| event["peers"][0]["name"] == "Ada"), "{log:?}");
+}
+
+#[test]
+fn of_a_host_that_left_one_who_is_alone_then_reads_one_sentence() {
+    let party = Party::new();
+    let mut ada = party.start(&[&["host", "--json", "--listen", "127.0.0.1:0"][..], &QUIET].concat());
+    let code = ada.wait_for("invite")["code"].as_str().unwrap().to_owned();
+    let mut join = party.command(&[&["join", "--name", "Bob"][..], &QUIET].concat());
+    let mut bob = join.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    types(&mut bob, &[&code]);
+    let mut lines = BufReader::new(bob.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.ends_with(" is here.")).unwrap();
+    ada.say("/quit");
+    assert!(ada.end().0.success());
+    lines.find(|line| line.contains("Nobody else is here, and the room's server is gone")).unwrap();
+    types(&mut bob, &["/quit"]);
+    let rest: Vec<String> = lines.collect();
+    let mut told = String::new();
+    bob.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(bob.wait().unwrap().success());
+    for line in rest.iter().map(String::as_str).chain(told.lines()) {
+        assert!(!line.contains("server is"), "{line}");
+    }
+}
+
+#[test]
 fn a_friend_whose_name_one_takes_is_called_the_same_in_the_chat_and_in_the_rows() {
     let party = Party::new();
     let (_server, mut ada, mut bob) = two_friends(&party, &[]);
@@ -117,8 +170,13 @@ fn a_code_that_lets_nobody_in_at_the_moment_says_when_it_does() {
 fn only_whoever_made_the_room_removes_a_friend() {
     let party = Party::new();
     let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    bob.say("/help");
+    let help = bob.wait_for("answer")["message"].clone();
+    assert!(help.as_str().unwrap().contains("remove a friend for good, if you made the room"), "{help}");
     bob.say("/kick Ada");
-    assert_eq!(bob.wait_for("answer")["done"], false);
+    let refused = bob.wait_for("answer");
+    assert_eq!(refused["done"], false);
+    assert_eq!(refused["message"], "Only whoever made the room can remove somebody.");
     ada.say("/kick Bob");
     assert_eq!(ada.wait_for("answer")["done"], true);
     let (status, _, _) = bob.end();

@@ -39,6 +39,23 @@ fn a_call_on_a_wide_terminal() {
 }
 
 #[test]
+fn who_compared_the_five_words_reads_once_that_they_are_others_now() {
+    let Some(scene) = Scene::new((100, 40), &[], QUIET) else { return };
+    let _bob = scene.friend("Bob", QUIET);
+    let mut cem = scene.friend("Cem", QUIET);
+    let others = "* The five words are others now: /verify shows them.";
+    assert!(!scene.terminal.all().contains(others), "nobody has compared them yet");
+    scene.terminal.line("/verify");
+    scene.terminal.shows("Room check: ");
+    cem.say("/quit");
+    scene.terminal.shows(others);
+    let _dora = scene.friend("Dora", QUIET);
+    scene.terminal.line("/verify");
+    scene.terminal.until(|_| scene.terminal.all().matches("Room check: ").count() == 2);
+    assert_eq!(scene.terminal.all().matches(others).count(), 1);
+}
+
+#[test]
 fn a_call_on_a_narrow_and_on_a_tiny_terminal() {
     let Some(scene) = Scene::new((40, 16), &[], QUIET) else { return };
     let mut bob = scene.friend("Bob", QUIET);

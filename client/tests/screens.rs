@@ -161,7 +161,7 @@ fn every_command_in_the_call_is_answered() {
         ("/input silence", "speak into silence"),
         ("/output null", "friends on null"),
         ("/save", "/dev/null cannot be"),
-        ("/invite", "needs this link"),
+        ("/invite", "pastes this link"),
         ("/copy", "asked to put this"),
         ("/verify", "Room check"),
         ("/lock", "is locked"),

@@ -9,12 +9,13 @@ use crate::failure::{Failure, Kind};
 use crate::note::Note;
 use crate::plan::Entry;
 use crate::report;
+use crate::words;
 
 impl App<'_> {
     pub(super) fn event(&mut self, event: Event) {
         tracing::debug!(?event);
         // Before anything is forgotten: who was renamed, who left.
-        let note = report::note(&event, &self.plan, &self.names, self.entrance());
+        let note = report::note(&event, &self.plan, &self.names, self.entrance(), !self.somebody());
         match &event {
             Event::Joined { id, name } => {
                 self.names.set(*id, name.clone());
@@ -58,9 +59,9 @@ impl App<'_> {
         if let Some(note) = note {
             self.happened(self.is_answered(&event), note);
         }
-        let left = matches!(event, Event::Left { .. } | Event::Signaling { up: false });
-        if left && self.fault.is_some() && !self.somebody() {
-            self.ui.notice(STRANDED);
+        // Where the server is lost after that, it is told with it.
+        if matches!(event, Event::Left { .. }) && self.fault.is_some() && !self.somebody() {
+            self.ui.notice(words::STRANDED);
         }
         match event {
             Event::Left { id, .. } => {
@@ -155,7 +156,9 @@ impl App<'_> {
     }
 
     pub(super) fn announce(&mut self, note: &Note) {
+        let unread = matches!(note, Note::CheckChanged) && !self.is_outdated();
         match (&self.plan.entry, note) {
+            _ if unread => {}
             // Not before one is in oneself: then it is told first of all.
             (Entry::Join(_), Note::Invite { .. }) if self.entered.is_none() => return,
             (Entry::Join(_), Note::NewCode { .. }) => self.renewed = Some((note.clone(), Instant::now())),
@@ -169,6 +172,12 @@ impl App<'_> {
         if let Note::Invite { .. } = note {
             self.tell_ailment();
         }
+    }
+
+    /// Whether the words that somebody compared are others now; tells it once. Nobody compares them alone.
+    fn is_outdated(&mut self) -> bool {
+        let room = &self.room;
+        self.somebody() && self.compared.take_if(|words| room.verify() != Some(*words)).is_some()
     }
 
     /// Of a new code that does not come, that the old one is dead.
@@ -197,6 +206,3 @@ impl App<'_> {
 /// A server names a new code within a round trip or two.
 pub(super) const CODE_FOLLOWS: Duration = Duration::from_secs(2);
 const LEAVING: &str = "When you leave, running calls go on, but nobody can join any more.";
-/// After the host of a room without a server of its own has left, for example.
-const STRANDED: &str = "Nobody else is here, and the room's server is gone. If it was a friend's program that has ended, \
-                        the room is over: /quit, and open another with `voicechat create`.";

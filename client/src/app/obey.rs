@@ -5,9 +5,9 @@ use vc_core::io::{Command, Denial, Input};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
-use super::{App, Verdict};
+use super::{App, Stage, Verdict};
 use crate::clipboard;
-use crate::config::{self, Settings, Stage};
+use crate::config::{self, Settings};
 use crate::message::Message;
 use crate::names;
 use crate::note::{self, Note};
@@ -22,11 +22,31 @@ pub(crate) type Reply = Box<dyn FnOnce(&Ui, Answer) + Send>;
 impl App<'_> {
     /// A line as it was typed, answered where it was typed.
     pub(super) fn line(&mut self, line: &str) {
+        let Some(line) = Order::line(line) else { return };
+        // A person sees what there is not yet, and types it again.
+        let now = match self.ui.is_person() || self.is_among_friends() {
+            true => Some(line),
+            false => self.ahead.hold(line),
+        };
+        if let Some(line) = now {
+            self.act_on(line);
+        }
+    }
+
+    /// What came before anybody could take it.
+    pub(super) fn catch_up(&mut self) {
+        while !self.ahead.is_empty() && matches!(self.stage, Stage::Staying) && self.is_among_friends() {
+            if let Some(line) = self.ahead.next() {
+                self.act_on(line);
+            }
+        }
+    }
+
+    fn act_on(&mut self, line: Result<Order, Refusal>) {
         let here: Reply = Box::new(Ui::answer);
-        match Order::line(line) {
-            Some(Ok(order)) => self.obey(order, Given::InTheCall, here),
-            Some(Err(refusal)) => here(self.ui, Err(refusal)),
-            None => {}
+        match line {
+            Ok(order) => self.obey(order, Given::InTheCall, here),
+            Err(refusal) => here(self.ui, Err(refusal)),
         }
     }
 
@@ -61,7 +81,10 @@ impl App<'_> {
             Order::NewInvite => self.order_new_invite(),
             Order::Verify if !self.somebody() => Err(refused("verify", NOBODY)),
             Order::Verify => match self.room.verify() {
-                Some(words) => Ok(Note::Verify { words }),
+                Some(words) => {
+                    self.compared = Some(words);
+                    Ok(Note::Verify { words })
+                }
                 None => Err(refused("verify", NOT_IN)),
             },
             Order::Lock(locked) => self.order_lock(locked),
@@ -399,11 +422,11 @@ impl App<'_> {
     }
 }
 
-fn stage(when: Stage) -> &'static str {
+fn stage(when: config::Stage) -> &'static str {
     match when {
-        Stage::On => "on",
-        Stage::Off => "off",
-        Stage::Auto => "when it helps",
+        config::Stage::On => "on",
+        config::Stage::Off => "off",
+        config::Stage::Auto => "when it helps",
     }
 }
 
