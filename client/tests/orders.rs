@@ -99,7 +99,8 @@ fn of_a_host_that_left_one_who_is_alone_then_reads_one_sentence() {
     let party = Party::new();
     let mut ada = party.start(&[&["host", "--json", "--listen", "127.0.0.1:0"][..], &QUIET].concat());
     let code = ada.wait_for("invite")["code"].as_str().unwrap().to_owned();
-    let mut join = party.command(&[&["join", "--name", "Bob"][..], &QUIET].concat());
+    // Not for ever, whatever it says.
+    let mut join = party.command(&[&["join", "--name", "Bob", "--seconds", "60"][..], &QUIET].concat());
     let mut bob = join.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     types(&mut bob, &[&code]);
     let mut lines = BufReader::new(bob.stdout.take().unwrap()).lines().map(Result::unwrap);

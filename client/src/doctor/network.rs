@@ -275,8 +275,8 @@ fn greeted(answer: Option<ToClient>) -> Result<Vec<SocketAddr>, Unmet> {
     })
 }
 const OPEN: &str = "Switch on UPnP, NAT-PMP or PCP in the router's settings";
-const NO_RELAY: &str =
-    "Friends who cannot be reached directly will not hear you; ask whoever runs the server.";
+const NO_RELAY: &str = "Friends who cannot be reached directly will not hear you; try another network, and if it is the \
+                        same there, ask whoever runs the server.";
 /// Entering a room, the fall back to TCP, and the first voice.
 const RELAYED: Duration = Duration::from_secs(20);
 /// A round trip around the world and its repetitions.
