@@ -49,7 +49,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDR:PORT", value_parser = address, help_heading = NETWORK)]
         listen: Option<SocketAddr>,
         /// What the code says instead, when friends reach this machine by another address: a name, a forwarded port
-        #[arg(long, value_name = "HOST:PORT", help_heading = NETWORK)]
+        #[arg(long, value_name = "HOST:PORT", value_parser = crate::place::Place::dialled, help_heading = NETWORK)]
         address: Option<crate::place::Place>,
     },
     /// Enter a friend's room
@@ -144,7 +144,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) json: bool,
     /// How long to listen to the microphone
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = seconds::<1, 60>)]
+    #[arg(long, value_name = "N", default_value_t = 4, allow_negative_numbers = true, value_parser = seconds::<1, 60>)]
     pub(crate) seconds: u32,
 }
 
@@ -156,7 +156,7 @@ pub(crate) struct Echo {
     #[arg(long)]
     pub(crate) json: bool,
     /// End by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
 }
 
@@ -171,11 +171,31 @@ pub(crate) struct Call {
     #[arg(long)]
     pub(crate) json: bool,
     /// Lines in, lines out, for screen readers and pipes, also on a terminal
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, conflicts_with = "json")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true)]
     pub(crate) plain: Option<bool>,
     /// Leave by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
+}
+
+impl Cli {
+    /// Two flags that exclude each other. One that is switched off excludes nothing, which clap cannot be told.
+    pub(crate) fn contradiction(&self) -> Option<[&'static str; 2]> {
+        let (settings, plain_json) = match self.command.as_ref()? {
+            Command::Create { call, .. } | Command::Host { call, .. } | Command::Join { call, .. } => {
+                (&call.settings, call.json && call.plain == Some(true))
+            }
+            Command::Doctor(doctor) => (&doctor.settings, false),
+            Command::Echo(echo) => (&echo.settings, false),
+            _ => return None,
+        };
+        let two_ways = settings.relay_only == Some(true) && settings.path.is_some();
+        match (plain_json, two_ways) {
+            (true, _) => Some(["--json", "--plain"]),
+            (false, true) => Some(["--relay-only", "--path"]),
+            (false, false) => None,
+        }
+    }
 }
 
 impl Call {
@@ -197,7 +217,7 @@ pub(crate) struct Ctl {
     #[arg(long)]
     pub(crate) json: bool,
     /// The call of this process [default: the one that began last]
-    #[arg(long, value_name = "PID", value_parser = process)]
+    #[arg(long, value_name = "PID", allow_negative_numbers = true, value_parser = process)]
     pub(crate) call: Option<u32>,
     /// As in the call, without the slash: mute, unmute, toggle, say TEXT, status, events, leave... All that follows
     /// belongs to it, whatever it looks like, so options stand before; where no text is taken, `--json` may be last
@@ -211,7 +231,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// One more TCP port, for friends whose networks block the first; 443 passes nearly everywhere
-    #[arg(long, value_name = "PORT", value_parser = port)]
+    #[arg(long, value_name = "PORT", allow_negative_numbers = true, value_parser = port)]
     pub(crate) also: Vec<u16>,
     /// The server's key, made on first use [default: server.key in the state directory]
     #[arg(long, value_name = "FILE")]
@@ -227,14 +247,14 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) json: bool,
     /// Stop by itself after N seconds
-    #[arg(long, value_name = "N", value_parser = seconds::<1, { u32::MAX }>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seconds::<1, { u32::MAX }>)]
     pub(crate) seconds: Option<u32>,
 }
 
 #[derive(Args)]
 pub(crate) struct Demo {
     /// How long the two talk, from 8 to 600 seconds
-    #[arg(long, value_name = "N", default_value_t = 18, value_parser = seconds::<8, 600>)]
+    #[arg(long, value_name = "N", default_value_t = 18, allow_negative_numbers = true, value_parser = seconds::<8, 600>)]
     pub(crate) seconds: u32,
     /// How the two are connected: direct (only straight to each other), relay (only through a relay) or auto
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]

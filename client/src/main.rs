@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 
 fn typed() -> Result<Cli, Failure> {
     let words = || std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    Cli::try_parse().map_err(|error| mistyped::failure(&error, words()))
+    mistyped::understood(Cli::try_parse(), words())
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

@@ -9,8 +9,23 @@ use vc_core::room::code::Code;
 use crate::cli::Cli;
 use crate::failure::Failure;
 
-/// Of all `words` of the command line. Ends the program where nothing is wrong.
-pub(crate) fn failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Failure {
+/// What was meant by all `words` of the command line, of which `read` is what clap made.
+pub(crate) fn understood(
+    read: Result<Cli, clap::Error>,
+    words: impl Iterator<Item = String>,
+) -> Result<Cli, Failure> {
+    let cli = read.map_err(|error| failure(&error, words))?;
+    match cli.contradiction() {
+        None => Ok(cli),
+        Some([one, other]) => Err(Failure::usage(
+            format!("`{one}` and `{other}` exclude each other."),
+            "Leave one of them out.",
+        )),
+    }
+}
+
+/// Ends the program where nothing is wrong.
+fn failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Failure {
     if is_help(error) {
         error.exit();
     }
@@ -95,7 +110,7 @@ mod tests {
     #[track_caller]
     fn says(typed: &str) -> String {
         let words = ["voicechat"].into_iter().chain(typed.split(' ')).map(str::to_owned);
-        failure(&Cli::try_parse_from(words.clone()).err().unwrap(), words).to_string()
+        understood(Cli::try_parse_from(words.clone()), words).err().unwrap().to_string()
     }
 
     #[test]
@@ -106,7 +121,27 @@ mod tests {
         assert!(!says("create --\u{1b}[2J").contains('\u{1b}'));
     }
 
+    #[test]
+    fn a_flag_that_is_switched_off_excludes_nothing() {
+        for typed in
+            ["create --json --plain=false", "join --relay-only=false --path direct", "echo --path relay"]
+        {
+            let words = || ["voicechat"].into_iter().chain(typed.split(' ')).map(str::to_owned);
+            assert!(understood(Cli::try_parse_from(words()), words()).is_ok(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_called_nothing() {
+        for name in ["", " ", "\t"] {
+            let words = || ["voicechat", "create", "--name", name].into_iter().map(str::to_owned);
+            let said = understood(Cli::try_parse_from(words()), words()).err().unwrap();
+            assert!(said.hint.starts_with("It takes a name that is not blank;"), "{said}");
+        }
+    }
+
     const ADDRESS: &str = "It takes an IP address and a port, such as 192.0.2.7:5000 or [::]:47700.";
+    const PORTS: &str = "A port is a whole number from 1 to 65535.";
     const SERVER: &str =
         "A server is written HOST:PORT, for example play.example.org:47700 or 192.168.1.5:47700.";
 
@@ -132,6 +167,17 @@ mod tests {
             "`--seconds` does not take `1.5`.",
             "It takes a whole number of seconds, 1 or more.",
         ),
+        (
+            "create --seconds -1",
+            "`--seconds` does not take `-1`.",
+            "It takes a whole number of seconds, 1 or more.",
+        ),
+        (
+            "demo --seconds -1.5 --path relay",
+            "`--seconds` does not take `-1.5`.",
+            "It takes a whole number of seconds from 8 to 600.",
+        ),
+        ("serve --also -1", "`--also` does not take `-1`.", "It takes a port, a whole number up to 65535."),
         ("demo --seconds", "`--seconds` needs a value.", "`voicechat demo --help` shows what it takes."),
         ("create --path sideways", "`--path` does not take `sideways`.", "It takes direct, relay or auto."),
         ("create --low-latency=2", "`--low-latency` does not take `2`.", "It takes true or false."),
@@ -179,6 +225,18 @@ mod tests {
         ),
         ("ctl", "`voicechat ctl` needs ORDER as well.", "`voicechat ctl --help` shows what it takes."),
         ("create --name A --name B", "`--name` was given twice.", "Leave one of them out."),
+        ("create --server host:70000", "`--server` does not take `host:70000`.", PORTS),
+        ("host --address home:70000", "`--address` does not take `home:70000`.", PORTS),
+        (
+            "host --address nope",
+            "`--address` does not take `nope`.",
+            "The address that friends dial is written HOST:PORT, for example home.example.org:47700.",
+        ),
+        (
+            "join --relay-only --path auto",
+            "`--relay-only` and `--path` exclude each other.",
+            "Leave one of them out.",
+        ),
         ("create --json --plain", "`--json` and `--plain` exclude each other.", "Leave one of them out."),
         (
             "--json devices",

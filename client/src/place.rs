@@ -20,6 +20,10 @@ pub(crate) struct Place {
 pub(crate) enum BadPlace {
     #[error("a server is written HOST:PORT, for example play.example.org:47700 or 192.168.1.5:47700")]
     Form,
+    #[error("the address that friends dial is written HOST:PORT, for example home.example.org:47700")]
+    Dialled,
+    #[error("a port is a whole number from 1 to 65535")]
+    Port,
     #[error("the part after # is not a server's key; copy the whole line that `voicechat serve` printed")]
     Key,
 }
@@ -27,6 +31,19 @@ pub(crate) enum BadPlace {
 impl Place {
     pub(crate) fn at(addr: SocketAddr, key: PublicKey) -> Self {
         Self { host: addr.ip().to_string(), port: addr.port(), key: Some(key) }
+    }
+
+    /// Where friends dial when that is another address than ours: `HOST:PORT`. Its port is the one that a router forwards,
+    /// so it is not guessed, and the key that must be shown is our own.
+    pub(crate) fn dialled(text: &str) -> Result<Self, BadPlace> {
+        let text = text.trim();
+        let place = text.parse().map_err(|bad| if bad == BadPlace::Port { bad } else { BadPlace::Dialled });
+        let bare = text.parse::<IpAddr>().is_ok();
+        let port = text.rsplit_once(':').filter(|(_, port)| !bare && !port.ends_with(']'));
+        place.and_then(|place: Self| match (&place.key, port) {
+            (None, Some(_)) => Ok(place),
+            _ => Err(BadPlace::Dialled),
+        })
     }
 
     /// `HOST:PORT`, without the key.
@@ -58,28 +75,29 @@ impl FromStr for Place {
             Some((address, key)) => (address, Some(PublicKey(unbase32(key).ok_or(BadPlace::Key)?))),
             None => (text, None),
         };
-        let (host, port) = host_port(address).ok_or(BadPlace::Form)?;
+        let (host, port) = host_port(address)?;
         Ok(Self { host: host.to_owned(), port, key })
     }
 }
 
-fn host_port(text: &str) -> Option<(&str, u16)> {
+fn host_port(text: &str) -> Result<(&str, u16), BadPlace> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        let IpAddr::V6(_) = host.parse().ok()? else { return None };
+        let (host, rest) = rest.split_once(']').ok_or(BadPlace::Form)?;
+        let Ok(IpAddr::V6(_)) = host.parse() else { return Err(BadPlace::Form) };
         return match rest.strip_prefix(':') {
-            Some(port) => Some((host, port_number(port)?)),
-            None => rest.is_empty().then_some((host, PORT)),
+            Some(port) => Ok((host, port_number(port)?)),
+            None if rest.is_empty() => Ok((host, PORT)),
+            None => Err(BadPlace::Form),
         };
     }
     if let Ok(IpAddr::V6(_)) = text.parse() {
-        return Some((text, PORT));
+        return Ok((text, PORT));
     }
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, port_number(port)?),
-        None => (text, PORT),
-    };
-    (is_name(host) || host.parse::<Ipv4Addr>().is_ok()).then_some((host, port))
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    if !is_name(host) && host.parse::<Ipv4Addr>().is_err() {
+        return Err(BadPlace::Form);
+    }
+    Ok((host, port.map_or(Ok(PORT), port_number)?))
 }
 
 /// As machines are called (RFC 1123), and with the underscores that home networks put up with. What ends like an IP
@@ -95,8 +113,11 @@ fn is_name(host: &str) -> bool {
     host.split('.').all(fits) && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn port_number(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|port| *port != 0)
+fn port_number(text: &str) -> Result<u16, BadPlace> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BadPlace::Form);
+    }
+    text.parse().ok().filter(|port| *port != 0).ok_or(BadPlace::Port)
 }
 
 /// In the dynamic range, so that no registered service is disturbed.
@@ -128,10 +149,13 @@ mod tests {
 
     #[test]
     fn what_is_no_place_says_so() {
-        for text in ["", ":1", "host:", "host:0", "host:99999", "a b", "[::1", "[::1]x", "[host]:1", "a:b:c"]
-        {
+        for text in ["", ":1", "host:", "host:-1", "a b", "[::1", "[::1]x", "[host]:1", "a:b:c"] {
             assert_eq!(place(text), Err(BadPlace::Form), "{text}");
         }
+        for text in ["host:0", "host:65536", "10.0.0.2:70000", "[::1]:99999999999"] {
+            assert_eq!(place(text), Err(BadPlace::Port), "{text}");
+        }
+        assert_eq!(place("host:65535"), Ok(("host:65535".into(), false)));
         for text in ["...", "-", "a..b", "-a.org", "a-.org", "999.1.1.1", "1.2.3", "7", ".org"] {
             assert_eq!(place(text), Err(BadPlace::Form), "{text}");
         }
@@ -140,5 +164,17 @@ mod tests {
         }
         assert_eq!(place("host:1#"), Err(BadPlace::Key));
         assert_eq!(place("host:1#abc"), Err(BadPlace::Key));
+    }
+
+    #[test]
+    fn the_address_that_friends_dial_has_a_port_and_no_key() {
+        let key = Place { host: "h.example".into(), port: 7, key: Some(PublicKey([9; 32])) }.to_string();
+        for text in ["nope", "::1", "[::1]", "a..b:5", "", &key] {
+            assert_eq!(Place::dialled(text), Err(BadPlace::Dialled), "{text}");
+        }
+        assert_eq!(Place::dialled("nope:70000"), Err(BadPlace::Port));
+        for (text, port) in [("nope:5", 5), (" 192.0.2.7:47700 ", 47_700), ("[::1]:0080", 80)] {
+            assert_eq!(Place::dialled(text).map(|place| place.port), Ok(port), "{text}");
+        }
     }
 }

@@ -52,6 +52,21 @@ fn of_one_setting_a_script_gets_the_value_that_holds_and_nothing_else() {
 }
 
 #[test]
+fn a_name_of_nothing_is_refused_wherever_it_is_set() {
+    let home = TempDir::new().unwrap();
+    for name in ["", " "] {
+        let failed = config(&home, &["set", "name", name]).assert().code(2);
+        let said = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+        assert!(said.contains("a name is not empty"), "{said}");
+        let failed = config(&home, &["show"]).env("VOICECHAT_NAME", name).assert().code(2);
+        let said = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+        assert!(said.contains("VOICECHAT_NAME is wrong") && said.contains("not blank"), "{said}");
+    }
+    // What else is empty in the environment is not set.
+    assert!(said(config(&home, &["show"]).env("VOICECHAT_SERVER", "")).contains("# not set"));
+}
+
+#[test]
 fn the_editor_gets_a_file_that_explains_everything() {
     let home = TempDir::new().unwrap();
     let path = said(&mut config(&home, &["path"]));
@@ -80,6 +95,8 @@ fn what_cannot_be_set_is_refused_and_the_file_stays_as_it_was() {
         (["set", "server", "a b"], "HOST:PORT"),
         (["set", "server", "999.1.1.1"], "HOST:PORT"),
         (["set", "address", "a..b"], "HOST:PORT"),
+        (["set", "address", "nope"], "the address that friends dial is written HOST:PORT"),
+        (["set", "server", "nope:70000"], "a port is a whole number from 1 to 65535"),
     ] {
         let failed = config(&home, &args).assert().code(2);
         let said = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();

@@ -18,7 +18,7 @@ pub fn told(error: &clap::Error, command: &str) -> (String, String) {
     let value = said(error, ContextKind::InvalidValue).concat();
     match error.kind() {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if value.is_empty() => {
-            (format!("`{option}` needs a value."), see)
+            (format!("`{option}` needs a value."), takes(error).unwrap_or(see))
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             (format!("`{option}` does not take `{value}`."), takes(error).unwrap_or(see))

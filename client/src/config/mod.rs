@@ -30,7 +30,8 @@ use crate::volumes::LOUDEST;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// What your friends see [default: your user name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = called)]
+    #[serde(default, deserialize_with = "name")]
     pub(crate) name: Option<String>,
     /// The server to meet at, as `voicechat serve` printed it; without one, `create` runs its own
     #[arg(long, value_name = "ADDR[#KEY]")]
@@ -47,7 +48,7 @@ pub(crate) struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = SOUND)]
     pub(crate) low_latency: Option<bool>,
     /// Friends never learn your address: all goes through a relay, with more delay, and not at all without one
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, conflicts_with = "path", help_heading = NETWORK)]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", hide_possible_values = true, help_heading = NETWORK)]
     pub(crate) relay_only: Option<bool>,
     /// Never carry sealed packets for friends who cannot reach each other
     #[arg(long = "no-forward", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false", value_parser = denied, help_heading = NETWORK)]
@@ -62,7 +63,7 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) listen: Option<SocketAddr>,
     #[arg(skip)]
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "dialled")]
     pub(crate) address: Option<Place>,
     #[arg(skip)]
     pub(crate) also: Option<Vec<u16>>,
@@ -196,8 +197,7 @@ impl Settings {
             said => said,
         };
         Settings {
-            // Nobody is called nothing.
-            name: [self.name, other.name].into_iter().flatten().find(|name| !name.trim().is_empty()),
+            name: self.name.or(other.name),
             server: self.server.or(other.server),
             input: self.input.or(other.input),
             output: self.output.or(other.output),
@@ -257,7 +257,8 @@ fn environment() -> Result<Table, Failure> {
         match env::var(&name) {
             Err(env::VarError::NotPresent) => {}
             Err(env::VarError::NotUnicode(_)) => return Err(wrong("it is not text")),
-            Ok(text) if text.is_empty() => {}
+            // Nobody is called nothing; all else is as good as unset.
+            Ok(text) if text.is_empty() && key != "name" => {}
             Ok(text) => {
                 let misfit = |why: String| Failure { hint: mend_variable(&name), ..wrong(&why) };
                 table.insert(key.to_owned(), typed(key, &text).map_err(misfit)?);
@@ -383,6 +384,7 @@ fn misfit(key: &str, value: Option<&Value>, why: &str) -> String {
 /// What text, lists and tables must say, where not all of them are taken.
 fn content(key: &str) -> Option<String> {
     match key {
+        "name" => Some("text that is not blank".to_owned()),
         "listen" => Some("an IP address and a port up to 65535".to_owned()),
         "also" => Some("a list of ports up to 65535".to_owned()),
         "relays" => Some(
@@ -426,6 +428,22 @@ fn sentence(message: &str) -> String {
 fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(from: D) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn dialled<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Place>, D::Error> {
+    Place::dialled(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    called(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
+}
+
+/// A name is whatever others can read.
+fn called(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("it takes a name that is not blank; leave it out to be called by your user name");
+    }
+    Ok(text.to_owned())
 }
 
 /// What `--no-X` says of X.
@@ -527,6 +545,9 @@ mod tests {
             ("volumes = { Bob = 401 }", &["percent up to 400", "by name"]),
             ("server = \"a b\"", &["HOST:PORT"]),
             ("address = \"a b\"", &["HOST:PORT"]),
+            ("address = \"nope\"", &["HOST:PORT"]),
+            ("server = \"nope:70000\"", &["from 1 to 65535"]),
+            ("name = \" \"", &["text that is not blank, such as \"Ada\""]),
             ("noise = \"loud\"", &["\"auto\", \"on\" or \"off\", not \"loud\""]),
             ("echo = \"loud\"", &["\"auto\", \"on\" or \"off\", not \"loud\""]),
             ("path = \"long\"", &["\"direct\", \"relay\" or \"auto\", not \"long\""]),
