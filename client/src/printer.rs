@@ -91,7 +91,18 @@ impl Printer {
     }
 }
 
+/// Whether nobody is there any more who could read: the reader of a pipe has gone, or the terminal was closed.
+pub(crate) fn is_gone(error: &io::Error, was_terminal: bool) -> bool {
+    #[cfg(unix)]
+    let closed = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    #[cfg(not(unix))]
+    let closed = false;
+    error.kind() == io::ErrorKind::BrokenPipe || (closed && was_terminal)
+}
+
 fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) -> io::Result<()> {
+    // A closed one says no longer what it was.
+    let was_terminal = io::stdout().is_terminal();
     while let Ok(print) = prints.recv() {
         let written = match &print {
             Print::Out(text) => {
@@ -103,7 +114,7 @@ fn print(prints: &Receiver<Print>, broken: oneshot::Sender<()>) -> io::Result<()
         if let (Err(error), Print::Out(_)) = (written, print) {
             let _ = broken.send(());
             // Who has read enough has gone: as good as a wish to leave.
-            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) };
+            return if is_gone(&error, was_terminal) { Ok(()) } else { Err(error) };
         }
     }
     Ok(())

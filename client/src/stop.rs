@@ -1,38 +1,55 @@
 //! Being asked to stop: Ctrl-C, a closed terminal, a service manager, the clock.
 
+#[cfg(unix)]
+use std::task::Poll;
+
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
 
 #[cfg(unix)]
-pub(crate) struct Stop([tokio::signal::unix::Signal; 4]);
+pub(crate) struct Stop(Vec<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Stop {
     /// From now on the signals no longer end the process by themselves.
     pub(crate) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(Failure::defect);
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-            // By itself it would leave the terminal as it is.
-            listen(SignalKind::quit())?,
-        ]))
+        let listen = |end: &rustix::process::Signal| signal(SignalKind::from_raw(end.as_raw()));
+        let all = ENDS.iter().map(listen).collect::<Result<_, _>>().map_err(Failure::defect)?;
+        Ok(Self(all))
     }
 
     /// Once per request.
     pub(crate) async fn asked(&mut self) {
-        let [interrupt, terminate, hangup, quit] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-            _ = quit.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            let asked = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if asked { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
+
+/// What others send to end a program, and what would end it by itself, the terminal left as it is. Not what a fault of its
+/// own raises and must not survive; after an abort of its own it ends all the same.
+#[cfg(unix)]
+const ENDS: [rustix::process::Signal; 12] = {
+    use rustix::process::Signal;
+    [
+        Signal::INT,
+        Signal::TERM,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::XCPU,
+        Signal::XFSZ,
+        Signal::ABORT,
+    ]
+};
 
 /// Ctrl-C, Ctrl-Break, the window that is closed, logging off, shutting down. The last three leave some seconds.
 #[cfg(windows)]

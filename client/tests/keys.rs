@@ -9,11 +9,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::process::Child;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -23,6 +25,19 @@ use party::{Friend, PATIENCE, Party};
 const PRESS: &[u8] = b"\x1b[32;1:1u";
 const REPEAT: &[u8] = b"\x1b[32;1:2u";
 const RELEASE: &[u8] = b"\x1b[32;1:3u";
+
+/// Our end of a pty, and its other one as often as wanted.
+fn pty() -> (File, impl Fn() -> File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    // A child that held it would keep the terminal open.
+    fcntl_setfd(&master, FdFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    tcsetwinsize(&master, Winsize { ws_row: 30, ws_col: 250, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let path = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
+    (File::from(master), move || File::options().read(true).write(true).open(&path).unwrap())
+}
 
 /// Ada, talking by key, behind a terminal that we are.
 struct Pty {
@@ -34,17 +49,10 @@ struct Pty {
 
 impl Pty {
     fn start(party: &Party, args: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        tcsetwinsize(&master, Winsize { ws_row: 30, ws_col: 250, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let path = OsStr::from_bytes(name.to_bytes());
-        let tty = || File::options().read(true).write(true).open(path).unwrap();
+        let (keys, tty) = pty();
         let mut command = party.command(args);
         command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8").env("VOICECHAT_PUSH_TO_TALK", "true");
         let child = command.stdin(tty()).stdout(tty()).stderr(tty()).spawn().unwrap();
-        let keys = File::from(master);
         let mut screen = keys.try_clone().unwrap();
         let (to, painted) = channel();
         thread::spawn(move || {
@@ -173,4 +181,25 @@ fn a_terminal_that_answers_nothing_is_asked_nothing_so_that_ctrl_c_waits_for_not
     ada.press(b" \x03");
     bob.wait_for("left");
     assert!(!ada.has_seen("\u{1b}[?u") && !ada.has_seen("\u{1b}[c"));
+}
+
+#[test]
+fn a_call_in_plain_lines_whose_terminal_was_closed_ends_as_one_whose_reader_has_gone() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut screen, tty) = pty();
+    let args = ["create", "--plain", "--server", &place, "--input", "silence", "--output", "null"];
+    let mut command = party.command(&args);
+    command.stdin(Stdio::piped()).stdout(tty()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&seen).contains("vc://") {
+        let len = screen.read(&mut buffer).unwrap();
+        seen.extend(&buffer[..len]);
+    }
+    drop(screen);
+    // The answer meets nobody.
+    child.stdin.as_mut().unwrap().write_all(b"/help\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

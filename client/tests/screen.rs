@@ -186,7 +186,7 @@ fn ten_thousand_characters_at_once_stay_in_the_input_line() {
 
 #[test]
 fn the_terminal_is_given_back_whatever_ends_the_program() {
-    for name in ["TERM", "HUP", "INT", "QUIT"] {
+    for name in ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "XCPU", "ABRT"] {
         let Some(scene) = Scene::new((80, 24), &[], QUIET) else { return };
         let mut bob = scene.friend("Bob", QUIET);
         signal(name, &scene.terminal.program());
@@ -314,6 +314,15 @@ fn a_locked_room_is_said_to_be_and_the_same_code_can_be_sent_again() {
     scene.terminal.shows("The room is open");
     terminal.press(&["Enter"]);
     terminal.shows("Ada is here.");
+}
+
+#[test]
+fn what_happens_inside_is_kept_off_the_screen_by_a_log() {
+    let Some(scene) = Scene::new((80, 24), &[], &format!("-v --log log {QUIET}")) else { return };
+    let _bob = scene.friend("Bob", QUIET);
+    let seen = scene.terminal.all();
+    assert!(!seen.contains("DEBUG") && seen.contains("direct"), "{seen}");
+    assert!(std::fs::read_to_string(scene.party.path("log")).unwrap().contains("DEBUG"));
 }
 
 #[test]

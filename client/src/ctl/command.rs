@@ -1,6 +1,6 @@
 //! `voicechat ctl`: the caller's end.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::time::Duration;
 
 use interprocess::local_socket::Stream;
@@ -65,12 +65,13 @@ pub(crate) fn run(mut ctl: Ctl) -> Result<(), Failure> {
 
 fn stream(call: BufReader<Stream>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
+    let was_terminal = out.is_terminal();
     for line in call.lines() {
         let Ok(line) = line else { return Ok(()) };
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             Ok(()) => {}
             // A reader that has gone wants no more.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) if printer::is_gone(&error, was_terminal) => return Ok(()),
             Err(error) => return Err(unwritten(&error)),
         }
     }
