@@ -22,6 +22,20 @@ pub struct Devices {
     pub outputs: Vec<Device>,
 }
 
+impl Devices {
+    /// The one that an engine uses which is given this name, or none.
+    pub fn used(&self, direction: Direction, name: Option<&str>) -> Option<&Device> {
+        let all = match direction {
+            Direction::Input => &self.inputs,
+            Direction::Output => &self.outputs,
+        };
+        match name {
+            Some(name) => choose(all, name, direction).ok(),
+            None => all.iter().find(|device| device.is_default),
+        }
+    }
+}
+
 /// Asks the sound system, which takes some milliseconds and at most about a second.
 pub fn devices() -> Result<Devices, Error> {
     native::devices()

@@ -344,7 +344,7 @@ impl<'a> App<'a> {
             }
             News::Frame(frame) => self.tell(Input::Signal(SignalIn::Frame(&frame))),
             News::Down(Fault::Key(_)) if self.entered.is_none() => {
-                self.stage = Stage::Over(Err(report::key_changed(&self.plan.place)));
+                self.stage = Stage::Over(Err(report::key_changed(&self.plan.place, self.plan.who_named())));
             }
             News::Down(fault) => {
                 // A call needs no server, and whoever poses as one must not end it.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,10 +21,11 @@ use crate::ui::Mode;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// Say on stderr what happens inside; never addresses, codes or what is said
+    /// Say on stderr what happens inside; never addresses, codes or what is said. On a terminal a call is plain lines then
     #[arg(short, long, global = true, help_heading = GENERAL)]
     pub(crate) verbose: bool,
-    /// Write to FILE what happens inside; never addresses, codes or what is said
+    /// Write to FILE what happens inside; never addresses, codes or what is said. With -v as well, a call on a terminal
+    /// keeps its screen, and FILE alone has it
     #[arg(long, global = true, value_name = "FILE", help_heading = GENERAL)]
     pub(crate) log: Option<PathBuf>,
 }
@@ -179,6 +181,21 @@ pub(crate) struct Call {
 }
 
 impl Cli {
+    /// How the command speaks.
+    pub(crate) fn mode(&self) -> Mode {
+        let lines = |json| if json { Mode::Json } else { Mode::Plain };
+        match &self.command {
+            Some(Command::Create { call, .. } | Command::Host { call, .. } | Command::Join { call, .. }) => {
+                // What happens inside would go right through a screen; a log takes it from there.
+                call.mode(self.verbose && self.log.is_none() && io::stderr().is_terminal())
+            }
+            Some(Command::Serve(serve)) => lines(serve.json),
+            Some(Command::Doctor(doctor)) => lines(doctor.json),
+            Some(Command::Echo(echo)) => lines(echo.json),
+            _ => Mode::Plain,
+        }
+    }
+
     /// Two flags that exclude each other. One that is switched off excludes nothing, which clap cannot be told.
     pub(crate) fn contradiction(&self) -> Option<[&'static str; 2]> {
         let (settings, plain_json) = match self.command.as_ref()? {
@@ -199,8 +216,7 @@ impl Cli {
 }
 
 impl Call {
-    /// Diagnostics on stderr would go right through a screen.
-    pub(crate) fn mode(&self, diagnosed: bool) -> Mode {
+    fn mode(&self, diagnosed: bool) -> Mode {
         // A configuration that is wrong is told of later, in the usual way.
         let set = || Settings::default().completed().is_ok_and(|settings| settings.plain == Some(true));
         match (self.json, diagnosed || self.plain.unwrap_or_else(set)) {

@@ -25,7 +25,7 @@ pub(crate) fn put(invite: &Note, terminal: Option<Terminal>) -> impl Future<Outp
     async move {
         let answer = |message: String| {
             let message = format!("{message}\n{barred}").trim_end().to_owned();
-            Ok(Note::Answer { order: Some("copy"), done: true, message: message.into() })
+            Ok(Note::Answer { order: Some("copy".into()), done: true, message: message.into() })
         };
         // Over ssh, the clipboard that is meant is where the terminal is.
         if env::var_os("SSH_CONNECTION").is_none() {

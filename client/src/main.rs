@@ -44,6 +44,7 @@ mod ui;
 mod volumes;
 mod words;
 
+use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -73,36 +74,27 @@ fn typed() -> Result<Cli, Failure> {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    trace::start(cli.verbose, cli.log.as_deref())?;
-    let diagnosed = cli.verbose && cli.log.is_none();
+    let mode = cli.mode();
+    // It would go right through a screen.
+    let through = mode == Mode::Screen && io::stderr().is_terminal();
+    trace::start(cli.verbose && !through, cli.log.as_deref())?;
     match cli.command {
         None => {
             printer::tell(cli::WELCOME);
             Ok(())
         }
         Some(Command::Create { listen, call }) => {
-            within(call.mode(diagnosed), async |ui| call::create(listen, call, ui).await)
+            within(mode, async |ui| call::create(listen, call, ui).await)
         }
         Some(Command::Host { listen, address, call }) => {
-            within(call.mode(diagnosed), async |ui| call::host(listen, address, call, ui).await)
+            within(mode, async |ui| call::host(listen, address, call, ui).await)
         }
-        Some(Command::Join { code, call }) => {
-            within(call.mode(diagnosed), async |ui| call::join(code, call, ui).await)
-        }
-        Some(Command::Serve(serve)) => {
-            let mode = if serve.json { Mode::Json } else { Mode::Plain };
-            within(mode, async |ui| serve::run(serve, ui).await)
-        }
-        Some(Command::Demo(demo)) => within(Mode::Plain, async |_| demo::run(demo).await),
+        Some(Command::Join { code, call }) => within(mode, async |ui| call::join(code, call, ui).await),
+        Some(Command::Serve(serve)) => within(mode, async |ui| serve::run(serve, ui).await),
+        Some(Command::Demo(demo)) => within(mode, async |_| demo::run(demo).await),
         Some(Command::Devices { json }) => sound::list(json).map_err(|failure| ui::told(json, failure)),
-        Some(Command::Doctor(doctor)) => {
-            let mode = if doctor.json { Mode::Json } else { Mode::Plain };
-            within(mode, async |ui| doctor::run(doctor, ui).await)
-        }
-        Some(Command::Echo(echo)) => {
-            let mode = if echo.json { Mode::Json } else { Mode::Plain };
-            within(mode, async |ui| Box::pin(echo::run(echo, ui)).await)
-        }
+        Some(Command::Doctor(doctor)) => within(mode, async |ui| doctor::run(doctor, ui).await),
+        Some(Command::Echo(echo)) => within(mode, async |ui| Box::pin(echo::run(echo, ui)).await),
         Some(Command::Ctl(ctl)) => ctl::run(ctl),
         Some(Command::Config(command)) => config::run(command),
         Some(Command::Completions { shell }) => shell::completions(shell),

@@ -42,10 +42,10 @@ impl Names {
 
 /// Which of the friends is meant: the whole name, or a beginning that only one of them has, in any case.
 pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a String, String> {
-    let low = typed.to_lowercase();
-    if let Some(name) = names.iter().find(|name| name.to_lowercase() == low) {
+    if let Some(name) = names.iter().find(|name| is_whole(typed, name)) {
         return Ok(name);
     }
+    let low = typed.to_lowercase();
     let begins: Vec<&String> = names.iter().filter(|name| name.to_lowercase().starts_with(&low)).collect();
     match begins.as_slice() {
         [one] => return Ok(one),
@@ -61,6 +61,11 @@ pub(crate) fn meant_friend<'a>(typed: &str, names: &'a [String]) -> Result<&'a S
         None if names.is_empty() => "Nobody else is here yet.".to_owned(),
         None => format!("Nobody here is called {shown}, only {}.", listed(names)),
     })
+}
+
+/// Whether that is the whole name, in any case.
+pub(crate) fn is_whole(typed: &str, name: &str) -> bool {
+    name.to_lowercase() == typed.to_lowercase()
 }
 
 pub(crate) fn listed(names: &[String]) -> String {

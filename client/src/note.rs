@@ -1,5 +1,7 @@
 //! Everything the client has to say, once: `--json` prints it as it is (docs/EVENTS.md), ui.rs in words.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use vc_core::io::{Counters, Denial, Parting, Rung};
 use vc_core::protocol::member::MemberId;
@@ -124,7 +126,7 @@ pub(crate) enum Note {
     },
     /// The answer to an order that changes something, or was refused.
     Answer {
-        order: Option<&'static str>,
+        order: Option<Cow<'static, str>>,
         done: bool,
         message: Message,
     },
@@ -195,15 +197,18 @@ pub(crate) struct Device {
     pub(crate) default: bool,
     /// Hears what a loudspeaker plays.
     pub(crate) monitor: bool,
+    /// By the call that lists it.
+    pub(crate) used: bool,
 }
 
-impl From<audio::Device> for Device {
-    fn from(device: audio::Device) -> Self {
+impl Device {
+    pub(crate) fn new(device: &audio::Device, used: bool) -> Self {
         Self {
             device: text::harmless(&device.id),
             title: text::harmless(&device.name),
             default: device.is_default,
             monitor: device.is_monitor,
+            used,
         }
     }
 }
@@ -390,9 +395,11 @@ impl Note {
     /// As programs outside the call read it: what answers an order names it as it was `called` there.
     pub(crate) fn outside(self, called: Option<&'static str>) -> Self {
         match self {
-            Self::Answer { order, done, message } => {
-                Self::Answer { order: called.or(order), done, message: message.read(Given::Outside).into() }
-            }
+            Self::Answer { order, done, message } => Self::Answer {
+                order: called.map(Cow::Borrowed).or(order),
+                done,
+                message: message.read(Given::Outside).into(),
+            },
             note => note,
         }
     }
@@ -489,7 +496,7 @@ pub(crate) mod tests {
             Note::Stats(Stats { peers, ..Stats::default() }),
             Note::Status(Box::default()),
             Note::Own { muted: true, deafened: false, push_to_talk: false, talk_key: false },
-            Note::Answer { order: Some("mute"), done: true, message: text().into() },
+            Note::Answer { order: Some("mute".into()), done: true, message: text().into() },
             Note::Peers { peers: vec![PeerStats::default()] },
             Note::Verify { words: ["abandon"; 5] },
             Note::Devices { inputs: vec![Device::default()], outputs: vec![Device::default()] },
@@ -507,8 +514,8 @@ pub(crate) mod tests {
     #[test]
     fn the_names_of_devices_are_made_harmless() {
         let name = "\u{1b}]0;x\u{7}\u{202e}Mic\u{9b}2J".to_owned();
-        let device: Device =
-            audio::Device { id: name.clone(), name, is_default: false, is_monitor: false }.into();
+        let device = audio::Device { id: name.clone(), name, is_default: false, is_monitor: false };
+        let device = Device::new(&device, true);
         assert!(device.title.contains("Mic") && device.device == device.title);
         assert!(!device.title.contains(|c: char| c.is_control() || c == '\u{202e}'), "{device:?}");
     }

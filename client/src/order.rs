@@ -1,6 +1,7 @@
 //! What can be ordered in a call: the same words in the input line, on stdin and from outside. Parsed once, here;
 //! app/obey.rs does it.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::str::FromStr;
 
@@ -31,6 +32,8 @@ pub(crate) enum Order {
     Volume {
         friend: String,
         percent: u16,
+        /// Both as they were typed: a name may end in a number.
+        typed: String,
     },
     Noise(Stage),
     Echo(Stage),
@@ -99,13 +102,13 @@ pub(crate) type Answer = Result<Note, Refusal>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// The order's word, where there was one.
-    pub(crate) order: Option<&'static str>,
+    pub(crate) order: Option<Cow<'static, str>>,
     /// A sentence or two: what is wrong, what to do.
     pub(crate) why: String,
 }
 
 pub(crate) fn refused(order: &'static str, why: impl Into<String>) -> Refusal {
-    Refusal { order: Some(order), why: why.into() }
+    Refusal { order: Some(order.into()), why: why.into() }
 }
 
 impl From<Refusal> for Note {
@@ -234,14 +237,16 @@ impl Order {
         let text = text.trim();
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let first = match first {
-            "say" => return Self::said(rest),
+            "say" => {
+                return Self::said(rest).map_err(|refusal| Refusal { order: Some("say".into()), ..refusal });
+            }
             "leave" if !rest.trim().is_empty() => return Err(refused("leave", alone("leave", given))),
             "leave" => "quit",
             "" => "help",
             other => other,
         };
         let word = WORDS.iter().find(|word| word.name == first).ok_or_else(|| unknown(first, given))?;
-        word.order(rest.trim(), given).map_err(|why| Refusal { order: Some(word.name), why })
+        word.order(rest.trim(), given).map_err(|why| Refusal { order: Some(word.name.into()), why })
     }
 }
 
@@ -270,7 +275,7 @@ impl Word {
                     // A name may be of several words.
                     Err(_) if !is_number => Order::VolumeOf(text()),
                     Ok(percent) if percent <= LOUDEST => {
-                        Order::Volume { friend: friend.trim().to_owned(), percent }
+                        Order::Volume { friend: friend.trim().to_owned(), percent, typed: text() }
                     }
                     Ok(_) | Err(_) => return Err(self.wants(given)),
                 }
@@ -439,11 +444,14 @@ pub(crate) fn too_long() -> Refusal {
 
 fn unknown(typed: &str, given: Given) -> Refusal {
     let word = given.typed(&text::name(typed));
-    let why = match nearest(typed, WORDS.iter().map(|word| word.name)).or_else(|| meant(typed)) {
+    let others = OUTSIDE.iter().filter(|_| given == Given::Outside).map(|(usage, _)| *usage);
+    let others = others.map(|usage| usage.split(' ').next().unwrap_or_default());
+    let names = WORDS.iter().map(|word| word.name).chain(others);
+    let why = match meant(typed).or_else(|| nearest(typed, names)) {
         Some(near) => format!("There is no {word}. Did you mean {}?", given.typed(near)),
         None => format!("There is no {word}. {} lists the commands.", given.typed("help")),
     };
-    Refusal { order: None, why }
+    Refusal { order: Some(text::harmless(typed).into()), why }
 }
 
 /// Words of other programs for the same.
@@ -534,11 +542,25 @@ mod tests {
     #[test]
     fn a_mistyped_order_names_the_nearest_one_and_another_programs_word_ours() {
         assert_eq!(refused("/mtue"), "There is no /mtue. Did you mean /mute?");
+        for far in ["x", "e", "xo", "n", "ab", "lol"] {
+            assert_eq!(refused(&format!("/{far}")), format!("There is no /{far}. /help lists the commands."));
+        }
+        assert_eq!(refused("/vol"), "There is no /vol. Did you mean /volume?");
         assert_eq!(refused("/exit"), "There is no /exit. Did you mean /quit?");
         assert_eq!(refused("/xyzzy"), "There is no /xyzzy. /help lists the commands.");
         assert!(!refused("/\u{1b}[2J").contains('\u{1b}'));
         assert_eq!(refused("/leave now"), "/leave takes nothing after it: type /leave alone.");
         assert_eq!(refused("/quit now"), "/quit takes nothing after it: type /quit alone.");
+    }
+
+    #[test]
+    fn what_is_refused_names_the_word_that_was_given_known_or_not() {
+        let order = |line: &str| Order::line(line).unwrap().unwrap_err().order;
+        assert_eq!(order("/foo bar"), Some("foo".into()));
+        assert_eq!(order("/mute now"), Some("mute".into()));
+        assert_eq!(order("/say"), Some("say".into()));
+        assert_eq!(order("/\u{1b}[2Jx"), Some("\u{fffd}[2Jx".into()));
+        assert_eq!(order(&"x".repeat(MAX_CHAT + 1)), None);
     }
 
     #[test]
@@ -601,6 +623,10 @@ mod tests {
     fn from_outside_orders_are_named_as_they_are_typed_there() {
         let refused = |text: &str| Order::words(text, Given::Outside).unwrap_err().why;
         assert_eq!(refused("mtue"), "There is no `voicechat ctl mtue`. Did you mean `voicechat ctl mute`?");
+        assert_eq!(
+            refused("evnts"),
+            "There is no `voicechat ctl evnts`. Did you mean `voicechat ctl events`?"
+        );
         assert_eq!(refused("kick"), "It is `voicechat ctl kick FRIEND`.");
         for wrong in ["xyzzy", "quit now", "noise loud", "volume Bob 401"] {
             assert!(!refused(wrong).contains('/'), "{wrong}");
@@ -619,7 +645,8 @@ mod tests {
         let asked = Order::VolumeOf("Bob the".into());
         assert_eq!(Order::line("/volume Bob the").unwrap(), Ok(asked));
         assert_eq!(Order::line("/volume").unwrap(), Ok(Order::Volumes));
-        let order = Order::Volume { friend: "Bob the 2nd".into(), percent: 80 };
+        let order =
+            Order::Volume { friend: "Bob the 2nd".into(), percent: 80, typed: "Bob the 2nd 80".into() };
         assert_eq!(Order::line("/volume Bob the 2nd 80").unwrap(), Ok(order));
     }
 

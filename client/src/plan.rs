@@ -20,6 +20,7 @@ use crate::note::{Entrance, Note, Reach};
 use crate::order;
 use crate::pins::Pins;
 use crate::place::Place;
+use crate::report::Named;
 use crate::sockets::outward;
 use crate::sound::{Sound, Typed};
 use crate::ui::Ui;
@@ -170,6 +171,10 @@ impl Plan {
         }
     }
 
+    pub(crate) fn who_named(&self) -> Named {
+        if self.named { Named::ByCode } else { Named::ByUser }
+    }
+
     /// The port of our own server that a router may have to let friends in by.
     pub(crate) fn door(&self) -> Option<NonZeroU16> {
         let host = self.host.as_ref().filter(|host| host.reach == Reach::Lan)?;
@@ -310,7 +315,7 @@ pub(crate) fn pinned(server: Place) -> Result<(Place, Option<Pins>), Failure> {
 }
 
 fn unusable(bad: &crate::place::BadPlace) -> Failure {
-    Failure::usage("The code names no usable server.", format!("{bad}."))
+    Failure::usage("The code names no usable server.", format!("Ask your friend for it again: {bad}."))
 }
 
 #[cfg(test)]

@@ -7,11 +7,9 @@ use vc_core::io::{Event, PeerState, PeerView, Rung, VoiceFrame};
 use vc_core::protocol::member::MemberId;
 use vc_core::room::Room;
 
-use crate::config::{Settings, state_dir};
 use crate::failure::{Failure, Kind};
 use crate::names::Names;
 use crate::note::{self, Drops, Entrance, Note, PeerSound, PeerStats, Stats, Via};
-use crate::pins::Pins;
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
@@ -146,21 +144,20 @@ pub(crate) fn note(
 }
 
 /// The key that it shows is not told: whoever is in between would have it accepted.
-pub(crate) fn key_changed(place: &Place) -> Failure {
-    let address = place.address();
-    let pins = state_dir().map(|dir| Pins::in_dir(&dir)).filter(|pins| pins.key_of(&address).is_some());
-    let kept = Settings::default().completed().ok().and_then(|settings| settings.server);
-    let configured = kept.is_some_and(|kept| kept.key.is_some() && kept.address() == address);
-    let known = [
-        configured.then(|| "type `voicechat config unset server`".to_owned()),
-        pins.map(|pins| format!("remove the line of {address} from {}", pins.file().display())),
-    ];
-    let known: Vec<String> = known.into_iter().flatten().collect();
-    let mend = match known.is_empty() {
-        true => "let them send you the new address or a new link".to_owned(),
-        false => format!("{}, or let them send you a new link", known.join(" and ")),
+pub(crate) fn key_changed(place: &Place, named: Named) -> Failure {
+    let mend = match named {
+        Named::ByUser => NEW_LINE,
+        Named::ByCode => NEW_LINK,
     };
-    Failure::new(Kind::KeyChanged, format!("{}.", another_key(&address)), format!("{ASK} If it was, {mend}."))
+    Failure::new(Kind::KeyChanged, format!("{}.", another_key(&place.address())), format!("{ASK} {mend}"))
+}
+
+/// Who said where the server is, and which key it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// By a flag, a setting, or a call before.
+    ByUser,
+    ByCode,
 }
 
 /// The same, in a call that goes on.
@@ -250,6 +247,10 @@ fn millis(duration: Duration) -> f32 {
 }
 
 const ASK: &str = "Ask whoever runs it, by another way, whether its key was changed.";
+/// A key that is typed beats each that is known, and is remembered.
+const NEW_LINE: &str = "If it was, let them send you the line that `voicechat serve` prints now: `--server` takes it for one \
+                        call, `voicechat config set server` for all.";
+const NEW_LINK: &str = "If it was, let a friend in the room send you a new link.";
 /// As the engine has it, in dBFS.
 const SILENCE: f32 = -100.0;
 /// Of Opus at 48 kHz (RFC 6716 and the encoder's own figure, 312 samples).

@@ -15,7 +15,7 @@ use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text::harmless;
 
 use crate::failure::{Failure, Kind};
-use crate::note::Note;
+use crate::note::{self, Note};
 use crate::printer;
 use crate::ui;
 use crate::words::Words;
@@ -51,6 +51,22 @@ enum State {
 pub(crate) struct Typed {
     pub(crate) input: bool,
     pub(crate) output: bool,
+}
+
+/// What a call records from and plays to now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Used {
+    input: Role,
+    output: Role,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Role {
+    /// A file, a tone or nothing at all; or what is awaited.
+    #[default]
+    Nothing,
+    /// The one of this name, else the default.
+    Device(Option<String>),
 }
 
 /// One direction, shared with what the engine answers and tells.
@@ -340,6 +356,21 @@ impl Sound {
         }
     }
 
+    pub(crate) fn used(&self) -> Used {
+        let (input, output) = self.presence();
+        let input = match (input, lock(&self.microphone).named.clone()) {
+            (Presence::There, None | Some(InputSpec::Default)) => Role::Device(None),
+            (Presence::There, Some(InputSpec::Device(name))) => Role::Device(Some(name)),
+            (Presence::There | Presence::Awaited, _) => Role::Nothing,
+        };
+        let output = match (output, lock(&self.loudspeaker).named.clone()) {
+            (Presence::There, None | Some(OutputSpec::Default)) => Role::Device(None),
+            (Presence::There, Some(OutputSpec::Device(name))) => Role::Device(Some(name)),
+            (Presence::There | Presence::Awaited, _) => Role::Nothing,
+        };
+        Used { input, output }
+    }
+
     /// What those who hear us report; once a second.
     pub(crate) fn told(&mut self, reception: Reception) {
         let quality = self.adaptation.told(reception);
@@ -412,7 +443,7 @@ fn open(
     let bearable = move |error: &Error| match error {
         Error::NoSuchDevice { direction: Direction::Input, .. } => !typed.input,
         Error::NoSuchDevice { direction: Direction::Output, .. } => !typed.output,
-        Error::NoSoundServer { .. } | Error::Device { .. } => true,
+        Error::NoSoundServer { .. } | Error::Device { .. } | Error::NoDefault { .. } => true,
         _ => false,
     };
     let mut pass_on = sink(to_voice, to_news, dropped.clone());
@@ -477,7 +508,7 @@ fn why(error: &Error) -> String {
         Error::NoSuchDevice { direction, name, .. } => {
             format!("Your {direction} ({}) is not there. Plug it in. {}", harmless(name), choose(*direction))
         }
-        Error::Device { direction, reason } => {
+        Error::Device { direction, reason } | Error::NoDefault { direction, reason } => {
             format!("Your {direction} cannot be used ({}). {}", harmless(reason), choose(*direction))
         }
         error => harmless(&error.to_string()),
@@ -557,16 +588,25 @@ fn sink(
     }
 }
 
-/// What `voicechat devices` and `/devices` list.
-pub(crate) fn devices() -> Result<Note, Error> {
+/// What `voicechat devices` and `/devices` list, with what the call uses.
+pub(crate) fn devices(used: &Used) -> Result<Note, Error> {
     let devices = audio::devices()?;
-    let notes = |list: Vec<audio::Device>| list.into_iter().map(Into::into).collect();
-    Ok(Note::Devices { inputs: notes(devices.inputs), outputs: notes(devices.outputs) })
+    let notes = |list: &[audio::Device], role: &Role, direction| {
+        let used = match role {
+            Role::Device(name) => devices.used(direction, name.as_deref()),
+            Role::Nothing => None,
+        };
+        list.iter().map(|device| note::Device::new(device, used == Some(device))).collect()
+    };
+    Ok(Note::Devices {
+        inputs: notes(&devices.inputs, &used.input, Direction::Input),
+        outputs: notes(&devices.outputs, &used.output, Direction::Output),
+    })
 }
 
 /// `voicechat devices`.
 pub(crate) fn list(json: bool) -> Result<(), Failure> {
-    let note = devices().map_err(failure)?;
+    let note = devices(&Used::default()).map_err(failure)?;
     match Words::of(&note) {
         Some(words) if !json => printer::tell(&words.text()),
         _ => printer::say(&ui::json(&note)),

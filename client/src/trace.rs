@@ -7,26 +7,27 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::reason;
 use crate::failure::Failure;
 
-pub(crate) fn start(verbose: bool, file: Option<&Path>) -> Result<(), Failure> {
-    let writer = match file {
-        Some(path) => {
-            let file = create(path).map_err(|error| {
-                Failure::machine(
-                    format!("The log file {} cannot be written ({}).", path.display(), reason(&error)),
-                    "Choose another place for --log.",
-                )
-            })?;
-            BoxMakeWriter::new(Mutex::new(file))
-        }
-        None if verbose => BoxMakeWriter::new(io::stderr),
-        None => return Ok(()),
+pub(crate) fn start(on_stderr: bool, file: Option<&Path>) -> Result<(), Failure> {
+    let opened = |path: &Path| {
+        create(path).map(Mutex::new).map_err(|error| {
+            Failure::machine(
+                format!("The log file {} cannot be written ({}).", path.display(), reason(&error)),
+                "Choose another place for --log.",
+            )
+        })
+    };
+    let writer = match (file.map(opened).transpose()?, on_stderr) {
+        (Some(file), true) => BoxMakeWriter::new(file.and(io::stderr)),
+        (Some(file), false) => BoxMakeWriter::new(file),
+        (None, true) => BoxMakeWriter::new(io::stderr),
+        (None, false) => return Ok(()),
     };
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let ours = OURS.map(|name| (name, LevelFilter::DEBUG));

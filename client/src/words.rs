@@ -55,7 +55,7 @@ impl Words {
             Note::Said { text } => Self::Own(text.clone()),
             Note::Notice { message } => Self::Aside(message.clone()),
             // How long one was here, which follows in a moment, says it all.
-            Note::Answer { order: Some("quit"), done: true, .. } => return None,
+            Note::Answer { order: Some(order), done: true, .. } if order == "quit" => return None,
             Note::Answer { message, .. } => Self::Answer(message.read(Given::InTheCall).to_owned()),
             Note::Trouble { message } => Self::Trouble(message.clone()),
             Note::Missed { lines } => Self::Trouble(format!(
@@ -398,13 +398,19 @@ fn echo(level_dbfs: Option<f32>, delay_ms: Option<f32>, rtt_ms: Option<f32>, los
     let Some(delay) = delay_ms else { return "Nothing comes back yet; speak.".to_owned() };
     let mut text = format!("Back after about {delay:.0} ms");
     if let Some(rtt) = rtt_ms {
-        text += &format!(", of which {:.0} ms on the way through the relay", rtt / 2.0);
+        let there = millis(rtt / 2.0);
+        text += &format!(", of which {there} on the way through the relay");
     }
     text += &format!("; lost {:.1} %", loss * 100.0);
     if let Some(level) = level_dbfs {
         text += &format!("; your microphone at {level:.0} dBFS");
     }
     text + "."
+}
+
+/// Nothing takes no time at all.
+pub(crate) fn millis(ms: f32) -> String {
+    if ms < 1.0 { "under 1 ms".to_owned() } else { format!("{ms:.0} ms") }
 }
 
 /// The list of `voicechat devices` and `/devices`.
@@ -415,7 +421,8 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
         for device in devices {
             let star = if device.default { "*" } else { " " };
             let monitor = if device.monitor { ", hears what is played" } else { "" };
-            text += &format!("  {star} {}  ({}{monitor})\n", device.device, device.title);
+            let used = if device.used { ", in use" } else { "" };
+            text += &format!("  {star} {}  ({}{monitor}{used})\n", device.device, device.title);
         }
         if devices.is_empty() {
             text += "    none\n";
@@ -604,5 +611,13 @@ mod tests {
         assert!(!said("48213-tiger-orbit-ocean@h:1", Reach::Server).contains("adds @"));
         let linked = invitation(None, Some("vc://x"), "h:1", Reach::Server);
         assert_eq!(linked, "Send your friends this link to paste into `voicechat join`:\n    vc://x\n");
+    }
+
+    #[test]
+    fn no_way_takes_no_time_at_all() {
+        assert_eq!([0.0, 0.4, 1.0, 41.2].map(millis), ["under 1 ms", "under 1 ms", "1 ms", "41 ms"]);
+        let echo = Note::Echo { level_dbfs: None, delay_ms: Some(60.0), rtt_ms: Some(0.3), loss: 0.0 };
+        let said = Words::of(&echo).map(Words::text).unwrap_or_default();
+        assert!(said.contains("of which under 1 ms on the way"), "{said}");
     }
 }

@@ -360,10 +360,14 @@ fn another_key_than_last_time_is_status_8_until_it_is_accepted() {
     };
     let refused = create(&address);
     refused.fails(8, "another key");
-    assert!(refused.stderr.contains("known_servers") && !refused.stderr.contains('#'), "{}", refused.stderr);
+    let advice = "`voicechat serve` prints now: `--server` takes it for one call, `voicechat config set server` for all.";
+    assert!(refused.stderr.contains(advice) && !refused.stderr.contains('#'), "{}", refused.stderr);
     assert_eq!(run_at(home.path(), &["config", "set", "server", &place], b"").status, 0);
     let refused = run_at(home.path(), &[&["create"][..], &NO_SOUND].concat(), b"");
-    refused.fails(8, "config unset server` and remove the line");
+    refused.fails(8, advice);
+    // It leads out, whichever way the old key is known.
+    assert_eq!(run_at(home.path(), &["config", "set", "server", &new_place], b"").status, 0);
+    assert_eq!(run_at(home.path(), &[&["create", "--seconds", "1"][..], &NO_SOUND].concat(), b"").status, 0);
     assert_eq!(create(&new_place).status, 0);
     assert_eq!(create(&address).status, 0);
 }
@@ -378,5 +382,21 @@ fn a_link_is_refused_by_a_server_with_another_key() {
     let first = if key.starts_with('a') { 'b' } else { 'a' };
     let forged = format!("{rest}.{first}{}", &key[1..]);
     let args = [&["join", &forged][..], &NO_SOUND].concat();
-    run_at(home.path(), &args, b"").fails(8, "another key");
+    run_at(home.path(), &args, b"").fails(8, "let a friend in the room send you a new link");
+}
+
+#[test]
+fn what_happens_inside_goes_to_stderr_and_to_the_log_where_both_are_wanted() {
+    let home = TempDir::new().unwrap();
+    let log = home.path().join("log");
+    let both = ["-v", "--log", log.to_str().unwrap(), "create", "--server", "127.0.0.1:1"];
+    let inside = |args: &[&str]| {
+        let told = run_at(home.path(), &[args, &NO_SOUND].concat(), b"");
+        told.fails(5, "Nothing runs at");
+        let logged = std::fs::read_to_string(&log).unwrap_or_default();
+        (told.stderr.contains(" DEBUG "), logged.contains(" DEBUG "))
+    };
+    assert_eq!(inside(&["-v", "create", "--server", "127.0.0.1:1"]), (true, false));
+    assert_eq!(inside(&both), (true, true));
+    assert_eq!(inside(&both[1..]), (false, true));
 }

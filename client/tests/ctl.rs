@@ -172,6 +172,10 @@ fn an_answer_names_the_order_as_it_was_given() {
         let answer = done(&party, &ada, order);
         assert_eq!((&answer["event"], &answer["order"]), (&"answer".into(), &order[0].into()), "{order:?}");
     }
+    for order in [&["foo", "bar"][..], &["mute", "now"], &["say"]] {
+        let answer: Value = serde_json::from_slice(&ctl(&party, &ada, order).stdout).unwrap();
+        assert_eq!((&answer["done"], &answer["order"]), (&false.into(), &order[0].into()), "{order:?}");
+    }
     // Leaving may be faster than its answer.
     let left = ctl(&party, &ada, &["leave"]);
     assert!(left.status.success());

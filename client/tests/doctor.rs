@@ -81,6 +81,13 @@ fn a_server_with_another_key_than_the_known_one_is_no_firewall() {
     let what = finding(&log, "server")["message"].as_str().unwrap();
     assert!(what.contains("another key"), "{log:#?}");
     assert_eq!(status, 8, "{log:#?}");
+    let call =
+        party.command(&["create", "--server", &wrong, "--input", "silence", "--output", "null"]).output();
+    let (call, hint) = (call.unwrap(), finding(&log, "server")["hint"].as_str().unwrap());
+    assert!(
+        hint.contains("--server")
+            && String::from_utf8(call.stderr).unwrap().ends_with(&format!("\n{hint}\n"))
+    );
     let again = log.iter().filter(|event| event.to_string().contains(what)).count();
     assert_eq!(again, 1, "{log:#?}");
 

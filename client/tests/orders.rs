@@ -119,6 +119,24 @@ fn of_a_host_that_left_one_who_is_alone_then_reads_one_sentence() {
 }
 
 #[test]
+fn a_number_at_the_end_of_a_friends_name_is_no_volume() {
+    let party = Party::new();
+    let (_server, mut ada, mut bob) = two_friends(&party, &[]);
+    let answer = |ada: &mut Friend, line: &str| {
+        ada.say(line);
+        ada.wait_for("answer")["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(answer(&mut ada, "/volume Bob 2"), "You hear Bob at 2 %.");
+    assert_eq!(answer(&mut ada, "/volume Bob 60"), "You hear Bob at 60 %.");
+    bob.say("/name Bob 2");
+    ada.wait_for("renamed");
+    assert_eq!(answer(&mut ada, "/volume bob 2"), "You hear Bob 2 at 60 %.");
+    assert_eq!(answer(&mut ada, "/volume Bob 2 50"), "You hear Bob 2 at 50 %.");
+    assert_eq!(answer(&mut ada, "/volume Bob 2"), "You hear Bob 2 at 50 %.");
+    assert_eq!(answer(&mut ada, "/volume Bob 3"), "You hear Bob 2 at 3 %.");
+}
+
+#[test]
 fn a_friend_whose_name_one_takes_is_called_the_same_in_the_chat_and_in_the_rows() {
     let party = Party::new();
     let (_server, mut ada, mut bob) = two_friends(&party, &[]);

@@ -206,6 +206,35 @@ fn devices_are_listed_for_programs() {
 }
 
 #[test]
+fn what_the_call_uses_is_marked_among_the_devices_of_the_machine() {
+    let Some((party, server)) = with_sound() else { return };
+    server.load(&["module-remap-source", "master=ada_mic.monitor", "source_name=headset"]);
+    let (_server, place) = party.serve();
+    let (mut ada, _) = party.create(&place, "Ada", &["--input", "headset"]);
+    let used = |ada: &mut Friend| {
+        ada.say("/devices");
+        let listed = ada.wait_for("devices");
+        let used = |list: &str| {
+            let all = listed[list].as_array().unwrap().iter();
+            let used = all.filter(|device| device["used"] == true).map(|device| device["device"].to_string());
+            used.collect::<Vec<_>>().join(" ").replace('"', "")
+        };
+        (used("inputs"), used("outputs"))
+    };
+    // The first one is the default.
+    assert_eq!(used(&mut ada), ("headset".into(), "ada_mic".into()));
+    ada.say("/output ada_ear");
+    ada.wait_for("answer");
+    ada.say("/input silence");
+    ada.wait_for("answer");
+    assert_eq!(used(&mut ada), (String::new(), "ada_ear".into()));
+    let outside = party.command(&["ctl", "devices"]).output().unwrap();
+    let outside = String::from_utf8(outside.stdout).unwrap();
+    assert!(outside.contains("  ada_ear  (Null Output, in use)\n"), "{outside}");
+    assert_eq!(outside.matches("in use").count(), 1, "{outside}");
+}
+
+#[test]
 fn of_a_device_that_is_set_it_is_told_whether_it_is_there() {
     let Some((party, _sound)) = with_sound() else { return };
     let set = |key: &str, value: &str| {
@@ -245,6 +274,10 @@ fn where_the_only_microphone_hears_the_loudspeaker_none_is_used_and_the_way_to_a
     let told = ada.wait_for("trouble");
     let message = told["message"].as_str().unwrap();
     assert!(message.contains("hears what the loudspeaker plays") && message.contains("/input"), "{message}");
+    // No other program keeps it.
+    let echo = party.command(&["echo", "--server", &place]).output().unwrap();
+    let echo = String::from_utf8(echo.stderr).unwrap();
+    assert!(echo.contains("There is no microphone to use unasked (") && !echo.contains("free it"), "{echo}");
     ada.say("/status");
     assert_eq!(ada.wait_for("status")["microphone"], "awaited");
     ada.say("/input bob_mic.monitor");

@@ -275,7 +275,7 @@ fn find(name: Option<&str>, direction: Direction) -> Result<cpal::Device, Error>
             host.device_by_id(&id)
         }
     };
-    found.ok_or_else(|| Error::Device { direction, reason: "the system has no default one".into() })
+    found.ok_or_else(|| Error::NoDefault { direction, reason: "the system has no default one".into() })
 }
 
 /// 48 kHz floats when the device offers them, else what it likes best.

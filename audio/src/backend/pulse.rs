@@ -321,7 +321,9 @@ impl Session {
         };
         let chosen = match name {
             Some(name) => choose(&devices, name, direction)?,
-            None => usual(&devices).map_err(|reason| Error::Device { direction, reason: reason.into() })?,
+            None => {
+                usual(&devices).map_err(|reason| Error::NoDefault { direction, reason: reason.into() })?
+            }
         };
         CString::new(chosen.id.as_str()).map_err(|e| Error::Device { direction, reason: e.to_string() })
     }

@@ -63,7 +63,9 @@ impl App<'_> {
             Order::Talk(key) => self.order_talk(key, given),
             Order::Volumes => done("volume", self.volumes()),
             Order::VolumeOf(friend) => self.volume_of(&friend),
-            Order::Volume { friend, percent } => self.order_volume(&friend, percent),
+            // The number may be the end of a name.
+            Order::Volume { typed, .. } if self.is_called(&typed) => self.volume_of(&typed),
+            Order::Volume { friend, percent, .. } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
                 self.keep(&["noise"], when.word());
@@ -97,7 +99,7 @@ impl App<'_> {
                 }
                 None => Err(refused("copy", no_invite(given))),
             },
-            Order::Devices => return self.later("devices", reply, devices()),
+            Order::Devices => return self.later("devices", reply, devices(self.plan.sound.used())),
             Order::Input(spec) => {
                 let typed = spec.to_string();
                 let shown = text::harmless(&typed);
@@ -412,6 +414,10 @@ impl App<'_> {
         done("name", cut.unwrap_or_else(|| format!("You are called {name} now.")))
     }
 
+    fn is_called(&self, typed: &str) -> bool {
+        self.room.peers().iter().any(|peer| names::is_whole(typed, &peer.name))
+    }
+
     fn friend(&self, order: &'static str, typed: &str) -> Result<(MemberId, String), Refusal> {
         let mut peers = self.room.peers();
         peers.sort_by_key(|peer| self.names.place(peer.id));
@@ -441,7 +447,7 @@ fn overheard(reply: Reply) -> Reply {
 }
 
 fn done(order: &'static str, message: impl Into<Message>) -> Answer {
-    Ok(Note::Answer { order: Some(order), done: true, message: message.into() })
+    Ok(Note::Answer { order: Some(order.into()), done: true, message: message.into() })
 }
 
 fn keep(key: &[&str], value: toml_edit::Value) {
@@ -466,8 +472,8 @@ async fn changed(
 }
 
 /// Asking a sound server takes time that the loop has not.
-async fn devices() -> Answer {
-    match tokio::task::spawn_blocking(sound::devices).await {
+async fn devices(used: sound::Used) -> Answer {
+    match tokio::task::spawn_blocking(move || sound::devices(&used)).await {
         Ok(Ok(devices)) => Ok(devices),
         Ok(Err(error)) => Err(refused("devices", text::harmless(&error.to_string()))),
         Err(_) => Err(refused("devices", "The list of devices could not be made.")),

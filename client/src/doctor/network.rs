@@ -19,10 +19,11 @@ use crate::note::{self, State};
 use crate::place::{PORT, Place};
 use crate::plan::pinned;
 use crate::portmap::{self, Found};
-use crate::report;
+use crate::report::{self, Named};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::interface_addresses;
 use crate::ui::Ui;
+use crate::words::millis;
 
 pub(super) async fn examine(settings: &Settings, ui: &Ui) -> Result<Reach, Failure> {
     ipv6(ui);
@@ -85,8 +86,8 @@ async fn by_datagrams(server: SocketAddr, probes: &[SocketAddr], settings: &Sett
             Reach::Tcp
         }
         Ok(Some(nat)) => {
-            let rtt = nat.rtt().as_millis();
-            tell(ui, "udp", State::Good, format!("The server answers by UDP within {rtt} ms."), "");
+            let rtt = millis(nat.rtt().as_secs_f32() * 1_000.0);
+            tell(ui, "udp", State::Good, format!("The server answers by UDP in {rtt}."), "");
             for (topic, (state, what, hint)) in [("nat", nat.maps()), ("filtering", nat.filters())] {
                 tell(ui, topic, state, what, hint);
             }
@@ -209,7 +210,7 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Met, Failure> {
     let server = match link.next().await {
         News::Up { server, .. } => server,
         News::Down(Fault::Key(_)) => {
-            let Failure { what, hint, .. } = report::key_changed(place);
+            let Failure { what, hint, .. } = report::key_changed(place, Named::ByUser);
             tell(ui, "server", State::Bad, what, hint);
             return Ok(Err(Reach::Doubted));
         }
@@ -220,7 +221,7 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Met, Failure> {
         }
         News::Frame(_) => return Ok(Err(Reach::Nobody)),
     };
-    let took = start.elapsed().as_millis();
+    let took = millis(start.elapsed().as_secs_f32() * 1_000.0);
     link.send(ToServer::Hello { version: VERSION }.encode());
     let answer = match timeout(PATIENCE, link.next()).await {
         Ok(News::Frame(frame)) => ToClient::decode(&frame).ok(),
@@ -229,7 +230,7 @@ async fn signaling(place: &Place, ui: &Ui) -> Result<Met, Failure> {
     link.hang();
     Ok(match greeted(answer) {
         Ok(probes) => {
-            let what = format!("The server answers by TCP; connecting took {took} ms.");
+            let what = format!("The server answers by TCP; connecting took {took}.");
             tell(ui, "server", State::Good, what, "");
             Ok((server, probes))
         }

@@ -108,7 +108,8 @@ pub(crate) fn masked(screen: &str) -> String {
         }
         out
     };
-    screen.lines().map(|text| line(text) + "\n").collect()
+    // How fast the machine is shows in no screen.
+    screen.replace("under 1 ms", "0 ms").lines().map(|text| line(text) + "\n").collect()
 }
 
 pub(crate) fn inputs(screen: &str) -> usize {
