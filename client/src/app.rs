@@ -32,7 +32,7 @@ use crate::host::seed;
 use crate::lines::Typed;
 use crate::names::Names;
 use crate::network::Network;
-use crate::note::{self, Entrance, Note};
+use crate::note::{Entrance, Note};
 use crate::order::{Answer, Given, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::portmap::{PortMap, Use};
@@ -40,6 +40,7 @@ use crate::report::{self, Counts};
 use crate::signal_link::{Fault, Link, News};
 use crate::sockets::Sockets;
 use crate::sound::{self, FromSound};
+use crate::stats::{Stats, Status};
 use crate::stop::{Stop, at};
 use crate::streams::Streams;
 use crate::ui::Ui;
@@ -470,7 +471,7 @@ impl<'a> App<'a> {
         self.room.peers().iter().any(|peer| peer.state != PeerState::Gone)
     }
 
-    fn stats(&self) -> note::Stats {
+    fn stats(&self) -> Stats {
         let mut stats = self.counts.stats(&self.room, &self.names, &self.plan);
         stats.muted = self.muted;
         stats.deafened = self.deafened;
@@ -481,18 +482,12 @@ impl<'a> App<'a> {
         stats
     }
 
-    fn status(&self) -> note::Status {
+    fn status(&self) -> Status {
         let (code, server) = match self.invitation() {
             Some(Note::Invite { code, server, .. }) => (code, server),
             _ => (None, self.plan.place.address()),
         };
-        note::Status {
-            name: self.plan.room.name.clone(),
-            code,
-            server,
-            up: self.is_up(),
-            stats: self.stats(),
-        }
+        Status { name: self.plan.room.name.clone(), code, server, up: self.is_up(), stats: self.stats() }
     }
 }
 

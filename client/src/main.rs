@@ -37,10 +37,13 @@ mod signal_link;
 mod sockets;
 mod sound;
 mod spares;
+mod stats;
+mod status;
 mod stop;
 mod streams;
 mod trace;
 mod ui;
+mod vocabulary;
 mod volumes;
 mod words;
 

@@ -9,11 +9,12 @@ use vc_core::room::Room;
 
 use crate::failure::{Failure, Kind};
 use crate::names::Names;
-use crate::note::{self, Drops, Entrance, Note, PeerSound, PeerStats, Stats, Via};
+use crate::note::{self, Entrance, Note, Via};
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::signal_link::Fault;
 use crate::sound::Presence;
+use crate::stats::{Drops, PeerSound, PeerStats, Stats};
 
 /// What the loop counts itself.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 use crate::config::{choices, keys, meaning, reason};
 use crate::failure::Failure;
-use crate::order;
 use crate::printer;
+use crate::vocabulary;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
@@ -41,7 +41,7 @@ fn completed() -> Command {
     // As a plain word: clap's own brings all commands along.
     let help = || word("help", "The help of a command", &[]);
     let order = |(name, choices, does)| word(name, does, choices);
-    let orders: Vec<_> = order::outside().map(order).collect();
+    let orders: Vec<_> = vocabulary::outside().map(order).collect();
     let settings = |values: bool| {
         let choices = move |key| if values { choices(key) } else { &[] };
         keys().map(move |key| word(key, &meaning(key), choices(key)))

@@ -13,10 +13,11 @@ use crate::clipboard::Terminal;
 use crate::config::reason;
 use crate::failure::Failure;
 use crate::lines::{self, Typed};
-use crate::note::{Note, Stats};
+use crate::note::Note;
 use crate::order::Answer;
 use crate::printer::{self, Print, Printer};
 use crate::screen::{Question, Screen};
+use crate::stats::Stats;
 use crate::stop::Resumed;
 use crate::words::{self, Words};
 

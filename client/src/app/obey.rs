@@ -13,7 +13,9 @@ use crate::names;
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Given, NOTHING, Order, Refusal, Switch, TalkKey, refused};
 use crate::sound;
+use crate::stats::PeerStats;
 use crate::ui::Ui;
+use crate::vocabulary;
 use crate::volumes::AS_SENT;
 
 /// Takes the answer to where it was asked for.
@@ -54,7 +56,7 @@ impl App<'_> {
         let reply = if given == Given::Outside && order.is_deed() { overheard(reply) } else { reply };
         let answer = match order {
             Order::Say(text) => self.say(text),
-            Order::Help => done("help", order::help(given, self.ui.is_screen())),
+            Order::Help => done("help", vocabulary::help(given, self.ui.is_screen())),
             Order::Peers => Ok(Note::Peers { peers: self.stats().peers }),
             Order::Status => Ok(Note::Status(Box::new(self.status()))),
             Order::Stats => Ok(Note::Stats(self.stats())),
@@ -293,7 +295,7 @@ impl App<'_> {
     }
 
     fn volumes(&self) -> String {
-        let other = |peer: &note::PeerStats| {
+        let other = |peer: &PeerStats| {
             (peer.volume != AS_SENT).then(|| format!("{} at {} %", peer.name, peer.volume))
         };
         let others: Vec<String> = self.stats().peers.iter().filter_map(other).collect();

@@ -29,8 +29,8 @@ use self::view::View;
 use self::zone::Zone;
 use crate::failure::Failure;
 use crate::lines::Typed;
-use crate::note::Stats;
-use crate::order;
+use crate::stats::Stats;
+use crate::vocabulary;
 use crate::words::Words;
 
 /// The handle. What it is told is shown when there is time.
@@ -343,7 +343,7 @@ impl Painter {
         self.view.choices.clear();
         let (chatting, friends) = (self.view.question == Question::Chat, self.view.friends());
         let done = self.editor.key(key, chatting, |before| match chatting {
-            true => order::completions(before, &friends),
+            true => vocabulary::completions(before, &friends),
             false => code_words(before),
         });
         self.typed(done)

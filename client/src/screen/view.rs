@@ -4,8 +4,8 @@
 use super::editor::Editor;
 use super::row::{Ink, Row, columns, shortened};
 use super::zone::Frame;
-use crate::note::{PeerStats, Stats};
 use crate::sound::Presence;
+use crate::stats::{PeerStats, Stats};
 use crate::volumes::AS_SENT;
 
 /// What is asked for at the foot of the screen.
@@ -330,7 +330,7 @@ const METER: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::note::PeerSound;
+    use crate::stats::PeerSound;
 
     fn peer(name: &str, level_dbfs: f32) -> PeerStats {
         PeerStats {
