@@ -105,6 +105,9 @@ fn of_a_host_that_left_one_who_is_alone_then_reads_one_sentence() {
     types(&mut bob, &[&code]);
     let mut lines = BufReader::new(bob.stdout.take().unwrap()).lines().map(Result::unwrap);
     lines.find(|line| line.ends_with(" is here.")).unwrap();
+    // Only who has a path can say goodbye.
+    types(&mut bob, &["hi"]);
+    ada.wait_for("chat");
     ada.say("/quit");
     assert!(ada.end().0.success());
     lines.find(|line| line.contains("Nobody else is here, and the room's server is gone")).unwrap();
