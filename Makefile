@@ -85,9 +85,9 @@ ctl-cost: build ## how long `voicechat ctl` takes during a call, median and 99th
 	scripts/ctl_cost.py $(ARGS)
 
 .PHONY: mouth
-mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); six minutes
+mouth: test-tools ## mouth to ear with two real programs on a sound server of their own (docs/SOUND.md); eleven minutes
 	$(CARGO) build --release -p voicechat -p sound_lab
-	target/release/sound_lab mouth target/release/voicechat client/assets/alice.wav
+	target/release/sound_lab mouth target/release/voicechat client/assets/alice.wav client/assets/bob.wav
 
 .PHONY: recovery
 recovery: test-tools ## how soon sound is back once the sound server or a device is (docs/SOUND.md); ARGS=TIMES

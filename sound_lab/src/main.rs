@@ -41,13 +41,11 @@ fn main() -> Result<()> {
         #[cfg(target_os = "linux")]
         ["recovery", runs] => recovery::table(runs.parse()?),
         #[cfg(target_os = "linux")]
-        ["mouth", program, speech] => mouth::table(Path::new(program), Path::new(speech), 60),
+        ["mouth", program, ref voices @ ..] if !voices.is_empty() => mouth::table(Path::new(program), voices),
         #[cfg(target_os = "linux")]
-        ["soak", program, speech, minutes] => {
-            soak::run(Path::new(program), Path::new(speech), minutes.parse()?)
-        }
+        ["soak", program, speech, minutes] => soak::run(Path::new(program), speech, minutes.parse()?),
         _ => bail!(
-            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | back | drift | recovery TIMES | mouth PROGRAM SPEECH | soak PROGRAM SPEECH MINUTES"
+            "usage: sound_lab quality DIR SEEDS VOICE.. | loop | delay | back | drift | recovery TIMES | mouth PROGRAM VOICE.. | soak PROGRAM SPEECH MINUTES"
         ),
     }
 }

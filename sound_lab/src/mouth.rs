@@ -17,18 +17,18 @@ use serde_json::Value;
 
 use crate::bare;
 
-/// Prints the table. `program` is the client, `speech` a wav file, `seconds` how long each case is recorded.
-pub(crate) fn table(program: &Path, speech: &Path, seconds: u32) -> Result<()> {
+/// Prints the table. `program` is the client, `voices` are wav files that are spoken in turn.
+pub(crate) fn table(program: &Path, voices: &[&str]) -> Result<()> {
     println!("| | median ms | p95 ms | less the bare loop | as the listener's program tells | pieces |");
     println!("|---|---|---|---|---|---|");
-    let floor = at(&alone(speech, seconds)?, "bare loop, pieces of 10 ms", 0.0, "-");
+    let floor = at(&alone(voices)?, "bare loop, pieces of 10 ms", 0.0, "-");
     for (frame, gate, name) in [
         (10, "", "10 ms frames"),
         (20, "", "20 ms frames"),
         (10, "--no-gate", "10 ms frames, all is sent"),
         (20, "--no-gate", "20 ms frames, all is sent"),
     ] {
-        let (delays, told) = called(program, speech, seconds, frame, gate)?;
+        let (delays, told) = called(program, voices, frame, gate)?;
         at(&delays, name, floor, &format!("{told:.1}"));
     }
     Ok(())
@@ -48,14 +48,14 @@ fn at(delays: &[f64], name: &str, floor: f64, told: &str) -> f64 {
 }
 
 /// The rig alone: what no program can do without.
-fn alone(speech: &Path, seconds: u32) -> Result<Vec<f64>> {
-    let rig = Rig::start(speech, None)?;
+fn alone(voices: &[&str]) -> Result<Vec<f64>> {
+    let rig = Rig::start(voices, None)?;
     bare::start(&rig.socket(), c"mic", c"ear")?;
-    rig.delays(seconds)
+    rig.delays()
 }
 
-fn called(program: &Path, speech: &Path, seconds: u32, frame: u32, gate: &str) -> Result<(Vec<f64>, f64)> {
-    let rig = Rig::start(speech, None)?;
+fn called(program: &Path, voices: &[&str], frame: u32, gate: &str) -> Result<(Vec<f64>, f64)> {
+    let rig = Rig::start(voices, None)?;
     let (_server, serving) = rig.program(program, &["serve", "--listen", "127.0.0.1:0"], "serving")?;
     let place = serving.context("no place")?;
     let low = if frame == 10 { "--low-latency=true" } else { "--low-latency=false" };
@@ -67,7 +67,7 @@ fn called(program: &Path, speech: &Path, seconds: u32, frame: u32, gate: &str) -
     let join =
         ["join", &code, "--server", &place, "--name", "Ear", low, "--input", "silence", "--output", "ear"];
     let (ear, _) = rig.program(program, &join, "path")?;
-    let delays = rig.delays(seconds)?;
+    let delays = rig.delays()?;
     let stats = ear.last_stats().context("the listener tells nothing")?;
     Ok((delays, stats["peers"][0]["delay_ms"].as_f64().unwrap_or(f64::NAN)))
 }
@@ -104,8 +104,8 @@ impl Drop for Ends {
 }
 
 impl Rig {
-    /// `clock`: how the server's own is to run, in the words of faketime.
-    pub(crate) fn start(speech: &Path, clock: Option<&str>) -> Result<Self> {
+    /// `voices` are spoken in turn, again and again. `clock`: how the server's own is to run, in the words of faketime.
+    pub(crate) fn start(voices: &[&str], clock: Option<&str>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fs::create_dir(dir.path().join("pulse"))?;
         let mut rig = Self { dir, running: Vec::new() };
@@ -149,8 +149,13 @@ impl Rig {
                 .status()?
                 .success()
             {
-                let talk = "while paplay -d mouth \"$0\"; do :; done";
-                let talk = rig.command("sh").args(["-c", talk]).arg(speech).stderr(Stdio::null()).spawn()?;
+                let talk = "while :; do for voice; do paplay -d mouth \"$voice\" || exit; done; done";
+                let talk = rig
+                    .command("sh")
+                    .args(["-c", talk, "talk"])
+                    .args(voices)
+                    .stderr(Stdio::null())
+                    .spawn()?;
                 rig.running.push(Ends(talk));
                 return Ok(rig);
             }
@@ -208,12 +213,12 @@ impl Rig {
     }
 
     /// Of every piece of speech that is found again, sorted, in milliseconds.
-    fn delays(&self, seconds: u32) -> Result<Vec<f64>> {
+    fn delays(&self) -> Result<Vec<f64>> {
         sleep(SETTLED);
         let raw = self.dir.path().join("both.raw");
         let recorder = ["-d", "rig.monitor", "--raw", "--rate=48000", "--channels=2", "--format=s16le"];
         let mut both = self.command("parec").args(recorder).stdout(File::create(&raw)?).spawn()?;
-        sleep(Duration::from_secs(seconds.into()));
+        sleep(RECORDED);
         both.kill()?;
         both.wait()?;
         let mut bytes = Vec::new();
@@ -231,13 +236,19 @@ impl Rig {
             })
             .collect();
         delays.sort_by(f64::total_cmp);
-        ensure!(delays.len() >= seconds as usize / 4, "only {} pieces were found again", delays.len());
+        ensure!(
+            delays.len() as u64 >= RECORDED.as_secs() / 4,
+            "only {} pieces were found again",
+            delays.len()
+        );
         Ok(delays)
     }
 }
 
 /// The jitter buffer has found its size, and levelling its gain.
 const SETTLED: Duration = Duration::from_secs(8);
+/// Some words begin after a pause in every half minute; what counts is their share of all.
+const RECORDED: Duration = Duration::from_secs(120);
 /// Long enough to be unique, short enough that a change of delay costs one piece.
 const PIECE: usize = RATE as usize * 2 / 5;
 const LONGEST: usize = RATE as usize / 2;

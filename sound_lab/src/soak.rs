@@ -11,10 +11,10 @@ use anyhow::{Context, Result, ensure};
 use crate::mouth::{Client, Rig};
 
 /// A row every tenth of the time, then whether anything grew.
-pub(crate) fn run(program: &Path, speech: &Path, minutes: u32) -> Result<()> {
-    let mouth_rig = Rig::start(speech, None)?;
+pub(crate) fn run(program: &Path, speech: &str, minutes: u32) -> Result<()> {
+    let mouth_rig = Rig::start(&[speech], None)?;
     // Its clock is a ten-thousandth fast.
-    let ear_rig = Rig::start(speech, Some("+0 x1.0001"))?;
+    let ear_rig = Rig::start(&[speech], Some("+0 x1.0001"))?;
     let (server, place) = mouth_rig.program(program, &["serve", "--listen", "127.0.0.1:0"], "serving")?;
     let place = place.context("no place")?;
     let create = ["create", "--server", &place, "--name", "Mouth", "--input", "mic", "--output", "null"];
