@@ -87,6 +87,8 @@ struct App<'a> {
     renewed: Option<(Note, Instant)>,
     verdict: Verdict,
     ahead: Ahead,
+    /// When a line was last said.
+    said: Option<Instant>,
     /// The words that somebody compared, until they have read that these have changed.
     compared: Option<[&'static str; 5]>,
     /// How others get in. `None` before the server has named the room, and after these codes died, until others are there.
@@ -160,6 +162,7 @@ impl<'a> App<'a> {
             renewed: None,
             verdict: Verdict::default(),
             ahead: Ahead::default(),
+            said: None,
             compared: None,
             codes: None,
             lively: None,

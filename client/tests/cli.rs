@@ -206,15 +206,18 @@ fn a_code_with_the_server_behind_it_lets_in_who_neither_uses_nor_knows_that_serv
 }
 
 #[test]
-fn lines_piped_in_behind_the_code_wait_for_the_call() {
+fn lines_piped_in_behind_the_code_wait_for_the_call_and_its_end_for_the_lines() {
     let home = TempDir::new().unwrap();
     let (_server, place) = server(home.path());
     let (ada, code) = room(home.path(), &place, &NO_SOUND);
     let args = [&["join", "--server", &place][..], &NO_SOUND].concat();
-    let bob = run_at(home.path(), &args, format!("{code}\nhello\n/peers\n/quit\n").as_bytes());
+    // More than a friend reads at once.
+    let lines: Vec<_> = (0..30).map(|n| format!("line {n}")).collect();
+    let piped = format!("{code}\n{}\n/peers\n/quit\n", lines.join("\n"));
+    let bob = run_at(home.path(), &args, piped.as_bytes());
     assert_eq!(bob.status, 0, "{}", bob.stderr);
     assert!(bob.stdout.contains("\n* Ada: ") && !bob.stdout.contains("no path"), "{}", bob.stdout);
-    assert_eq!(ada.event("chat")["text"], "hello");
+    assert_eq!(ada.chat_till("left"), lines);
     // With nothing before it, it leaves at once: nobody answers there.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().unwrap().to_string();

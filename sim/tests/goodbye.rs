@@ -28,6 +28,29 @@ fn what_was_said_just_before_leaving_arrives() {
 }
 
 #[test]
+fn who_leaves_too_soon_for_its_lines_learns_which_were_not_read() {
+    let missed = |event: &Event| matches!(event, Event::Undelivered { .. });
+    for waits in [false, true] {
+        let mut world = two(1, Profile::clean(20), PathPolicy::Auto);
+        // A friend takes twenty at once.
+        for _ in 0..60 {
+            world.say(ADA);
+        }
+        assert_eq!(world.clients[ADA].room.unread(), 60);
+        if waits {
+            assert!(world.run_till(secs(15), |w| w.clients[ADA].room.unread() == 0));
+        }
+        world.tell(ADA, Input::Command(Command::Leave));
+        world.run(secs(5));
+        assert_eq!(world.clients[ADA].ended, Some(Ended::Left));
+        let (read, missed) = (world.reference.delivered as usize, world.clients[ADA].events(missed));
+        assert!((20..=60).contains(&read) && read + missed == 60, "{read}, {missed}");
+        assert_eq!(missed == 0, waits);
+        all_is_well(&mut world);
+    }
+}
+
+#[test]
 fn whoever_leaves_is_gone_at_once_and_says_so() {
     let mut world = room(1, Profile::clean(40), PathPolicy::Auto, None, 3);
     let began = world.now;

@@ -1,10 +1,13 @@
 //! What each order does. Whoever gave it gets one answer: the input line and stdin read it on the screen.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use vc_core::io::{Command, Denial, Input};
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
+use super::ahead::Line;
 use super::{App, Stage, Verdict};
 use crate::clipboard;
 use crate::config::{self, Settings};
@@ -26,21 +29,32 @@ impl App<'_> {
     pub(super) fn line(&mut self, line: &str) {
         let Some(line) = Order::line(line) else { return };
         // A person sees what there is not yet, and types it again.
-        let now = match self.ui.is_person() || self.is_among_friends() {
-            true => Some(line),
+        match self.ui.is_person() || (self.ahead.is_empty() && self.can_take(&line)) {
+            true => self.act_on(line),
             false => self.ahead.hold(line),
-        };
-        if let Some(line) = now {
-            self.act_on(line);
         }
     }
 
     /// What came before anybody could take it.
     pub(super) fn catch_up(&mut self) {
-        while !self.ahead.is_empty() && matches!(self.stage, Stage::Staying) && self.is_among_friends() {
+        while matches!(self.stage, Stage::Staying)
+            && self.ahead.first().is_some_and(|line| self.can_take(line))
+        {
             if let Some(line) = self.ahead.next() {
                 self.act_on(line);
             }
+        }
+    }
+
+    /// A pipe is read no faster than friends read, and who leaves by it has been read.
+    fn can_take(&self, line: &Line) -> bool {
+        match line {
+            Ok(Order::Say(_)) => self.is_among_friends() && self.room.unread() < UNREAD,
+            Ok(Order::Quit) => {
+                self.room.unread() == 0 || self.said.is_none_or(|said| said.elapsed() > ARRIVING)
+            }
+            Ok(order) if order.needs_the_call() => self.is_among_friends(),
+            Ok(_) | Err(_) => true,
         }
     }
 
@@ -150,6 +164,7 @@ impl App<'_> {
         if text.is_empty() {
             return Err(Refusal { order: None, why: NOTHING.to_owned() });
         }
+        self.said = Some(Instant::now());
         self.tell(Input::Command(Command::Say(text.clone())));
         Ok(Note::Said { text })
     }
@@ -504,3 +519,7 @@ const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
 const NOBODY: &str = "Nobody else is here. Compare the five words once friends are.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;
+/// A quarter of what the queue to a friend takes, so that no line is refused.
+const UNREAD: usize = 64;
+/// A friend reads five lines a second, so as many in 13 s. One that still has not read them will not.
+const ARRIVING: Duration = Duration::from_secs(30);

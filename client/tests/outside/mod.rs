@@ -105,6 +105,21 @@ impl Running {
         }
     }
 
+    /// The lines of chat that came before this event.
+    #[track_caller]
+    pub(crate) fn chat_till(&self, name: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let event =
+                self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {name} after {lines:?}"));
+            match &event["event"] {
+                event if event == name => return lines,
+                kind if kind == "chat" => lines.push(event["text"].as_str().unwrap().to_owned()),
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn types(&mut self, line: impl AsRef<[u8]>) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(line.as_ref()).unwrap();

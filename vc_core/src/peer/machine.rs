@@ -461,9 +461,9 @@ impl Peer {
         !self.is_live() || (self.news.is_empty() && self.streams.iter().all(Stream::is_idle))
     }
 
-    /// All lines of ours have arrived.
-    pub fn has_our_lines(&self) -> bool {
-        !self.is_live() || self.streams[Channel::Chat.index()].is_idle()
+    /// Lines of ours that have not arrived, as long as it is reached.
+    pub fn unread(&self) -> usize {
+        if self.is_live() { self.streams[Channel::Chat.index()].under_way() } else { 0 }
     }
 
     /// Its last message is acknowledged at once: it waits for that before it goes.
@@ -487,6 +487,15 @@ impl Peer {
     pub fn linger_wake(&self, now: Time) -> Option<Time> {
         let can_send = self.sessions.can_seal() && self.ladder.carrying().is_some();
         self.unsent(now).filter(|_| can_send)
+    }
+
+    /// Nothing of it is sent again.
+    pub fn report_undelivered(&mut self, scene: &mut Scene) {
+        for line in self.streams[Channel::Chat.index()].abandon() {
+            if let Ok(text) = String::from_utf8(line) {
+                scene.acts.push(Act::Event(Event::Undelivered { to: self.id, text }));
+            }
+        }
     }
 
     /// The end: what it never got is reported.
@@ -584,14 +593,6 @@ impl Peer {
         let Some(bytes) = self.sessions.seal(&plaintext) else { return };
         for path in self.ladder.routes(scene.now) {
             scene.acts.push(Act::Send { path, bytes: bytes.clone() });
-        }
-    }
-
-    fn report_undelivered(&mut self, scene: &mut Scene) {
-        for line in self.streams[Channel::Chat.index()].abandon() {
-            if let Ok(text) = String::from_utf8(line) {
-                scene.acts.push(Act::Event(Event::Undelivered { to: self.id, text }));
-            }
         }
     }
 }

@@ -169,6 +169,14 @@ impl Room {
         }
     }
 
+    /// Lines of ours that have not arrived yet at a friend who is reached, at the one who misses the most of them.
+    pub fn unread(&self) -> usize {
+        match &self.phase {
+            Phase::Inside(stay) | Phase::Leaving { stay, .. } => stay.unread(),
+            Phase::Creating { .. } | Phase::Joining { .. } | Phase::Over => 0,
+        }
+    }
+
     pub fn me(&self) -> Option<MemberId> {
         match &self.phase {
             Phase::Inside(stay) | Phase::Leaving { stay, .. } => Some(stay.me()),
@@ -407,7 +415,7 @@ impl Room {
             }
             Phase::Leaving { stay, farewell } => {
                 if let Farewell::Lines { until } = *farewell
-                    && (stay.has_said_all() || until <= now)
+                    && (stay.unread() == 0 || until <= now)
                 {
                     stay.leave(&mut self.world);
                     *farewell = Farewell::Said { until: now + GOODBYE };
@@ -416,6 +424,7 @@ impl Room {
                 if let Farewell::Said { until } = *farewell
                     && (stay.has_left() || until <= now)
                 {
+                    stay.report_undelivered(&mut self.world, now);
                     self.end(Ended::Left);
                 }
             }

@@ -273,9 +273,16 @@ impl Stay {
         world.tell_server(&ToServer::Leave);
     }
 
-    /// What we said has arrived wherever somebody is.
-    pub(crate) fn has_said_all(&self) -> bool {
-        self.peers.values().all(Peer::has_our_lines)
+    /// Of what we said, whoever is there misses so many lines at most.
+    pub(crate) fn unread(&self) -> usize {
+        self.peers.values().map(Peer::unread).max().unwrap_or_default()
+    }
+
+    /// Whoever leaves knows what was not read.
+    pub(crate) fn report_undelivered(&mut self, world: &mut World, now: Time) {
+        for id in self.ids() {
+            self.with(world, now, id, |peer, scene| peer.report_undelivered(scene));
+        }
     }
 
     /// Everybody who can has learnt it.
