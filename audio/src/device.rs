@@ -1,5 +1,7 @@
 //! The devices of this machine.
 
+use std::sync::Arc;
+
 use crate::backend::native;
 use crate::error::{Direction, Error, Existing};
 
@@ -22,18 +24,11 @@ pub struct Devices {
     pub outputs: Vec<Device>,
 }
 
-impl Devices {
-    /// The one that an engine uses which is given this name, or none.
-    pub fn used(&self, direction: Direction, name: Option<&str>) -> Option<&Device> {
-        let all = match direction {
-            Direction::Input => &self.inputs,
-            Direction::Output => &self.outputs,
-        };
-        match name {
-            Some(name) => choose(all, name, direction).ok(),
-            None => all.iter().find(|device| device.is_default),
-        }
-    }
+/// As the sound system calls what is used now; `None` of what is away, of files and of nothing at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    pub microphone: Option<Arc<str>>,
+    pub loudspeaker: Option<Arc<str>>,
 }
 
 /// Asks the sound system, which takes some milliseconds and at most about a second.

@@ -6,6 +6,7 @@ use std::thread::{JoinHandle, Thread};
 use crate::adaptation::Quality;
 use crate::capture::CaptureStats;
 use crate::cue::Cue;
+use crate::device::InUse;
 use crate::drain::Drain;
 use crate::error::Error;
 use crate::jitter::Heard;
@@ -177,6 +178,11 @@ impl Engine {
     /// How long sound takes through the devices, at most a second old.
     pub fn latency(&self) -> Latency {
         self.shared.published().latency
+    }
+
+    /// Which devices are used; of one that the sound system exchanged at most 100 ms late.
+    pub fn in_use(&self) -> InUse {
+        self.shared.published().in_use.clone()
     }
 
     /// Frames given to [`Engine::hear`] that a held-up engine could not take.

@@ -15,7 +15,7 @@ pub enum Error {
     NoSuchDevice { direction: Direction, name: String, existing: Existing },
     #[error("The {direction} cannot be opened ({reason}). Choose another one or free it in other programs.")]
     Device { direction: Direction, reason: String },
-    #[error("There is no {direction} to use unasked ({reason}). Choose one.")]
+    #[error("There is no {direction} to use unasked ({reason}). Name one.")]
     NoDefault { direction: Direction, reason: String },
     #[error("{path} cannot be read as sound ({reason}). Give a wav file with PCM or float samples.", path = path.display())]
     WavInput { path: PathBuf, reason: String },

@@ -1,5 +1,6 @@
 //! The recording half of the worker: samples from wherever they come to [`Capture`], at the right pace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adaptation::Quality;
@@ -71,12 +72,17 @@ impl Input {
         self.capture.set_stages(stages);
     }
 
-    /// Whether the microphone hears what goes to the loudspeaker `speaker` by a wire.
-    pub(crate) fn mind_monitor(&mut self, speaker: Option<&str>, sink: &mut Sink) {
-        let mic = match &self.source {
+    /// What the sound system calls the microphone.
+    pub(crate) fn id(&self) -> Option<Arc<str>> {
+        match &self.source {
             Source::Mic { device, .. } => device.id(),
             Source::Silence | Source::File { .. } => None,
-        };
+        }
+    }
+
+    /// Whether the microphone hears what goes to the loudspeaker `speaker` by a wire.
+    pub(crate) fn mind_monitor(&mut self, speaker: Option<&str>, sink: &mut Sink) {
+        let mic = self.id();
         let monitored = mic.as_deref().and_then(monitored);
         tell(self.watch.monitors(monitored.is_some() && monitored == speaker), sink);
     }

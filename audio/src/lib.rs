@@ -56,7 +56,7 @@ pub use adaptation::{Adaptation, Quality, Reception};
 pub use capture::{Capture, CaptureStats, Level};
 pub use chain::{Chain, Found, Stages};
 pub use cue::Cue;
-pub use device::{Device, Devices, devices};
+pub use device::{Device, Devices, InUse, devices};
 pub use dred::Dred;
 pub use engine::Engine;
 pub use error::{Direction, Error, Existing, Trouble};

@@ -9,6 +9,7 @@ use crate::adaptation::Quality;
 use crate::capture::CaptureStats;
 use crate::chain::Stages;
 use crate::cue::Cue;
+use crate::device::InUse;
 use crate::drain::Drain;
 use crate::error::{Error, Trouble};
 use crate::jitter::Heard;
@@ -102,6 +103,7 @@ pub(crate) struct Published {
     pub(crate) friends: Vec<(u64, FriendStats)>,
     pub(crate) capture: CaptureStats,
     pub(crate) latency: Latency,
+    pub(crate) in_use: InUse,
 }
 
 impl Shared {

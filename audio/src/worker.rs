@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::device::InUse;
 use crate::error::Error;
 use crate::input::Input;
 use crate::output::Output;
@@ -70,12 +71,15 @@ impl Worker {
                 Order::Input { turn, source, done } => {
                     self.turns.input = turn;
                     self.input.switch(source, now, &mut self.sink);
+                    self.publish_devices();
                     done(Ok(()));
                 }
                 Order::Output { turn, done, .. } if turn < self.turns.output => done(Err(Error::Outdone)),
                 Order::Output { turn, drain, done } => {
                     self.turns.output = turn;
-                    done(self.output.switch(drain, now, &mut self.playback));
+                    let finished = self.output.switch(drain, now, &mut self.playback);
+                    self.publish_devices();
+                    done(finished);
                 }
             }
         }
@@ -91,11 +95,18 @@ impl Worker {
         self.output.rest(listening == Listening::Alone && self.playback.is_quiet(), now);
     }
 
+    /// Before it is told that they were switched.
+    fn publish_devices(&self) {
+        let in_use = InUse { microphone: self.input.id(), loudspeaker: self.output.id() };
+        self.shared.published().in_use = in_use;
+    }
+
     /// Gives the figures out now and then, and before a long sleep at once.
     fn publish(&mut self, now: Duration, deadline: Option<Duration>) {
         let next = now + PUBLISH_EVERY;
         if now >= self.published + PUBLISH_EVERY || deadline.is_none_or(|deadline| deadline > next) {
             self.published = now;
+            self.publish_devices();
             self.input.mind_monitor(self.output.id().as_deref(), &mut self.sink);
             let (playback, reserve, ran_dry) = self.output.latency();
             let latency = Latency { capture: self.input.latency(), playback, reserve, ran_dry };

@@ -33,7 +33,7 @@ use crate::lines::Typed;
 use crate::names::Names;
 use crate::network::Network;
 use crate::note::{Entrance, Note};
-use crate::order::{Answer, Given, Refusal, TalkKey};
+use crate::order::{Answer, Given, Order, Refusal, TalkKey};
 use crate::plan::{Entry, Plan};
 use crate::portmap::{PortMap, Use};
 use crate::report::{self, Counts};
@@ -183,6 +183,7 @@ impl<'a> App<'a> {
         self.tell_addresses();
         self.door_map = self.plan.door().map(|port| PortMap::start(port, Use::Server));
         loop {
+            self.catch_up();
             if let Stage::Over(result) = self.stage {
                 self.link.parted().await;
                 let released = |map: Option<PortMap>| async {
@@ -198,7 +199,6 @@ impl<'a> App<'a> {
                 }
                 return result;
             }
-            self.catch_up();
             self.next(stop, &mut second, stay).await;
         }
     }
@@ -384,8 +384,12 @@ impl<'a> App<'a> {
 
     fn typed(&mut self, typed: Typed) {
         match typed {
-            Typed::Line(line) => self.line(&line),
-            Typed::Nonsense(why) => self.ui.answer(Err(Refusal { order: None, why })),
+            Typed::Line(line) => {
+                if let Some(line) = Order::line(&line) {
+                    self.line(line);
+                }
+            }
+            Typed::Nonsense(why) => self.line(Err(Refusal { order: None, why })),
             Typed::Talk(down) => drop(self.order_talk(TalkKey::Down(down), Given::InTheCall)),
             Typed::Interrupt => self.leave(),
             // Ctrl-D leaves; the end of a pipe or of no terminal at all says nothing about the call.

@@ -21,11 +21,11 @@ use crate::ui::Mode;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// Say on stderr what happens inside; never addresses, codes or what is said. On a terminal a call is plain lines then
+    /// Say on stderr what happens inside; never addresses, codes or what is said. Where that is a terminal, a call is plain lines then
     #[arg(short, long, global = true, help_heading = GENERAL)]
     pub(crate) verbose: bool,
-    /// Write to FILE what happens inside; never addresses, codes or what is said. With -v as well, a call on a terminal
-    /// keeps its screen, and FILE alone has it
+    /// Write to FILE what happens inside; never addresses, codes or what is said. With -v as well, a call keeps its screen, and
+    /// FILE alone has it
     #[arg(long, global = true, value_name = "FILE", help_heading = GENERAL)]
     pub(crate) log: Option<PathBuf>,
 }

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod ctl;
 mod demo;
+mod devices;
 mod dial;
 mod doctor;
 mod echo;
@@ -20,6 +21,7 @@ mod lines;
 mod message;
 mod mistyped;
 mod names;
+mod nearest;
 mod network;
 mod note;
 mod order;
@@ -95,7 +97,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Join { code, call }) => within(mode, async |ui| call::join(code, call, ui).await),
         Some(Command::Serve(serve)) => within(mode, async |ui| serve::run(serve, ui).await),
         Some(Command::Demo(demo)) => within(mode, async |_| demo::run(demo).await),
-        Some(Command::Devices { json }) => sound::list(json).map_err(|failure| ui::told(json, failure)),
+        Some(Command::Devices { json }) => devices::list(json).map_err(|failure| ui::told(json, failure)),
         Some(Command::Doctor(doctor)) => within(mode, async |ui| doctor::run(doctor, ui).await),
         Some(Command::Echo(echo)) => within(mode, async |ui| Box::pin(echo::run(echo, ui)).await),
         Some(Command::Ctl(ctl)) => ctl::run(ctl),

@@ -4,7 +4,7 @@
 use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text;
 
-use crate::config::nearest;
+use crate::nearest::nearest;
 
 #[derive(Default)]
 pub(crate) struct Names(Vec<(MemberId, String)>);

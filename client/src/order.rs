@@ -6,11 +6,11 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use audio::{InputSpec, OutputSpec};
-use unicode_width::UnicodeWidthChar;
 use vc_core::protocol::member::MAX_NAME;
 use vc_core::protocol::text::{self, MAX_CHAT, NAME_COLUMNS};
 
-use crate::config::{Stage, nearest};
+use crate::config::Stage;
+use crate::nearest::nearest;
 use crate::note::Note;
 use crate::vocabulary::{OUTSIDE, Takes, WORDS, Word};
 use crate::volumes::LOUDEST;
@@ -135,8 +135,7 @@ impl Order {
 
     /// A line of chat, whatever it begins with; not one of blanks.
     pub(crate) fn said(text: &str) -> Result<Self, Refusal> {
-        // Nor of what takes no room: zero-width spaces, joiners, fillers.
-        if text.chars().all(|c| c.is_whitespace() || c.width().unwrap_or(0) == 0) {
+        if text::is_blank(text) {
             return Err(Refusal { order: None, why: NOTHING.to_owned() });
         }
         if text.len() > MAX_CHAT { Err(too_long()) } else { Ok(Self::Say(text.to_owned())) }
@@ -175,6 +174,11 @@ impl Order {
             | Self::Invite
             | Self::Verify => false,
         }
+    }
+
+    /// Whether it is about our own microphone or ears, which waits for nothing.
+    pub(crate) fn is_of_oneself(&self) -> bool {
+        matches!(self, Self::Mute(_) | Self::Deafen(_) | Self::Talk(_))
     }
 
     /// Whether it comes to nothing before one is in a call.

@@ -251,7 +251,8 @@ const ASK: &str = "Ask whoever runs it, by another way, whether its key was chan
 /// A key that is typed beats each that is known, and is remembered.
 const NEW_LINE: &str = "If it was, let them send you the line that `voicechat serve` prints now: `--server` takes it for one \
                         call, `voicechat config set server` for all.";
-const NEW_LINK: &str = "If it was, let a friend in the room send you a new link.";
+const NEW_LINK: &str =
+    "If it was, the room has to be opened anew there: let whoever opens it send you its new link.";
 /// As the engine has it, in dBFS.
 const SILENCE: f32 = -100.0;
 /// Of Opus at 48 kHz (RFC 6716 and the encoder's own figure, 312 samples).

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use audio::{
-    Adaptation, Cue, Direction, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InputSpec, Latency,
-    OutputSpec, Protection, Quality, Reception, Trouble,
+    Adaptation, Cue, Direction, Engine, Error, FrameLen, FriendStats, FromEngine, Heard, InUse, InputSpec,
+    Latency, OutputSpec, Protection, Quality, Reception, Trouble,
 };
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -15,10 +15,6 @@ use vc_core::protocol::member::MemberId;
 use vc_core::protocol::text::harmless;
 
 use crate::failure::{Failure, Kind};
-use crate::note::{self, Note};
-use crate::printer;
-use crate::ui;
-use crate::words::Words;
 
 pub(crate) struct Sound {
     config: audio::Config,
@@ -51,22 +47,6 @@ enum State {
 pub(crate) struct Typed {
     pub(crate) input: bool,
     pub(crate) output: bool,
-}
-
-/// What a call records from and plays to now.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Used {
-    input: Role,
-    output: Role,
-}
-
-#[derive(Clone, Debug, Default)]
-enum Role {
-    /// A file, a tone or nothing at all; or what is awaited.
-    #[default]
-    Nothing,
-    /// The one of this name, else the default.
-    Device(Option<String>),
 }
 
 /// One direction, shared with what the engine answers and tells.
@@ -356,19 +336,9 @@ impl Sound {
         }
     }
 
-    pub(crate) fn used(&self) -> Used {
-        let (input, output) = self.presence();
-        let input = match (input, lock(&self.microphone).named.clone()) {
-            (Presence::There, None | Some(InputSpec::Default)) => Role::Device(None),
-            (Presence::There, Some(InputSpec::Device(name))) => Role::Device(Some(name)),
-            (Presence::There | Presence::Awaited, _) => Role::Nothing,
-        };
-        let output = match (output, lock(&self.loudspeaker).named.clone()) {
-            (Presence::There, None | Some(OutputSpec::Default)) => Role::Device(None),
-            (Presence::There, Some(OutputSpec::Device(name))) => Role::Device(Some(name)),
-            (Presence::There | Presence::Awaited, _) => Role::Nothing,
-        };
-        Used { input, output }
+    /// As the sound system calls what is recorded from and played to now.
+    pub(crate) fn in_use(&self) -> InUse {
+        self.engine().map(Engine::in_use).unwrap_or_default()
     }
 
     /// What those who hear us report; once a second.
@@ -427,7 +397,18 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::Crashed | Error::Codec(_) => Kind::Defect,
         _ => Kind::Machine,
     };
-    Failure::new(kind, harmless(&error.to_string()), "")
+    let text = harmless(&error.to_string());
+    match error {
+        Error::NoDefault { direction, .. } => {
+            let flag = match direction {
+                Direction::Input => "--input",
+                Direction::Output => "--output",
+            };
+            let what = text.trim_end_matches(" Name one.");
+            Failure::new(kind, what, format!("Name one of `voicechat devices` with {flag}."))
+        }
+        _ => Failure::new(kind, text, ""),
+    }
 }
 
 /// With as much of what is wanted as this machine has.
@@ -586,32 +567,6 @@ fn sink(
             let _ = news.send(from);
         }
     }
-}
-
-/// What `voicechat devices` and `/devices` list, with what the call uses.
-pub(crate) fn devices(used: &Used) -> Result<Note, Error> {
-    let devices = audio::devices()?;
-    let notes = |list: &[audio::Device], role: &Role, direction| {
-        let used = match role {
-            Role::Device(name) => devices.used(direction, name.as_deref()),
-            Role::Nothing => None,
-        };
-        list.iter().map(|device| note::Device::new(device, used == Some(device))).collect()
-    };
-    Ok(Note::Devices {
-        inputs: notes(&devices.inputs, &used.input, Direction::Input),
-        outputs: notes(&devices.outputs, &used.output, Direction::Output),
-    })
-}
-
-/// `voicechat devices`.
-pub(crate) fn list(json: bool) -> Result<(), Failure> {
-    let note = devices(&Used::default()).map_err(failure)?;
-    match Words::of(&note) {
-        Some(words) if !json => printer::tell(&words.text()),
-        _ => printer::say(&ui::json(&note)),
-    }
-    Ok(())
 }
 
 const NO_MICROPHONE: &str = "Until then you hear the others, but they cannot hear you.";

@@ -16,7 +16,12 @@ impl Stop {
     pub(crate) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |end: &rustix::process::Signal| signal(SignalKind::from_raw(end.as_raw()));
-        let all = ENDS.iter().map(listen).collect::<Result<_, _>>().map_err(Failure::defect)?;
+        let all = ENDS
+            .iter()
+            .chain(ENDS_OF_LINUX)
+            .map(listen)
+            .collect::<Result<_, _>>()
+            .map_err(Failure::defect)?;
         Ok(Self(all))
     }
 
@@ -50,6 +55,12 @@ const ENDS: [rustix::process::Signal; 12] = {
         Signal::ABORT,
     ]
 };
+
+#[cfg(target_os = "linux")]
+const ENDS_OF_LINUX: &[rustix::process::Signal] =
+    &[rustix::process::Signal::IO, rustix::process::Signal::POWER, rustix::process::Signal::STKFLT];
+#[cfg(all(unix, not(target_os = "linux")))]
+const ENDS_OF_LINUX: &[rustix::process::Signal] = &[];
 
 /// Ctrl-C, Ctrl-Break, the window that is closed, logging off, shutting down. The last three leave some seconds.
 #[cfg(windows)]

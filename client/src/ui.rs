@@ -301,16 +301,13 @@ impl Ui {
         self.pass_on(&ended);
         // Whoever waits to hand in a line waits no longer.
         self.lines = None;
-        let printed = match self.face {
-            Face::Json(printer) => printer.end(Some(Print::Out(json(&ended))), LAST_WORDS),
-            Face::Plain(printer) => printer.end(None, LAST_WORDS),
-            Face::Screen(screen) => {
-                screen.end(LAST_WORDS);
-                Ok(())
-            }
+        let unwritten = |error| unwritten(&error);
+        result.and(match self.face {
+            Face::Json(printer) => printer.end(Some(Print::Out(json(&ended))), LAST_WORDS).map_err(unwritten),
+            Face::Plain(printer) => printer.end(None, LAST_WORDS).map_err(unwritten),
+            Face::Screen(screen) => screen.end(LAST_WORDS),
             Face::Silent => Ok(()),
-        };
-        result.and(printed.map_err(|error| unwritten(&error)))
+        })
     }
 
     fn words(&self, words: Option<Words>) {

@@ -75,7 +75,8 @@ pub(crate) fn outside() -> impl Iterator<Item = (&'static str, &'static [&'stati
 
 /// What the word at the end of `before` can become: where it starts, and each way to end it.
 pub(crate) fn completions(before: &str, friends: &[String]) -> (usize, Vec<String>) {
-    let start = before.rfind(char::is_whitespace).map_or(0, |space| space + 1);
+    let blank = before.char_indices().rfind(|(_, c)| c.is_whitespace());
+    let start = blank.map_or(0, |(at, c)| at + c.len_utf8());
     let typed = before.get(start..).unwrap_or_default();
     if let Some(command) = typed.strip_prefix('/').filter(|_| start == 0) {
         let words = WORDS.iter().filter(|word| word.name.starts_with(command));
@@ -176,6 +177,8 @@ mod tests {
         assert_eq!(complete("bo"), (0, vec!["Bob: ".to_owned()]));
         assert_eq!(complete("hi b"), (3, vec!["Bob ".to_owned(), "Barbara ".to_owned()]));
         assert_eq!(complete("hi "), (3, vec![]));
+        assert_eq!(complete("hi\u{3000}bo"), (5, vec!["Bob ".to_owned()]));
+        assert_eq!(complete("/volume\u{a0}ba"), (9, vec!["Barbara ".to_owned()]));
         assert_eq!(complete("/quit b"), (6, vec![]));
         assert_eq!(complete("/volume ba"), (8, vec!["Barbara ".to_owned()]));
         assert_eq!(complete("/noise a"), (7, vec!["auto ".to_owned()]));

@@ -268,7 +268,7 @@ pub(crate) fn devices(inputs: &[Device], outputs: &[Device]) -> String {
 }
 
 /// After the host of a room without a server of its own has left, for example.
-pub(crate) const STRANDED: &str = "Nobody else is here, and the room's server is gone: nobody can join until it is back. If \
+const STRANDED: &str = "Nobody else is here, and the room's server is gone: nobody can join until it is back. If \
                                    it was a friend's program that has ended, the room is over: /quit, and open another \
                                    with `voicechat create`.";
 const SERVER_LOST: &str = "The server is lost: nobody can join until it is back. Calls go on, but those by its relay only while \

@@ -385,7 +385,7 @@ fn a_link_is_refused_by_a_server_with_another_key() {
     let first = if key.starts_with('a') { 'b' } else { 'a' };
     let forged = format!("{rest}.{first}{}", &key[1..]);
     let args = [&["join", &forged][..], &NO_SOUND].concat();
-    run_at(home.path(), &args, b"").fails(8, "let a friend in the room send you a new link");
+    run_at(home.path(), &args, b"").fails(8, "the room has to be opened anew there");
 }
 
 #[test]

@@ -90,8 +90,35 @@ fn more_lines_behind_the_code_than_are_held_all_come_and_in_their_order() {
     assert_eq!(ada.chat(), ["first", "last"]);
     let (status, log, _) = bob.end();
     assert!(status.success());
-    let asked: Vec<_> = log.iter().filter(|event| event["event"] == "peers").collect();
-    assert!(asked.len() == 100 && asked.iter().all(|event| event["peers"][0]["name"] == "Ada"), "{log:?}");
+    let done = log.iter().filter(|event| event["event"] == "said" || event["event"] == "peers");
+    let done: Vec<_> =
+        done.map(|event| event["text"].as_str().or(event["peers"][0]["name"].as_str())).collect();
+    let all = [&["first"][..], &["Ada"; 100], &["last"]].concat();
+    assert_eq!(done, all.into_iter().map(Some).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_waits_when_the_call_ends_is_answered_and_the_microphone_is_muted_before() {
+    let party = Party::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = silent.local_addr().unwrap().to_string();
+    let args = ["join", "--json", "--server", &place, "--seconds", "2"];
+    let mut bob = party.start(&[&args[..], &QUIET].concat());
+    let long = "x".repeat(20_000);
+    for line in ["48213-tiger-orbit-ocean", "hello", "/peers", "/mute", &long, "/mtue", "/quit"] {
+        bob.say(line);
+    }
+    let (status, log, _) = bob.end();
+    assert!(status.success());
+    let answers = log.iter().filter(|event| event["event"] == "answer");
+    let answers: Vec<_> = answers.map(|event| (event["done"].as_bool(), event["message"].as_str())).collect();
+    let [muted, hello, peers, long, mistyped, quit] = answers[..] else { panic!("{answers:?}") };
+    assert!(muted.0 == Some(true) && muted.1.unwrap().starts_with("Your microphone is off"), "{muted:?}");
+    assert_eq!(hello, (Some(false), Some("The call is over, so nobody got: hello")));
+    assert_eq!(peers, (Some(false), Some("The call is over, so that was not done.")));
+    assert!(long.0 == Some(false) && long.1.unwrap().contains("longer than 1000 bytes"), "{long:?}");
+    assert_eq!(mistyped, (Some(false), Some("There is no /mtue. Did you mean /mute?")));
+    assert_eq!(quit, (Some(true), Some("Leaving.")));
 }
 
 #[test]
@@ -137,6 +164,25 @@ fn a_number_at_the_end_of_a_friends_name_is_no_volume() {
     assert_eq!(answer(&mut ada, "/volume Bob 2 50"), "You hear Bob 2 at 50 %.");
     assert_eq!(answer(&mut ada, "/volume Bob 2"), "You hear Bob 2 at 50 %.");
     assert_eq!(answer(&mut ada, "/volume Bob 3"), "You hear Bob 2 at 3 %.");
+}
+
+#[test]
+fn where_a_number_may_belong_to_the_name_or_not_both_ways_are_told() {
+    let party = Party::new();
+    let (_server, place) = party.serve();
+    let (mut ada, code) = party.create(&place, "Ada", &QUIET);
+    let _friends = ["Bob", "Bob 2"].map(|name| party.join(&place, name, &code, &QUIET));
+    for _ in 0..2 {
+        ada.wait_for("joined");
+    }
+    let mut answer = |line: &str| {
+        ada.say(line);
+        ada.wait_for("answer")["message"].as_str().unwrap().to_owned()
+    };
+    let both = "You hear Bob 2 at 100 %, as they are sent. For Bob at 2 %: /volume Bob 2%.";
+    assert_eq!(answer("/volume Bob 2"), both);
+    assert_eq!(answer("/volume Bob 2%"), "You hear Bob at 2 %.");
+    assert_eq!(answer("/volume Bob 2"), both);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::spec::{FrameLen, RATE};
 
 /// A running recording stream.
 pub(crate) struct Mic {
+    id: Option<Arc<str>>,
     stream: cpal::Stream,
     ring: Consumer<f32>,
     raw: Vec<f32>,
@@ -28,6 +29,7 @@ pub(crate) struct Mic {
 
 /// A running playback stream.
 pub(crate) struct Speaker {
+    id: Option<Arc<str>>,
     stream: cpal::Stream,
     ring: Producer<f32>,
     raw: Vec<f32>,
@@ -43,6 +45,7 @@ pub(crate) struct Speaker {
 impl Native for Mic {
     fn open(name: Option<&str>, _: FrameLen, worker: Thread) -> Result<Mic, Error> {
         let device = find(name, Direction::Input)?;
+        let id = device.id().ok().map(|id| id.to_string().into());
         let supported = config(&device, Direction::Input)?;
         let rate = supported.sample_rate();
         let (samples, ring) = RingBuffer::new(RING * 8);
@@ -57,7 +60,11 @@ impl Native for Mic {
         };
         let stream = stream.map_err(|e| failed(Direction::Input, &e))?;
         stream.play().map_err(|e| failed(Direction::Input, &e))?;
-        Ok(Mic { stream, ring, raw: Vec::new(), resampler, lost, resting: false })
+        Ok(Mic { id, stream, ring, raw: Vec::new(), resampler, lost, resting: false })
+    }
+
+    fn id(&self) -> Option<Arc<str>> {
+        self.id.clone()
     }
 
     fn is_lost(&self) -> bool {
@@ -94,6 +101,7 @@ impl Mic {
 impl Native for Speaker {
     fn open(name: Option<&str>, _: FrameLen, worker: Thread) -> Result<Speaker, Error> {
         let device = find(name, Direction::Output)?;
+        let id = device.id().ok().map(|id| id.to_string().into());
         let supported = config(&device, Direction::Output)?;
         let rate = supported.sample_rate();
         let (ring, samples) = RingBuffer::new(RING * 8);
@@ -113,7 +121,11 @@ impl Native for Speaker {
         let rate = rate as usize;
         let reserve = rate / 100;
         let raw = Vec::new();
-        Ok(Speaker { stream, ring, raw, resampler, rate, reserve, link, lost, resting: false })
+        Ok(Speaker { id, stream, ring, raw, resampler, rate, reserve, link, lost, resting: false })
+    }
+
+    fn id(&self) -> Option<Arc<str>> {
+        self.id.clone()
     }
 
     fn is_lost(&self) -> bool {

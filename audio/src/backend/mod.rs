@@ -36,10 +36,8 @@ pub(crate) trait Native: Sized + Send + 'static {
     /// Of a microphone: how old its sound is when it is read, besides the piece that has to be full. Of a loudspeaker:
     /// how long it takes to be heard after it was written. Zero until known.
     fn delay(&self) -> Duration;
-    /// What the sound system calls it; `None` where a loudspeaker's sound cannot be chosen as a microphone.
-    fn id(&self) -> Option<Arc<str>> {
-        None
-    }
+    /// What the sound system calls it, as in [`crate::Device`].
+    fn id(&self) -> Option<Arc<str>>;
 }
 
 /// A device by its name, or the default one; opened again and again while it is away.
@@ -201,6 +199,10 @@ mod tests {
                 Ok(_) => Ok(Plug(path)),
                 Err(gone) => Err(Error::Device { direction: Direction::Input, reason: gone.to_string() }),
             }
+        }
+
+        fn id(&self) -> Option<Arc<str>> {
+            None
         }
 
         fn is_lost(&self) -> bool {

@@ -114,6 +114,8 @@ impl Native for Mic {
         };
         let reply: protocol::CreateRecordStreamReply =
             session.ask(Command::CreateRecordStream(params)).map_err(|e| refused(Direction::Input, &e))?;
+        // Unnamed, the server may have put it elsewhere, where it was the last time.
+        let source = reply.sink_name.unwrap_or(source);
         let (samples, ring) = RingBuffer::new(RING);
         let sink = Recording { samples, heard: 0, piece: frame.samples(), carry: None };
         let stream = Stream::start(session, &source, reply.channel, Direction::Input, 0, sink, worker)?;
@@ -166,6 +168,7 @@ impl Native for Speaker {
         let reply: protocol::CreatePlaybackStreamReply =
             session.ask(Command::CreatePlaybackStream(params)).map_err(|e| refused(Direction::Output, &e))?;
         let wanted = reply.requested_bytes;
+        let sink = reply.sink_name.unwrap_or(sink);
         let stream =
             Stream::start(session, &sink, reply.channel, Direction::Output, wanted, Playing, worker)?;
         Ok(Speaker { stream, message: Vec::new() })
@@ -533,16 +536,21 @@ impl<F: Flow> Reading<F> {
                     self.link.learn(delay);
                 }
             }
-            Command::PlaybackStreamMoved(to) => self.link.moved(&to.device_name),
+            Command::PlaybackStreamMoved(to) => self.moved(&to.device_name),
             // Where the last microphone went, what is left is the sound of a loudspeaker: the friends' own voices.
             Command::RecordStreamMoved(to) if monitored(&to.device_name.to_string_lossy()).is_some() => {
                 return Ok(false);
             }
-            Command::RecordStreamMoved(to) => self.link.moved(&to.device_name),
+            Command::RecordStreamMoved(to) => self.moved(&to.device_name),
             Command::PlaybackStreamKilled(_) | Command::RecordStreamKilled(_) => return Ok(false),
             _ => {}
         }
         Ok(true)
+    }
+
+    fn moved(&self, device: &CStr) {
+        self.link.moved(device);
+        self.worker.unpark();
     }
 }
 

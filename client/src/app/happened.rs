@@ -9,7 +9,6 @@ use crate::failure::{Failure, Kind};
 use crate::note::Note;
 use crate::plan::Entry;
 use crate::report;
-use crate::words;
 
 impl App<'_> {
     pub(super) fn event(&mut self, event: Event) {
@@ -61,7 +60,7 @@ impl App<'_> {
         }
         // Where the server is lost after that, it is told with it.
         if matches!(event, Event::Left { .. }) && self.fault.is_some() && !self.somebody() {
-            self.ui.notice(words::STRANDED);
+            self.ui.show(&Note::Signaling { up: false, alone: true });
         }
         match event {
             Event::Left { id, .. } => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use audio::InUse;
 use tokio::time::Instant;
 use vc_core::io::{Command, Denial, Input};
 use vc_core::protocol::member::MemberId;
@@ -15,7 +16,6 @@ use crate::message::Message;
 use crate::names;
 use crate::note::{self, Note};
 use crate::order::{self, Answer, Given, NOTHING, Order, Refusal, Switch, TalkKey, refused};
-use crate::sound;
 use crate::stats::PeerStats;
 use crate::ui::Ui;
 use crate::vocabulary;
@@ -26,10 +26,12 @@ pub(crate) type Reply = Box<dyn FnOnce(&Ui, Answer) + Send>;
 
 impl App<'_> {
     /// A line as it was typed, answered where it was typed.
-    pub(super) fn line(&mut self, line: &str) {
-        let Some(line) = Order::line(line) else { return };
+    pub(super) fn line(&mut self, line: Line) {
+        let stays = matches!(self.stage, Stage::Staying);
         // A person sees what there is not yet, and types it again.
-        match self.ui.is_person() || (self.ahead.is_empty() && self.can_take(&line)) {
+        let at_once = self.ui.is_person() || matches!(&line, Ok(order) if order.is_of_oneself());
+        match at_once || (self.ahead.is_empty() && self.can_take(&line)) {
+            _ if !stays && !self.ui.is_person() => self.miss(line),
             true => self.act_on(line),
             false => self.ahead.hold(line),
         }
@@ -37,13 +39,30 @@ impl App<'_> {
 
     /// What came before anybody could take it.
     pub(super) fn catch_up(&mut self) {
-        while matches!(self.stage, Stage::Staying)
-            && self.ahead.first().is_some_and(|line| self.can_take(line))
-        {
-            if let Some(line) = self.ahead.next() {
-                self.act_on(line);
+        while let Some(first) = self.ahead.first() {
+            let stays = matches!(self.stage, Stage::Staying);
+            if stays && !self.can_take(first) {
+                return;
+            }
+            match self.ahead.next() {
+                Some(line) if stays => self.act_on(line),
+                Some(line) => self.miss(line),
+                None => {}
             }
         }
+    }
+
+    /// What came too late is answered as well.
+    fn miss(&mut self, line: Line) {
+        self.ui.answer(match line {
+            Ok(Order::Quit) => done("quit", "Leaving."),
+            Ok(Order::Say(text)) => {
+                let why = format!("The call is over, so nobody got: {}", text::harmless(&text));
+                Err(Refusal { order: None, why })
+            }
+            Ok(_) => Err(Refusal { order: None, why: OVER.to_owned() }),
+            Err(refusal) => Err(refusal),
+        });
     }
 
     /// A pipe is read no faster than friends read, and who leaves by it has been read.
@@ -58,7 +77,7 @@ impl App<'_> {
         }
     }
 
-    fn act_on(&mut self, line: Result<Order, Refusal>) {
+    fn act_on(&mut self, line: Line) {
         let here: Reply = Box::new(Ui::answer);
         match line {
             Ok(order) => self.obey(order, Given::InTheCall, here),
@@ -80,7 +99,9 @@ impl App<'_> {
             Order::Volumes => done("volume", self.volumes()),
             Order::VolumeOf(friend) => self.volume_of(&friend),
             // The number may be the end of a name.
-            Order::Volume { typed, .. } if self.is_called(&typed) => self.volume_of(&typed),
+            Order::Volume { friend, percent, typed } if self.is_called(&typed) => {
+                self.volume_of_either(&typed, &friend, percent)
+            }
             Order::Volume { friend, percent, .. } => self.order_volume(&friend, percent),
             Order::Noise(when) => {
                 self.plan.habits.noise = Some(when);
@@ -115,7 +136,7 @@ impl App<'_> {
                 }
                 None => Err(refused("copy", no_invite(given))),
             },
-            Order::Devices => return self.later("devices", reply, devices(self.plan.sound.used())),
+            Order::Devices => return self.later("devices", reply, devices(self.plan.sound.in_use())),
             Order::Input(spec) => {
                 let typed = spec.to_string();
                 let shown = text::harmless(&typed);
@@ -299,14 +320,31 @@ impl App<'_> {
 
     fn volume_of(&self, friend: &str) -> Answer {
         let (id, name) = self.friend("volume", friend)?;
-        done(
-            "volume",
-            match self.plan.habits.volumes.of(id) {
-                0 => format!("You do not hear {name}: 0 %."),
-                AS_SENT => format!("You hear {name} at 100 %, as they are sent."),
-                percent => format!("You hear {name} at {percent} %."),
-            },
-        )
+        done("volume", self.heard_at(id, &name))
+    }
+
+    /// Of a friend whose name ends in a number, where another is called by what stands before it.
+    fn volume_of_either(&self, whole: &str, friend: &str, percent: u16) -> Answer {
+        let (id, name) = self.friend("volume", whole)?;
+        let told = self.heard_at(id, &name);
+        match self.friend("volume", friend) {
+            Ok((other, name)) if other != id => done(
+                "volume",
+                Message::naming(|given| {
+                    let sign = given.typed(&format!("volume {name} {percent}%"));
+                    format!("{told} For {name} at {percent} %: {sign}.")
+                }),
+            ),
+            _ => done("volume", told),
+        }
+    }
+
+    fn heard_at(&self, id: MemberId, name: &str) -> String {
+        match self.plan.habits.volumes.of(id) {
+            0 => format!("You do not hear {name}: 0 %."),
+            AS_SENT => format!("You hear {name} at 100 %, as they are sent."),
+            percent => format!("You hear {name} at {percent} %."),
+        }
     }
 
     fn volumes(&self) -> String {
@@ -489,8 +527,8 @@ async fn changed(
 }
 
 /// Asking a sound server takes time that the loop has not.
-async fn devices(used: sound::Used) -> Answer {
-    match tokio::task::spawn_blocking(move || sound::devices(&used)).await {
+async fn devices(in_use: InUse) -> Answer {
+    match tokio::task::spawn_blocking(move || crate::devices::devices(&in_use)).await {
         Ok(Ok(devices)) => Ok(devices),
         Ok(Err(error)) => Err(refused("devices", text::harmless(&error.to_string()))),
         Err(_) => Err(refused("devices", "The list of devices could not be made.")),
@@ -516,6 +554,7 @@ const BY_THE_DESKTOP: &str =
 const SENT_WHOLE: &str = "All that your microphone hears is sent, unless it is muted.";
 const SHARED: &str = "In this call only: another friend here has the same name.";
 const NOT_IN: &str = "You are not in the room yet. Try again in a moment.";
+const OVER: &str = "The call is over, so that was not done.";
 const NOBODY: &str = "Nobody else is here. Compare the five words once friends are.";
 /// A script may ask for the devices in a loop; each question holds a thread.
 const LATE: usize = 8;

@@ -8,11 +8,10 @@ use toml::Value;
 use unicode_width::UnicodeWidthStr;
 use vc_core::protocol::text::harmless;
 
-use super::{
-    EXAMPLE, Layers, SEE, default_name, doubt, example, file, keys, nearest, reason, typed, variable,
-};
+use super::{EXAMPLE, Layers, SEE, default_name, doubt, example, file, keys, reason, typed, variable};
 use crate::cli::ConfigCommand;
 use crate::failure::Failure;
+use crate::nearest::nearest;
 use crate::printer;
 
 pub(crate) fn run(command: ConfigCommand) -> Result<(), Failure> {

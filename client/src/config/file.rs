@@ -10,8 +10,9 @@ use serde::Deserialize;
 use toml::Table;
 use toml_edit::DocumentMut;
 
-use super::{EXAMPLE, Settings, base, keys, mend, misfit, nearest, reason, state_dir};
+use super::{EXAMPLE, Settings, base, keys, mend, misfit, reason, state_dir};
 use crate::failure::Failure;
+use crate::nearest::nearest;
 
 /// Where the file is or would be. `None` on a machine without a home.
 pub(super) fn place() -> Option<PathBuf> {

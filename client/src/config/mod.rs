@@ -257,8 +257,8 @@ fn environment() -> Result<Table, Failure> {
         match env::var(&name) {
             Err(env::VarError::NotPresent) => {}
             Err(env::VarError::NotUnicode(_)) => return Err(wrong("it is not text")),
-            // Nobody is called nothing; all else is as good as unset.
-            Ok(text) if text.is_empty() && key != "name" => {}
+            // As good as unset.
+            Ok(text) if text.is_empty() => {}
             Ok(text) => {
                 let misfit = |why: String| Failure { hint: mend_variable(&name), ..wrong(&why) };
                 table.insert(key.to_owned(), typed(key, &text).map_err(misfit)?);
@@ -343,25 +343,6 @@ fn account() -> Option<String> {
 
 fn base() -> Option<impl BaseStrategy> {
     etcetera::choose_base_strategy().ok()
-}
-
-/// The name that was probably meant.
-pub(crate) fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let typed = typed.to_lowercase();
-    names
-        .map(|name| (name, name.to_lowercase()))
-        .filter(|(_, low)| is_near(&typed, low))
-        .map(|(name, low)| (strsim::jaro_winkler(&typed, &low), name))
-        .filter(|(likeness, _)| *likeness > LIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
-/// The beginning of it, or not more than every second letter wrong: of a word of one letter nothing is left then.
-fn is_near(typed: &str, name: &str) -> bool {
-    let letters = typed.chars().count();
-    let begins = letters >= BEGINS && name.starts_with(typed);
-    begins || strsim::osa_distance(typed, name) * 2 <= letters
 }
 
 /// Why this is no value for the key, in words.
@@ -472,10 +453,6 @@ fn percents<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<String
 /// One truth for people and program: a test switches every line of it on.
 const EXAMPLE: &str = include_str!("../../config/example.toml");
 const SEE: &str = "`voicechat config show` explains each setting.";
-/// Above it lie a forgotten letter, swapped ones, and a dash for an underscore; below, other words.
-const LIKE: f64 = 0.75;
-/// In letters: fewer begin too many words to be meant as one.
-const BEGINS: usize = 3;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -497,21 +474,6 @@ mod tests {
         let settings = Settings::deserialize(table).unwrap();
         assert_eq!(settings, settings.clone().or(Settings::default()));
         assert!(!format!("{settings:?}").replace("key: None", "").contains("None"), "{settings:?}");
-    }
-
-    #[test]
-    fn what_is_proposed_is_near_however_short_it_is() {
-        let words = ["echo", "level", "lock", "noise", "ptt", "Xerxes"];
-        let near = |typed: &str| nearest(typed, words.into_iter());
-        for (typed, name) in
-            [("ecoh", "echo"), ("levl", "level"), ("noi", "noise"), ("tp", ""), ("pt", "ptt")]
-        {
-            assert_eq!(near(typed), Some(name).filter(|name| !name.is_empty()), "{typed}");
-        }
-        assert_eq!(near("xerxs"), Some("Xerxes"));
-        for typed in ["e", "l", "x", "xe", "no", "cho-cho", ""] {
-            assert_eq!(near(typed), None, "{typed}");
-        }
     }
 
     #[test]

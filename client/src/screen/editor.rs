@@ -248,7 +248,7 @@ impl Editor {
         let (start, choices) = completions(&self.line.as_str()[..at]);
         let Some(first) = choices.first() else { return Typed::Edited };
         let common = choices.iter().fold(first.as_str(), |common, choice| agreed(common, choice));
-        let typed = &self.line.as_str()[start..at];
+        let Some(typed) = self.line.as_str().get(start..at) else { return Typed::Edited };
         if choices.len() > 1 && common.chars().count() <= typed.chars().count() {
             return Typed::Choices(
                 choices.iter().map(|choice| choice.trim_end_matches([' ', '-']).to_owned()).collect(),

@@ -10,7 +10,7 @@ mod view;
 mod zone;
 
 use std::panic;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -124,12 +124,24 @@ impl Screen {
     }
 
     /// Gives the terminal back, waiting for it no longer than `patience`.
-    pub(crate) fn end(self, patience: Duration) {
-        let asked = self.to.try_send(Told::End).is_ok();
-        if !asked || self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+    pub(crate) fn end(self, patience: Duration) -> Result<(), Failure> {
+        let ended = self.ended(patience);
+        if ended == Err(RecvTimeoutError::Timeout) {
             tty::give_back_quietly();
         }
         crate::trace::quiet_panics();
+        match ended {
+            Err(RecvTimeoutError::Disconnected) => Err(Failure::defect("the screen broke off")),
+            Ok(()) | Err(RecvTimeoutError::Timeout) => Ok(()),
+        }
+    }
+
+    /// `Disconnected` where its thread broke off.
+    fn ended(&self, patience: Duration) -> Result<(), RecvTimeoutError> {
+        match self.to.try_send(Told::End) {
+            Err(TrySendError::Full(_)) => Err(RecvTimeoutError::Timeout),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.ended.recv_timeout(patience),
+        }
     }
 
     fn tell(&self, told: Told) {
@@ -143,12 +155,18 @@ fn hook(to: SyncSender<Told>) {
     panic::set_hook(Box::new(move |panic| {
         crate::trace::record(panic);
         let failure = Failure::defect("a part of the program stopped");
-        if matches!(thread::current().name(), Some("main" | NAME)) {
-            tty::give_back();
-            crate::printer::say("\n");
-            crate::printer::fail(&failure);
-        } else {
-            let _ = to.try_send(Told::Defect(failure.to_string()));
+        match thread::current().name() {
+            Some("main") => {
+                tty::give_back();
+                crate::printer::say("\n");
+                crate::printer::fail(&failure);
+            }
+            // The call ends with it, and says so.
+            Some(NAME) => {
+                tty::give_back();
+                crate::printer::say("\n");
+            }
+            _ => drop(to.try_send(Told::Defect(failure.to_string()))),
         }
     }));
 }

@@ -91,6 +91,19 @@ fn behind_the_screen_something_breaks() {
 }
 
 #[test]
+fn that_the_screen_broke_off_is_known_at_the_end() {
+    let (to, told) = sync_channel(1);
+    let (done, ended) = sync_channel(1);
+    let screen = Screen { to, ended };
+    let broken = thread::spawn(move || {
+        let _both = (told, done);
+        panic!("on purpose");
+    });
+    assert!(broken.join().is_err());
+    assert_eq!(screen.ended(Duration::ZERO), Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
 fn after_a_defect_the_terminal_is_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let tmux = |args: &[&str]| {

@@ -76,6 +76,20 @@ impl Sound {
     }
 
     /// Returns when it has been played.
+    /// `pactl`, and what it says.
+    pub(crate) fn control(&self, order: &[&str]) -> String {
+        let output = self.tool("pactl").args(order).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The only stream that is played.
+    pub(crate) fn played(&self) -> String {
+        let listed = self.control(&["list", "short", "sink-inputs"]);
+        let [stream] = listed.lines().collect::<Vec<_>>()[..] else { panic!("{listed}") };
+        stream.split_whitespace().next().unwrap().to_owned()
+    }
+
     pub(crate) fn play(&self, sink: &str, wav: &Path) {
         assert!(self.player(sink, wav).status().unwrap().success());
     }

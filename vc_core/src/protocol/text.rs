@@ -20,6 +20,11 @@ pub fn harmless(text: &str) -> String {
     clean(text, usize::MAX, usize::MAX, Joiners::Kept)
 }
 
+/// Whether a reader would see nothing: blanks, and what takes no room or shows nothing in it.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c.width().unwrap_or(0) == 0 || BLANKS.contains(&c))
+}
+
 /// Two names that a hurried eye takes for one: case, look-alike digits and Cyrillic or Greek look-alikes folded.
 pub fn looks_like(a: &str, b: &str) -> bool {
     skeleton(a) == skeleton(b)
@@ -113,7 +118,7 @@ fn skeleton(text: &str) -> String {
         .collect()
 }
 
-/// Letters and symbols that show nothing: a name of them would look like no name.
+/// Letters and symbols that show nothing: a name or a line of them would look like none.
 const BLANKS: [char; 5] = ['\u{115f}', '\u{1160}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 /// A chat line travels in one datagram.
 pub const MAX_CHAT: usize = 1_000;
