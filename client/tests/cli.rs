@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::Stdio;
 use std::thread;
 
 use assert_cmd::Command;
@@ -143,7 +142,12 @@ fn a_call_whose_words_cannot_be_written_ends_and_says_so() {
     let mut command = std::process::Command::new(PROGRAM);
     let ended =
         command.args(["host", "--listen", "127.0.0.1:0", "--input", "silence", "--output", "null", "--json"]);
-    let ended = ended.envs(environment(dir.path())).stdin(Stdio::piped()).stdout(full).output().unwrap();
+    let ended = ended
+        .envs(environment(dir.path()))
+        .stdin(std::process::Stdio::piped())
+        .stdout(full)
+        .output()
+        .unwrap();
     assert_eq!(ended.status.code(), Some(11));
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains("cannot be written (no space left on device)"), "{said}");
